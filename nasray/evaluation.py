@@ -1,0 +1,193 @@
+"""One training from scratch: architecture x size x dataset to accuracy. Plain torch, no Ray."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from nasray import registry
+from nasray.costs import macs, params
+from nasray.networks import target_network
+from nasray.settings import TrainingSettings, setting
+from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.training.batches import DeviceData, epoch_generator
+from nasray.training.dataset import Dataset, load_dataset
+from nasray.training.learner import Learner
+from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
+from nasray.training.splits import split
+from nasray.training.tasks import task_of
+
+VALIDATION_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(TrainingSettings):
+    """How architectures are trained from scratch. Defaults: DARTS on CIFAR-10 (methods.md 0.5)."""
+
+    epochs: int = setting(600, low=1)
+    """The fidelity of the evaluation."""
+    batch_size: int = setting(96, low=2)
+    learning_rate_min: float = setting(0.0, low=0.0)
+    auxiliary_weight: float = setting(0.4, low=0.0)
+    drop_path: float = setting(0.2, low=0.0, high=0.99)
+    augmentation: str = "cutout"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """All that an evaluation depends on.
+
+    Raises:
+        InvalidInput: there is no such space or dataset.
+    """
+
+    space: str
+    dataset: str
+    architecture: str
+    """As JSON."""
+    settings: EvaluationSettings
+    seed: int = 0
+    data_root: str | None = None
+
+    def __post_init__(self) -> None:
+        for kind in ("space", "dataset"):
+            object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
+            registry.find(kind, getattr(self, kind))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> EvaluationConfig:
+        """A config from what :meth:`to_dict` gave.
+
+        Raises:
+            InvalidInput: an unknown setting, or a value that is not accepted.
+        """
+        return cls(**{**values, "settings": EvaluationSettings.of(values["settings"])})
+
+
+class Evaluation:
+    """A training from scratch, run epoch by epoch, saved and restored between epochs.
+
+    Trains on everything but the validation split; the test split is only reported.
+
+    Raises:
+        InvalidInput: the architecture is not of the space, or the dataset is not to be had.
+    """
+
+    def __init__(self, config: EvaluationConfig, dataset: Dataset | None = None, device: str = "auto") -> None:
+        self.config = config
+        self.device = pick_device(device)
+        self.space: CellSpace = registry.find("space", config.space)
+        self.architecture = Architecture.from_json(self.space, config.architecture)
+        dataset = dataset or load_dataset(config.dataset, config.data_root)
+        settings = config.settings
+        task = task_of(self.space, dataset)
+        self.size = evaluation_size(self.space, self.architecture, settings, dataset)
+        self.macs = macs(self.space, self.architecture, self.size)
+        """M."""
+        self.params = params(self.space, self.architecture, self.size)
+        """M."""
+        self.data = DeviceData(dataset, self.device)
+        self.splits = split(
+            dataset.train[1],
+            validation_fraction=settings.validation_fraction,
+            architecture_fraction=0.0,
+            seed=settings.split_seed,
+            limit=settings.train_examples,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(epoch_generator(config.seed, 0, "init").initial_seed())
+            network = target_network(self.space, self.architecture, self.size, settings.auxiliary_weight > 0)
+        network.to(self.device)
+        self.learner = Learner(network, task, settings)
+        self.epoch = 0
+        """Epochs done."""
+        self.seconds = 0.0
+        """Spent training and validating, over all epochs."""
+        self.peak_memory_bytes = 0
+        self.accuracy = 0.0
+        """On the validation split, after the last epoch."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.config.settings.epochs
+
+    def run_epoch(self) -> dict[str, float]:
+        """One epoch of training, then the accuracy on the validation split.
+
+        Raises:
+            NonFiniteLoss: a loss was infinite or not a number.
+        """
+        if self.finished:
+            raise RuntimeError("the evaluation is finished")
+        began = time.perf_counter()
+        reset_peak_memory(self.device)
+        seed, number, settings = self.config.seed, self.epoch, self.config.settings
+        self.learner.start_epoch(number)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(epoch_generator(seed, number, "steps").initial_seed())
+            for batch in self.data.batches(
+                self.splits.train,
+                settings.batch_size,
+                augmentation=settings.augmentation,
+                generator=epoch_generator(seed, number, "train", self.device),
+                shuffle=True,
+                drop_last=True,
+            ):
+                torch.autograd.backward(self.learner.loss(batch))
+                self.learner.update()
+        loss, train_accuracy = self.learner.finish_epoch()
+        self.accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE))
+        self.epoch += 1
+        seconds = time.perf_counter() - began
+        self.seconds += seconds
+        self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes(self.device))
+        return {
+            "loss": loss,
+            "train_accuracy": train_accuracy,
+            "accuracy": self.accuracy,
+            "learning_rate": self.learner.learning_rate,
+            "seconds": seconds,
+            "peak_memory_bytes": float(self.peak_memory_bytes),
+        }
+
+    def test_accuracy(self) -> float:
+        """Accuracy on the test split: for the report only, nothing may be chosen by it."""
+        return self.learner.accuracy(self.data.test_batches(VALIDATION_BATCH_SIZE))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epoch depends on, as tensors and plain values."""
+        return {
+            "epoch": self.epoch,
+            "accuracy": self.accuracy,
+            "seconds": self.seconds,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "learner": self.learner.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` of an evaluation with the same config gave."""
+        self.epoch, self.accuracy, self.seconds = state["epoch"], state["accuracy"], state["seconds"]
+        self.peak_memory_bytes = state["peak_memory_bytes"]
+        self.learner.load_state_dict(state["learner"])
+
+
+def evaluation_size(
+    space: CellSpace, architecture: Architecture, settings: TrainingSettings, dataset: Dataset
+) -> NetworkSize:
+    """The size at which an architecture is trained from scratch."""
+    own_cells = len(architecture.cells) if space.cell_per_position else space.evaluation_cells
+    return NetworkSize(
+        channels=settings.channels or space.evaluation_channels,
+        cells=settings.cells or own_cells,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        skeleton=settings.skeleton,
+    )

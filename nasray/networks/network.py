@@ -1,0 +1,93 @@
+"""Supernets and target networks: stacks of cells in a skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
+from nasray.networks.cell import Cell
+from nasray.networks.skeletons import skeleton
+from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
+
+
+class Network(nn.Module):
+    """A stack of cells between a stem and a classifier (methods.md 0.4).
+
+    Made by :func:`supernet`, where it holds every candidate operation, or by :func:`target_network`, where it
+    holds those of one architecture.
+    """
+
+    def __init__(
+        self,
+        space: CellSpace,
+        size: NetworkSize,
+        present: Sequence[Mask],
+        normalisation: Normalisation,
+        auxiliary: bool,
+    ) -> None:
+        super().__init__()
+        frame = skeleton(size)
+        self.drop_path = 0.0
+        """Probability with which drop path zeroes an operation's output, in training."""
+        self.stem = frame.stem(size)
+        channels = size.channels
+        before = self.stem.channels
+        after_reduction = frame.after_reduction
+        self.cells = nn.ModuleList()
+        self.auxiliary: nn.Module | None = None
+        self._auxiliary_position = 2 * size.cells // 3
+        for position, kind in enumerate(space.kinds(size.cells)):
+            reduces = kind == "reduce"
+            channels *= 2 if reduces else 1
+            graph = space.cells[kind]
+            self.cells.append(Cell(graph, present[position], channels, before, after_reduction, normalisation))
+            before = (before[1], channels * graph.nodes)
+            after_reduction = reduces
+            if auxiliary and position == self._auxiliary_position:
+                self.auxiliary = frame.auxiliary(before[1], size.classes)
+        self.classifier = nn.Linear(before[1], size.classes)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x_NCHW: Tensor, gates: Sequence[Gates] | None = None) -> Tensor:
+        """Logits (N, classes).
+
+        Args:
+            x_NCHW: images.
+            gates: one for each cell position; None sums every operation that the network holds.
+        """
+        return self._run(x_NCHW, gates, with_auxiliary=False)[0]
+
+    def forward_with_auxiliary(
+        self, x_NCHW: Tensor, gates: Sequence[Gates] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits of the classifier and of the auxiliary head, None where there is no such head."""
+        return self._run(x_NCHW, gates, with_auxiliary=True)
+
+    def _run(self, x: Tensor, gates: Sequence[Gates] | None, with_auxiliary: bool) -> tuple[Tensor, Tensor | None]:
+        auxiliary_logits = None
+        before_last, last = self.stem(x)
+        for position, cell in enumerate(self.cells):
+            output = cell((before_last, last), None if gates is None else gates[position], self.drop_path)
+            before_last, last = last, output
+            if with_auxiliary and self.auxiliary is not None and position == self._auxiliary_position:
+                auxiliary_logits = self.auxiliary(last)
+        return self.classifier(last.mean(dim=(2, 3))), auxiliary_logits
+
+
+def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False) -> Network:
+    """The network that holds every candidate operation of a space, normalised as in its papers' searches."""
+    masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
+    return Network(space, size, masks, space.search_normalisation, auxiliary)
+
+
+def target_network(space: CellSpace, architecture: Architecture, size: NetworkSize, auxiliary: bool = False) -> Network:
+    """The network of one architecture at a size, as it is trained from scratch.
+
+    Raises:
+        InvalidInput: the architecture fixes another number of cells.
+    """
+    masks = architecture_masks(space, architecture, size.cells)
+    return Network(space, size, masks, space.evaluation_normalisation, auxiliary)

@@ -1,0 +1,134 @@
+"""Candidate operations by their published names, with the exact structure of the released codes (methods.md 0.2).
+
+The ReLU that begins a published operation is left to the cell: several operations that leave one node share
+one, computed once. ``activated`` says which operations expect it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasray import registry
+from nasray.spaces import Normalisation
+
+Builder = Callable[[int, int, Normalisation], "Operation"]
+"""(channels, stride, normalisation) to an operation that keeps the number of channels."""
+
+
+class Operation(nn.Sequential):
+    """A candidate operation: a sequence of modules, and what the cell has to know of it."""
+
+    activated: bool = False
+    """Whether the input goes through a ReLU first."""
+    is_identity: bool = False
+    """Whether it passes its input on: such paths are never dropped by drop path."""
+
+    @classmethod
+    def of(cls, *modules: nn.Module, activated: bool = False, is_identity: bool = False) -> Operation:
+        """An operation made of modules."""
+        operation = cls(*modules)
+        operation.activated = activated
+        operation.is_identity = is_identity
+        return operation
+
+
+class FactorizedReduce(nn.Module):
+    """Two 1x1 convolutions of stride 2, the second shifted by one pixel, concatenated; then normalised.
+
+    An odd resolution is padded by one (our choice: the released code knows only even ones).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
+        super().__init__()
+        half = channels_out // 2
+        self.first = nn.Conv2d(channels_in, half, 1, stride=2, bias=False) if half else None
+        self.second = nn.Conv2d(channels_in, channels_out - half, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, H, W), after its ReLU, to (N, channels_out, ceil(H/2), ceil(W/2))."""
+        height, width = x.shape[-2:]
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2))
+        second = self.second(x[:, :, 1:, 1:])
+        halves = second if self.first is None else torch.cat([self.first(x), second], dim=1)
+        normalised: Tensor = self.norm(halves)
+        return normalised
+
+
+def relu_conv_norm(channels_in: int, channels_out: int, affine: bool) -> nn.Sequential:
+    """ReLU, 1x1 convolution, batch normalisation: what brings a cell's inputs to its channels."""
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels_in, channels_out, 1, bias=False),
+        nn.BatchNorm2d(channels_out, affine=affine),
+    )
+
+
+def _separable(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
+    padding = dilation * (kernel - 1) // 2
+    return [
+        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+    ]
+
+
+def _sep_conv(kernel: int) -> Builder:
+    def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
+        return Operation.of(
+            *_separable(channels, kernel, stride, 1, normalisation.affine),
+            nn.ReLU(),
+            *_separable(channels, kernel, 1, 1, normalisation.affine),
+            activated=True,
+        )
+
+    return build
+
+
+def _dil_conv(kernel: int) -> Builder:
+    def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
+        return Operation.of(*_separable(channels, kernel, stride, 2, normalisation.affine), activated=True)
+
+    return build
+
+
+def _pool(module: Callable[[int], nn.Module]) -> Builder:
+    def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
+        norm = [nn.BatchNorm2d(channels, affine=normalisation.affine)] if normalisation.after_pool else []
+        return Operation.of(module(stride), *norm)
+
+    return build
+
+
+def _skip_connect(channels: int, stride: int, normalisation: Normalisation) -> Operation:
+    if stride > 1:
+        return Operation.of(FactorizedReduce(channels, channels, normalisation.affine), activated=True)
+    norm = [nn.BatchNorm2d(channels, affine=normalisation.affine)] if normalisation.after_identity else []
+    return Operation.of(*norm, is_identity=True)
+
+
+_BUILDERS: dict[str, Builder] = {
+    "max_pool_3x3": _pool(lambda stride: nn.MaxPool2d(3, stride, padding=1)),
+    "avg_pool_3x3": _pool(lambda stride: nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)),
+    "skip_connect": _skip_connect,
+    "sep_conv_3x3": _sep_conv(3),
+    "sep_conv_5x5": _sep_conv(5),
+    "sep_conv_7x7": _sep_conv(7),
+    "dil_conv_3x3": _dil_conv(3),
+    "dil_conv_5x5": _dil_conv(5),
+}
+
+
+def build_operation(name: str, channels: int, stride: int, normalisation: Normalisation) -> Operation:
+    """A candidate operation by its name, or by that of a registered ``nasray.operations`` or ``file.py:NAME``.
+
+    Raises:
+        InvalidInput: there is no such operation.
+    """
+    builder: Builder = _BUILDERS[name] if name in _BUILDERS else registry.find("operation", name)
+    return builder(channels, stride, normalisation)

@@ -1,0 +1,116 @@
+"""What surrounds the cells of an image network: stems and auxiliary heads (methods.md 0.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasray.errors import InvalidInput
+from nasray.spaces import NetworkSize
+
+
+class CifarStem(nn.Module):
+    """Small images: one 3x3 convolution to 3C channels; both inputs of the first cell are its output."""
+
+    def __init__(self, size: NetworkSize) -> None:
+        super().__init__()
+        channels = 3 * size.channels
+        self.layers = nn.Sequential(
+            nn.Conv2d(size.input_shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+        self.channels = (channels, channels)
+
+    def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Both inputs of the first cell, at the resolution of x."""
+        x = self.layers(x_NCHW)
+        return x, x
+
+
+class ImageNetStem(nn.Module):
+    """224x224: three 3x3 convolutions of stride 2; the first cell sees the outputs of the last two."""
+
+    def __init__(self, size: NetworkSize) -> None:
+        super().__init__()
+        channels, half = size.channels, size.channels // 2
+        self.first = nn.Sequential(
+            nn.Conv2d(size.input_shape[0], half, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(),
+            nn.Conv2d(half, channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.second = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.channels = (channels, channels)
+
+    def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs of the first cell at a quarter and at an eighth of the resolution of x."""
+        first = self.first(x_NCHW)
+        return first, self.second(first)
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier after the second reduction, in training only."""
+
+    def __init__(self, channels: int, classes: int, stride: int, second_norm: bool) -> None:
+        super().__init__()
+        self.stride = stride
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768) if second_norm else nn.Identity(),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Logits (N, classes). On maps of less than 5 + stride pixels, for which the published 5x5 pooling
+        leaves less than the 2x2 that follow, an adaptive pooling to 2x2 takes its place (our choice)."""
+        x = F.relu(x_NCHW)
+        if min(x.shape[-2:]) >= 5 + self.stride:
+            x = F.avg_pool2d(x, 5, stride=self.stride, count_include_pad=False)
+        else:
+            x = F.adaptive_avg_pool2d(x, 2)
+        logits: Tensor = self.classifier(self.features(x).mean(dim=(2, 3)))
+        return logits
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """How a kind of network begins, and how its auxiliary head looks."""
+
+    stem: Callable[[NetworkSize], CifarStem | ImageNetStem]
+    after_reduction: bool
+    """Whether the stem's first output has twice the resolution of its second."""
+    auxiliary: Callable[[int, int], nn.Module]
+    """(channels, classes) to an auxiliary head."""
+
+
+SKELETONS = {
+    "cifar": Skeleton(CifarStem, False, lambda channels, classes: AuxiliaryHead(channels, classes, 3, True)),
+    # The released ImageNet head has no second normalisation, kept so on purpose by its authors.
+    "imagenet": Skeleton(ImageNetStem, True, lambda channels, classes: AuxiliaryHead(channels, classes, 2, False)),
+}
+
+
+def skeleton(size: NetworkSize) -> Skeleton:
+    """The skeleton of a size.
+
+    Raises:
+        InvalidInput: there is no such skeleton, or the input is no image.
+    """
+    if size.skeleton not in SKELETONS:
+        raise InvalidInput(f"skeleton {size.skeleton!r}: accepted are {', '.join(SKELETONS)}")
+    if len(size.input_shape) != 3:
+        raise InvalidInput(
+            f"input shape {size.input_shape} for skeleton {size.skeleton!r}: accepted is (channels, height, width)"
+        )
+    return SKELETONS[size.skeleton]

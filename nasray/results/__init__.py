@@ -1,0 +1,38 @@
+"""The Parquet tables of a run, fronts, hypervolume and plots. Neither torch nor Ray is needed."""
+
+from nasray.results.fronts import average_over_seeds, hypervolume, pareto_front
+from nasray.results.plots import plot_front
+from nasray.results.schema import (
+    CANDIDATES,
+    EVALUATIONS,
+    SCHEMA_VERSION,
+    TABLES,
+    Column,
+    Table,
+    describe,
+    kinds_of,
+)
+from nasray.results.storage import Storage, open_storage
+from nasray.results.tables import compact, load, read, write_front, write_row
+
+__all__ = [
+    "CANDIDATES",
+    "EVALUATIONS",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Column",
+    "Storage",
+    "Table",
+    "average_over_seeds",
+    "compact",
+    "describe",
+    "hypervolume",
+    "kinds_of",
+    "load",
+    "open_storage",
+    "pareto_front",
+    "plot_front",
+    "read",
+    "write_front",
+    "write_row",
+]

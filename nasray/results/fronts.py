@@ -1,0 +1,169 @@
+"""Pareto fronts and hypervolume: what is best at which cost, of rows that may be compared.
+
+A front is worth what its worst row is worth, so rows of several datasets, kinds of accuracy or fidelities are
+refused, and what was stopped early is left out. Columns that a frame does not have are not checked, so that
+frames of any origin can be used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasray.errors import InvalidInput
+from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
+
+# The size of the network and the examples that measured it; an inherited accuracy has no epochs of its own,
+# and methods of one and of two levels leave a different number of examples to the weights.
+_FIDELITY = {
+    CANDIDATES.kind: ("channels", "cells", "validation_examples"),
+    EVALUATIONS.kind: ("epochs", "channels", "cells", "train_examples", "validation_examples"),
+}
+_SAMPLE = 4096
+
+
+def pareto_front(frame: pd.DataFrame, *, maximise: str = "accuracy", minimise: str = "macs") -> pd.DataFrame:
+    """The rows that no other row beats, by rising `minimise` (M for macs); `maximise` rises strictly with it.
+
+    Of rows at one point the one with the first `architecture_id` is kept, so the order of the rows has no
+    say; the index is numbered anew. Rows that are not complete, or not finite in one of the two columns, are
+    left out.
+    Accuracies of several seeds count as they stand: see `average_over_seeds`.
+    InvalidInput: one of the two columns is missing or holds no numbers; rows of several datasets, kinds of
+    accuracy or fidelities, among those that could be on the front.
+    """
+    usable, cost, gain = _usable(frame, maximise, minimise)
+    if not len(cost):
+        return frame.iloc[:0].reset_index(drop=True)
+    on_front = _non_dominated(cost, gain)
+    rows = frame.iloc[usable[on_front]]
+    ties = [minimise, *(["architecture_id"] if "architecture_id" in rows.columns else [])]
+    ties += sorted((name for name in rows.columns if name not in ties), key=str)
+    rows = rows.sort_values(ties, key=_sortable, kind="stable")
+    return rows.drop_duplicates(minimise).reset_index(drop=True)
+
+
+def hypervolume(
+    frame: pd.DataFrame, reference: tuple[float, float], *, maximise: str = "accuracy", minimise: str = "macs"
+) -> float:
+    """The area that the rows dominate, up to `reference`, in M x fraction (units of the two columns).
+
+    reference: (macs in M, accuracy as a fraction), the worst corner; a row that is not better than it in both
+    adds nothing. Two areas compare only with the same reference. InvalidInput: as `pareto_front`, and a
+    reference that is not two finite numbers.
+    """
+    corner = np.asarray(reference, dtype=np.float64)
+    if corner.shape != (2,) or not np.isfinite(corner).all():
+        raise InvalidInput(f"reference {reference!r}: two finite numbers, ({minimise}, {maximise}), are expected")
+    _, cost, gain = _usable(frame, maximise, minimise)
+    inside = (cost < corner[0]) & (gain > corner[1])
+    if not inside.any():
+        return 0.0
+    cost, gain = cost[inside], gain[inside]
+    front = _non_dominated(cost, gain)
+    return float(moocore.hypervolume(np.column_stack([cost[front], -gain[front]]), ref=corner * [1.0, -1.0]))
+
+
+def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """One row for each architecture and fidelity: means over its seeds, of which a front can be taken.
+
+    `accuracy`, `test_accuracy`, `seconds` are means; `accuracy_std` and `test_accuracy_std` sample standard
+    deviations (missing for one seed); `seeds` counts the different seeds. Rows that are not complete are left
+    out. Where runs or methods found the same architecture, their names are joined by a comma.
+    InvalidInput: a column that it takes to tell architectures, fidelities and seeds apart is missing.
+    """
+    fidelity = [*EVALUATIONS.key[:-1], "train_examples", "validation_examples"]
+    missing = [n for n in (*fidelity, "seed", "accuracy", "complete") if n not in evaluations.columns]
+    if missing:
+        raise InvalidInput(f"rows of evaluations are expected; these have no column {', '.join(missing)}")
+    rows = evaluations[_complete(evaluations)]
+    order = [*fidelity, "seed", *(["created_at"] if "created_at" in rows.columns else [])]
+    # One training may have been done by two runs: the newest counts, once.
+    rows = rows.sort_values(order, kind="stable").drop_duplicates([*fidelity, "seed"], keep="last")
+    groups = rows.groupby(fidelity, sort=True, dropna=False)
+    columns: dict[str, Any] = {n: groups[n].first() for n in ("architecture", "macs", "params") if n in rows.columns}
+    columns |= {n: groups[n].agg(_joined) for n in ("run", "method") if n in rows.columns}
+    columns |= {n: groups[n].mean() for n in ("accuracy", "test_accuracy", "seconds") if n in rows.columns}
+    columns |= {f"{n}_std": groups[n].std() for n in ("accuracy", "test_accuracy") if n in rows.columns}
+    averaged = pd.DataFrame({**columns, "seeds": groups["seed"].nunique()}).reset_index()
+    return averaged.assign(complete=True)
+
+
+def _usable(
+    frame: pd.DataFrame, maximise: str, minimise: str
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Positions of the rows that may be on a front, and their two columns; refuses what does not compare."""
+    cost, gain = _numbers(frame, minimise), _numbers(frame, maximise)
+    keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)
+    usable = np.flatnonzero(keep)
+    told_by = {"dataset", "kind", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
+    checked = frame[[name for name in frame.columns if name in told_by]]
+    _refuse_mixtures(checked if len(usable) == len(frame) else checked.iloc[usable])
+    return usable, cost[usable], gain[usable]
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    if name not in frame.columns:
+        raise InvalidInput(f"column {name!r}: not in the frame, which has {', '.join(map(str, frame.columns))}")
+    if not pd.api.types.is_numeric_dtype(frame[name].dtype):
+        raise InvalidInput(f"column {name!r}: numbers are expected, {frame[name].dtype} was given")
+    return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _complete(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    if "complete" not in frame.columns:
+        return np.ones(len(frame), dtype=bool)
+    return ~frame["complete"].isin([False]).to_numpy(dtype=bool)
+
+
+def _refuse_mixtures(frame: pd.DataFrame) -> None:
+    kinds = kinds_of(frame)
+    several = [f"kind of accuracy ({', '.join(kinds)})"] if len(kinds) > 1 else []
+    fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
+    for name in ("dataset", *fidelity):
+        if name in frame.columns and frame[name].nunique(dropna=False) > 1:
+            values = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
+            several.append(f"{name} ({', '.join(sorted(values)[:5])})")
+    if several:
+        raise InvalidInput(
+            f"rows that do not compare were given, they differ in {', '.join(several)}; "
+            "rows of one dataset, one kind of accuracy and one fidelity would be accepted"
+        )
+
+
+def _non_dominated(cost: npt.NDArray[np.float64], gain: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Positions of the points that none dominates, equal points included, by rising cost."""
+    if len(cost) <= _SAMPLE:
+        return _front_by_sorting(cost, gain)
+    # Sorting a million points takes most of the time, and nearly all of them are dominated by the front of a few.
+    step = -(-len(cost) // _SAMPLE)
+    some_cost, some_gain = cost[::step], gain[::step]
+    front = _front_by_sorting(some_cost, some_gain)
+    bars = np.concatenate(([-np.inf], some_gain[front]))
+    left = np.flatnonzero(gain >= bars[np.searchsorted(some_cost[front], cost, side="right")])
+    positions: npt.NDArray[np.intp] = left[_front_by_sorting(cost[left], gain[left])]
+    return positions
+
+
+def _front_by_sorting(cost: npt.NDArray[np.float64], gain: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    order = np.lexsort((-gain, cost))
+    cost, gain = cost[order], gain[order]
+    best_before = np.concatenate(([-np.inf], np.maximum.accumulate(gain)[:-1]))
+    first = gain > best_before
+    # Copies of a front's point follow it directly in this order.
+    point = np.flatnonzero(first)[np.cumsum(first) - 1]
+    positions: npt.NDArray[np.intp] = order[(cost == cost[point]) & (gain == gain[point])]
+    return positions
+
+
+def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:
+    plain = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)
+    return column if plain else column.astype(str)
+
+
+def _joined(names: pd.Series[Any]) -> str:
+    return ", ".join(sorted({str(name) for name in names}))

@@ -1,0 +1,117 @@
+"""Fronts as a picture: accuracy against multiply-adds, with everything that lies behind each front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from nasray.errors import InvalidInput
+from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that is lost on white;
+# the markers tell them apart in print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_INK, _GRID = "#333333", "#E3E3E3"
+_AXIS_LABELS = {
+    CANDIDATES.kind: "accuracy (inherited weights, validation split)",
+    EVALUATIONS.kind: "accuracy (trained from scratch, validation split)",
+}
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def plot_front(
+    frames: Mapping[str, pd.DataFrame],
+    path: str | Path,
+    *,
+    points: Mapping[str, pd.DataFrame] | None = None,
+    title: str | None = None,
+) -> None:
+    """Draw fronts by name as steps, and faintly behind each the `points` of that name: all rows of its run.
+
+    frames, points: columns `macs` (M) and `accuracy` (fraction); `accuracy_std` gives error bars. path: where
+    the picture goes, a .png, .svg or .pdf file. The macs axis is logarithmic where it spans more than a
+    decade.
+    InvalidInput: another ending, a frame without the two columns, frames of two kinds of accuracy.
+    """
+    # pyplot is left alone: it keeps global state, and may look for a display.
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if path.suffix.lower() not in _FORMATS:
+        raise InvalidInput(f"plot {path}: a file that ends in {', '.join(_FORMATS)} would be accepted")
+    points = points or {}
+    for name, frame in (*frames.items(), *points.items()):
+        missing = [column for column in ("macs", "accuracy") if column not in frame.columns]
+        if missing:
+            raise InvalidInput(f"plot {path}: the frame {name!r} has no column {', '.join(missing)}")
+    kinds = sorted({kind for frame in (*frames.values(), *points.values()) for kind in kinds_of(frame)})
+    if len(kinds) > 1:
+        raise InvalidInput(f"plot {path}: frames of one kind of accuracy are expected, not of {' and '.join(kinds)}")
+
+    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    everything = [_finite(frame)["macs"].to_numpy(dtype=np.float64) for frame in (*frames.values(), *points.values())]
+    macs = np.concatenate(everything) if everything else np.empty(0)
+    if macs.size and macs.min() > 0 and macs.max() > 10 * macs.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    names = list(dict.fromkeys((*frames, *points)))
+    for place, name in enumerate(names):
+        if name in points:
+            behind = _finite(points[name])
+            colour = _COLOURS[place % len(_COLOURS)]
+            # Thousands of points would make an enormous vector file.
+            axes.scatter(
+                behind["macs"], behind["accuracy"], s=11, color=colour, alpha=0.22, linewidths=0, zorder=1,
+                rasterized=len(behind) > 2000,
+            )  # fmt: skip
+    for place, name in enumerate(names):
+        if name in frames:
+            _draw_front(axes, name, _finite(frames[name]), place, macs.max() if macs.size else 0.0)
+
+    axes.set_xlabel("multiply-adds (M)", color=_INK)
+    axes.set_ylabel(_AXIS_LABELS.get(kinds[0], f"accuracy ({kinds[0]})") if kinds else "accuracy", color=_INK)
+    if title:
+        axes.set_title(title, loc="left", color=_INK, fontsize=11)
+    axes.grid(True, color=_GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
+    axes.tick_params(colors=_INK, labelsize=9)
+    if frames:
+        axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_front(axes: Axes, name: str, front: pd.DataFrame, place: int, right: float) -> None:
+    colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+    front = front.sort_values("macs", kind="stable")
+    x = front["macs"].to_numpy(dtype=np.float64)
+    y = front["accuracy"].to_numpy(dtype=np.float64)
+    # A front holds to the right of its last point too: who may spend more need not.
+    held = (np.append(x, right), np.append(y, y[-1])) if len(x) else (x, y)
+    axes.step(*held, where="post", color=colour, linewidth=1.4, alpha=0.85, zorder=2)
+    axes.plot(
+        x, y, linestyle="none", marker=marker, markersize=6, color=colour, markeredgecolor="white",
+        markeredgewidth=0.7, zorder=4, label=f"{name} ({len(front)} on the front)",
+    )  # fmt: skip
+    if "accuracy_std" in front.columns:
+        axes.errorbar(
+            x, y, yerr=front["accuracy_std"].fillna(0.0).to_numpy(dtype=np.float64), fmt="none",
+            ecolor=colour, elinewidth=1.0, capsize=2.5, alpha=0.7, zorder=3,
+        )  # fmt: skip
+
+
+def _finite(frame: pd.DataFrame) -> pd.DataFrame:
+    numbers = frame[["macs", "accuracy"]].to_numpy(dtype=np.float64, na_value=np.nan)
+    finite: pd.DataFrame = frame[np.isfinite(numbers).all(axis=1)]
+    return finite

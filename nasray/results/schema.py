@@ -1,0 +1,263 @@
+"""What the tables' columns are called, hold and mean: held as data, so that checks and documents agree."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from nasray.errors import InvalidInput
+
+SCHEMA_VERSION = 1
+
+_TEXT, _WHOLE, _REAL, _TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_TIME = pa.timestamp("us", tz="UTC")
+_JSON = "JSON"
+_SPOKEN = {_TEXT: "text", _WHOLE: "whole number", _REAL: "number", _TRUTH: "true or false", _TIME: "UTC time"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a missing value is only accepted where `nullable`, numbers only from `low` to `high`."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    """Empty for names and other things that have none."""
+    meaning: str
+    nullable: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+
+    def accept(self, value: Any) -> Any:
+        """The value as it is stored; InvalidInput where its type is another or it is outside the range."""
+        if value is None:
+            if self.nullable:
+                return None
+            raise self._refuse(value)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if self.type == _TIME:
+            if not isinstance(value, datetime) or value is pd.NaT or value.utcoffset() is None:
+                raise self._refuse(value)
+            return value.astimezone(UTC)
+        if self.type == _TEXT:
+            if not isinstance(value, str) or (self.unit == _JSON and not _is_json(value)):
+                raise self._refuse(value)
+            return value
+        if self.type == _TRUTH:
+            if not isinstance(value, bool):
+                raise self._refuse(value)
+            return value
+        kinds = (int,) if self.type == _WHOLE else (int, float)
+        # A bool is an int to Python, and nobody means one by it.
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise self._refuse(value)
+        if not math.isfinite(value) or not self.low <= value <= self.high or abs(value) >= 2**63:
+            raise self._refuse(value)
+        return value if self.type == _WHOLE else float(value)
+
+    def _refuse(self, value: Any) -> InvalidInput:
+        expected = "JSON text" if self.unit == _JSON else _SPOKEN[self.type]
+        if self.type == _REAL:
+            expected = "finite number"
+        if self.type == _TIME:
+            expected = "time with a time zone"
+        if self.low > -math.inf:
+            expected += f" from {self.low:g}" + (f" to {self.high:g}" if self.high < math.inf else "")
+        if self.nullable:
+            expected += ", or none"
+        given = f"{value!r:.80}".replace("\n", " ")
+        return InvalidInput(f"column {self.name}: {given} was given, {expected} is expected")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of a run's tables: a folder of Parquet files, whose rows are named by the values of `key`."""
+
+    name: str
+    kind: str
+    """Which kind of accuracy its rows hold; rows of two kinds never share a front."""
+    mark: str
+    """A column, never missing, that only rows of this table have."""
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as a pyarrow schema, without the extra ones."""
+        return pa.schema([pa.field(c.name, c.type, c.nullable) for c in self.columns])
+
+    def accept(self, row: Mapping[str, Any], knobs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The row as it is stored, knobs as columns of their own.
+
+        `schema_version` and `created_at` (now) are filled in where they are missing. What is neither a column
+        of the table nor None must be a plain scalar. InvalidInput: a column missing, a value that its column
+        does not take, a knob that has the name of a column, an extra value that is no scalar.
+        """
+        knobs = knobs or {}
+        self.check_knobs(knobs)
+        stamped = {"schema_version": SCHEMA_VERSION, "created_at": datetime.now(UTC), **row}
+        missing = [c.name for c in self.columns if c.name not in stamped and not c.nullable]
+        if missing:
+            raise InvalidInput(f"{self.name}: a row must also have {', '.join(missing)}")
+        if stamped["schema_version"] != SCHEMA_VERSION:
+            raise InvalidInput(f"column schema_version: {stamped['schema_version']!r} was given, not {SCHEMA_VERSION}")
+        known = {c.name: c.accept(stamped.get(c.name)) for c in self.columns}
+        extra = {name: value for name, value in row.items() if name not in known}
+        twice = sorted(extra.keys() & knobs.keys())
+        if twice:
+            raise InvalidInput(f"{self.name}: {', '.join(twice)} was given as a knob and as a column of the row")
+        extra = {**extra, **knobs}
+        return known | {str(n): _scalar(n, v) for n, v in sorted(extra.items()) if v is not None}
+
+    def check_knobs(self, names: Mapping[str, Any] | tuple[str, ...]) -> None:
+        """Raise InvalidInput if a knob or hyperparameter has the name of a column."""
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise InvalidInput(f"knob {name!r}: a name is expected, as text")
+            if name in self.names or name == "kind":
+                raise InvalidInput(f"knob {name!r}: {self.name} already have a column of this name; give it another")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _scalar(name: str, value: Any) -> bool | int | float | str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InvalidInput(f"column {name}: {value} was given, which does not fit into 64 bits")
+    if not isinstance(value, bool | int | float | str):
+        raise InvalidInput(f"column {name}: {value!r:.80} was given, true or false, a number or text is expected")
+    return value
+
+
+def describe(table: Table) -> str:
+    """A Markdown table of the columns: name, type, unit and meaning, keys in bold."""
+    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    for column in table.columns:
+        name = f"**`{column.name}`**" if column.name in table.key else f"`{column.name}`"
+        spoken = _SPOKEN[column.type] + (", may be missing" if column.nullable else "")
+        lines.append(f"| {name} | {spoken} | {column.unit} | {column.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _count(name: str, meaning: str) -> Column:
+    return Column(name, _WHOLE, "", meaning, low=0)
+
+
+def _fraction(name: str, meaning: str, nullable: bool = False) -> Column:
+    return Column(name, _REAL, "fraction", meaning, nullable, low=0.0, high=1.0)
+
+
+_BOTH = (
+    _count("schema_version", "Version of this list of columns."),
+    Column("run", _TEXT, "", "Name of the run that wrote the row."),
+    Column("method", _TEXT, "", "Search method that found the architecture."),
+    Column("space", _TEXT, "", "Search space of the architecture."),
+    Column("dataset", _TEXT, "", "Dataset that was searched or trained on."),
+    _count("seed", "Seed of the search or of the training."),
+    Column("architecture_id", _TEXT, "", "Hash of the architecture's canonical form."),
+    Column("architecture", _TEXT, _JSON, "The architecture in canonical form: what was chosen, without a size."),
+    Column(
+        "macs",
+        _REAL,
+        "M",
+        "Multiply-adds of convolutions and linear layers, at the evaluation size.",
+        low=0.0,
+    ),
+    Column("params", _REAL, "M", "Trainable parameters, at the evaluation size.", low=0.0),
+    Column("settings", _TEXT, _JSON, "Every setting that the row came to be with, defaults included."),
+    Column("versions", _TEXT, _JSON, "Versions of nasray, Python and the packages that it stands on."),
+    Column("host", _TEXT, "", "Name of the machine."),
+    Column("device", _TEXT, "", "Device that trained, by its own name."),
+    Column("created_at", _TIME, "UTC", "When the row was made."),
+    _count("train_examples", "Examples that weights were trained on."),
+    _count("architecture_examples", "Examples kept for architecture parameters alone; 0 where there are none."),
+    _count("validation_examples", "Examples that `accuracy` was measured on."),
+    _count("test_examples", "Examples of the test split, which nothing is selected by."),
+    _count("channels", "Channels of the first cell, at the evaluation size."),
+    _count("cells", "Number of cells, at the evaluation size."),
+)
+_MEMORY = Column("peak_memory_bytes", _WHOLE, "bytes", "Most memory held at once.", nullable=True, low=0)
+
+CANDIDATES = Table(
+    name="candidates",
+    kind="inherited weights",
+    mark="snapshot",
+    columns=(
+        *_BOTH,
+        Column("trial_id", _TEXT, "", "Search that gave the candidate."),
+        _count("epoch", "Epoch of the search, counted from 0."),
+        _count("snapshot", "Place among the candidates of this epoch, counted from 0."),
+        _fraction("supernet_accuracy", "Accuracy of the whole supernet, on the validation split."),
+        _fraction("accuracy", "Accuracy of the candidate with the supernet's weights, on the validation split."),
+        Column(
+            "gap",
+            _REAL,
+            "fraction",
+            "Discretisation gap: `supernet_accuracy` minus `accuracy`.",
+            low=-1,
+            high=1,
+        ),
+        Column("seconds", _REAL, "s", "Wall-clock time of the search until then.", low=0.0),
+        _MEMORY,
+    ),
+    key=("trial_id", "epoch", "snapshot"),
+)
+"""One row for each architecture that a search gave at one moment."""
+
+EVALUATIONS = Table(
+    name="evaluations",
+    kind="trained from scratch",
+    mark="complete",
+    columns=(
+        *_BOTH,
+        _count("epochs", "The fidelity: epochs of training from scratch."),
+        Column("complete", _TRUTH, "", "False where training was stopped early: such a row is never on a front."),
+        _fraction("accuracy", "Accuracy on the validation split."),
+        _fraction("test_accuracy", "Accuracy on the test split, only ever reported.", nullable=True),
+        Column("seconds", _REAL, "s", "Wall-clock time of the training.", low=0.0),
+        _MEMORY,
+        Column("search_trial_id", _TEXT, "", "Search that found the architecture, where one did.", nullable=True),
+    ),
+    key=("dataset", "space", "architecture_id", "channels", "cells", "epochs", "seed"),
+)
+"""One row for each training of an architecture from scratch."""
+
+TABLES = {table.name: table for table in (CANDIDATES, EVALUATIONS)}
+
+
+def kinds_of(frame: pd.DataFrame) -> list[str]:
+    """The kinds of accuracy that a frame's rows hold, sorted; empty where its columns do not tell.
+
+    A column `kind` says it, as in a written front; rows without it are told by what only their table has.
+    """
+    kinds: set[str] = set()
+    unsaid = np.ones(len(frame), dtype=bool)
+    if "kind" in frame.columns:
+        unsaid = frame["kind"].isna().to_numpy(dtype=bool)
+        kinds |= {str(kind) for kind in frame["kind"].dropna().unique()}
+    for table in TABLES.values():
+        if unsaid.any() and table.mark in frame.columns:
+            told = frame[table.mark].notna().to_numpy(dtype=bool) & unsaid
+            kinds |= {table.kind} if told.any() else set()
+    return sorted(kinds)

@@ -1,0 +1,319 @@
+"""One search: method x space x dataset to candidates. Plain torch, no Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+
+from nasray import registry
+from nasray.costs import macs, params
+from nasray.errors import InvalidInput
+from nasray.gates import architecture_masks, binary_gates
+from nasray.methods.method import Problem, SearchMethod
+from nasray.networks import supernet
+from nasray.settings import TrainingSettings
+from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.training.batches import DeviceData, epoch_generator
+from nasray.training.dataset import Dataset, load_dataset
+from nasray.training.learner import Learner, recalibrate
+from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
+from nasray.training.splits import split
+from nasray.training.tasks import task_of
+
+RECALIBRATION_BATCHES = 10
+VALIDATION_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """All that a search depends on; with the same config it gives the same architectures.
+
+    Raises:
+        InvalidInput: there is no such method, space or dataset, or the method cannot search the space.
+    """
+
+    method: str
+    space: str
+    dataset: str
+    settings: TrainingSettings
+    """The method's ``Config``."""
+    seed: int = 0
+    evaluation_channels: int | None = None
+    """Channels of the networks whose cost counts; None is the space's own number."""
+    evaluation_cells: int | None = None
+    """Cells of those networks; None is the space's own number, or the supernet's where every position chooses."""
+    data_root: str | None = None
+    """Folder of the dataset; None is the environment's NASRAY_DATA."""
+
+    def __post_init__(self) -> None:
+        for kind in ("method", "space", "dataset"):
+            object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
+        reason = find_method(self.method).unsupported(registry.find("space", self.space))
+        if reason is not None:
+            raise InvalidInput(f"method {self.method!r} on space {self.space!r}: {reason}")
+        registry.find("dataset", self.dataset)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> SearchConfig:
+        """A config from what :meth:`to_dict` gave.
+
+        Raises:
+            InvalidInput: an unknown setting, or a value that is not accepted.
+        """
+        settings = find_method(values["method"]).Config.of(values["settings"])
+        return cls(**{**values, "settings": settings})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An architecture that a search gave at one moment."""
+
+    architecture: Architecture
+    snapshot: int
+    """Its number among those of one epoch."""
+    macs: float
+    """M, at the evaluation size."""
+    params: float
+    """M, at the evaluation size."""
+    supernet_accuracy: float
+    """Of the supernet under the method's gates, on the validation split."""
+    accuracy: float
+    """Of the architecture with the supernet's weights, on the validation split."""
+
+    @property
+    def gap(self) -> float:
+        """The discretisation gap."""
+        return self.supernet_accuracy - self.accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one epoch gave."""
+
+    number: int
+    """Counted from 1: epochs done."""
+    metrics: dict[str, float]
+    candidates: tuple[Candidate, ...]
+
+
+class Search:
+    """A search that is run epoch by epoch, saved and restored between epochs.
+
+    Every random number is drawn from the seed and the number of the epoch, so that the state at the end of an epoch
+    is all that the next one depends on. The caller's random state is left alone.
+
+    Args:
+        config: what to search.
+        dataset: in place of loading the config's.
+        device: ``auto``, or one of torch's.
+
+    Raises:
+        InvalidInput: the dataset is not to be had, or of another task than the space.
+    """
+
+    def __init__(self, config: SearchConfig, dataset: Dataset | None = None, device: str = "auto") -> None:
+        self.config = config
+        self.device = pick_device(device)
+        self.space: CellSpace = registry.find("space", config.space)
+        dataset = dataset or load_dataset(config.dataset, config.data_root)
+        task = task_of(self.space, dataset)
+        method_class = find_method(config.method)
+        settings = config.settings
+        self.data = DeviceData(dataset, self.device)
+        self.splits = split(
+            dataset.train[1],
+            validation_fraction=settings.validation_fraction,
+            architecture_fraction=method_class.architecture_fraction,
+            seed=settings.split_seed,
+            limit=settings.train_examples,
+        )
+        self.size, self.evaluation_size = sizes(config, self.space, dataset)
+        with self._random("init", 0):
+            network = supernet(self.space, self.size, auxiliary=settings.auxiliary_weight > 0)
+            self.method: SearchMethod = method_class(
+                settings, Problem(self.space, self.size, self.evaluation_size, config.seed)
+            )
+        network.to(self.device)
+        self.method.to(self.device)
+        self.learner = Learner(network, task, settings)
+        self.epoch = 0
+        """Epochs done."""
+        self.finished = False
+
+    def run_epoch(self) -> Epoch:
+        """One epoch of search, then the accuracy of the supernet and of the candidates that it gave.
+
+        Raises:
+            NonFiniteLoss: a loss was infinite or not a number.
+        """
+        if self.finished:
+            raise RuntimeError("the search is finished")
+        began = time.perf_counter()
+        reset_peak_memory(self.device)
+        number = self.epoch
+        with self._random("steps", number):
+            self.learner.start_epoch(number)
+            self.method.start_epoch(number)
+            examples = self._steps(number)
+            loss, accuracy = self.learner.finish_epoch()
+            train_seconds = time.perf_counter() - began
+            outcome = self.method.end_epoch(number)
+            supernet_accuracy = self._validation_accuracy()
+            self.epoch = number + 1
+            self.finished = outcome.finished or self.epoch >= self.config.settings.epochs
+            given = list(outcome.architectures)
+            current = self.method.architecture()
+            if self.finished and current not in given:
+                given.append(current)
+            candidates = tuple(self._candidate(a, i, supernet_accuracy) for i, a in enumerate(given))
+        metrics = {
+            "loss": loss,
+            "train_accuracy": accuracy,
+            "supernet_accuracy": supernet_accuracy,
+            "macs": macs(self.space, current, self.evaluation_size),
+            "active_operations": float(sum(int(g.active_EO.sum()) for g in self.method.gates())),
+            "learning_rate": self.learner.learning_rate,
+            "train_seconds": train_seconds,
+            "examples_per_second": examples / train_seconds,
+            "seconds": time.perf_counter() - began,
+            "peak_memory_bytes": float(peak_memory_bytes(self.device)),
+            **self.method.metrics(),
+        }
+        return Epoch(number=self.epoch, metrics=metrics, candidates=candidates)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epoch depends on, as tensors and plain values."""
+        optimizer = self.method.optimizer
+        return {
+            "epoch": self.epoch,
+            "finished": self.finished,
+            "learner": self.learner.state_dict(),
+            "method": self.method.state_dict(),
+            "method_optimizer": None if optimizer is None else optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` of a search with the same config gave."""
+        self.epoch, self.finished = state["epoch"], state["finished"]
+        self.learner.load_state_dict(state["learner"])
+        self.method.load_state_dict(state["method"])
+        if self.method.optimizer is not None:
+            self.method.optimizer.load_state_dict(state["method_optimizer"])
+
+    def _steps(self, number: int) -> int:
+        """All steps of an epoch; gives the number of examples that the weights were trained on."""
+        settings = self.config.settings
+        batches = self._batches("train", number)
+        architecture_batches = self._endless("architecture", number) if len(self.splits.architecture) else None
+        examples = 0
+        for batch in batches:
+            other = None if architecture_batches is None else next(architecture_batches)
+            self.method.step(self.learner, batch, other)
+            examples += len(batch[1])
+        assert examples >= min(settings.batch_size, len(self.splits.train))
+        return examples
+
+    def _batches(self, part: str, number: int, repeat: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        stream = f"{part} {repeat}" if repeat else part
+        return self.data.batches(
+            getattr(self.splits, part),
+            self.config.settings.batch_size,
+            augmentation=self.config.settings.augmentation,
+            generator=epoch_generator(self.config.seed, number, stream, self.device),
+            shuffle=True,
+            drop_last=True,
+        )
+
+    def _endless(self, part: str, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        # Where it is the smaller part, it is gone through again in another order.
+        repeat = 0
+        while True:
+            yield from self._batches(part, number, repeat)
+            repeat += 1
+
+    def _validation_accuracy(self) -> float:
+        with torch.no_grad():
+            gates = self.method.gates()
+        batches = self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE)
+        return self.learner.accuracy(batches, gates)
+
+    def _candidate(self, architecture: Architecture, snapshot: int, supernet_accuracy: float) -> Candidate:
+        return Candidate(
+            architecture=architecture,
+            snapshot=snapshot,
+            macs=macs(self.space, architecture, self.evaluation_size),
+            params=params(self.space, architecture, self.evaluation_size),
+            supernet_accuracy=supernet_accuracy,
+            accuracy=self._inherited_accuracy(architecture),
+        )
+
+    def _inherited_accuracy(self, architecture: Architecture) -> float:
+        """Accuracy of an architecture with the supernet's weights.
+
+        Its operations are summed plainly, so the running statistics of the mixture do not fit it: they are measured
+        anew on a few training batches (our choice, as in G. Bender et al., ICML 2018), and put back afterwards.
+        """
+        network = self.learner.network
+        masks = architecture_masks(self.space, architecture, self.size.cells)
+        gates = binary_gates(masks, self.device)
+        kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
+        dropped, network.drop_path = network.drop_path, 0.0
+        batches = self.data.batches(self.splits.train, self.config.settings.batch_size, drop_last=True)
+        recalibrate(network, islice(batches, RECALIBRATION_BATCHES), gates)
+        accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE), gates)
+        for name, buffer in network.named_buffers():
+            buffer.copy_(kept[name])
+        network.drop_path = dropped
+        return accuracy
+
+    @contextmanager
+    def _random(self, stream: str, number: int) -> Iterator[None]:
+        """Torch's global random state as a function of seed, stream and epoch; the caller's is put back."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(epoch_generator(self.config.seed, number, stream).initial_seed())
+            yield
+
+
+def find_method(name: str) -> type[SearchMethod]:
+    """A method's class by its name.
+
+    Raises:
+        InvalidInput: there is none, or what is there is no method.
+    """
+    found = registry.find("method", name)
+    if not (isinstance(found, type) and issubclass(found, SearchMethod)):
+        raise InvalidInput(f"method {name!r} is {found!r}: accepted is a subclass of nasray.methods.SearchMethod")
+    return found
+
+
+def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[NetworkSize, NetworkSize]:
+    """Size of the supernet, and size at which its architectures are evaluated."""
+    settings = config.settings
+    search = NetworkSize(
+        channels=settings.channels or space.search_channels,
+        cells=settings.cells or space.search_cells,
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        skeleton=settings.skeleton,
+    )
+    own_cells = search.cells if space.cell_per_position else space.evaluation_cells
+    evaluation = search.replace(
+        channels=config.evaluation_channels or space.evaluation_channels,
+        cells=config.evaluation_cells or own_cells,
+    )
+    if space.cell_per_position and evaluation.cells != search.cells:
+        raise InvalidInput(
+            f"evaluation with {evaluation.cells} cells after a search with {search.cells} on {space.name!r}: "
+            f"accepted is {search.cells}, for every position has a choice of its own"
+        )
+    return search, evaluation

@@ -1,0 +1,180 @@
+"""Settings: typed values with ranges, validated when they are made.
+
+Every method's ``Config`` and the settings of an evaluation extend :class:`TrainingSettings`, so that any of them can
+be set by name on a command line or be swept by Tune, hyperparameters and knobs alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from nasray.errors import InvalidInput
+
+Schedule = Literal["cosine", "linear", "constant"]
+
+S = TypeVar("S", bound="TrainingSettings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """An interval that a setting may be drawn from.
+
+    Raises:
+        InvalidInput: empty, or logarithmic and not positive.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether to draw evenly on a logarithmic scale."""
+    integer: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high or (self.log and self.low <= 0):
+            positive = " above 0" if self.log else ""
+            raise InvalidInput(f"range {self.low} to {self.high}: accepted is low <= high{positive}")
+
+
+def setting(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field that accepts numbers from ``low`` to ``high``, both included."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def knob(default: Any, low: float, high: float, *, log: bool = False, integer: bool = False) -> Any:
+    """A dataclass field that trades accuracy for cost, with the range that it accepts and that Tune sweeps."""
+    swept = Range(low=low, high=high, log=log, integer=integer)
+    return field(default=default, metadata={"low": low, "high": high, "knob": swept})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a network's weights are trained. Defaults: the search of DARTS on CIFAR-10 (methods.md 0.5).
+
+    Raises:
+        InvalidInput: a value of another type or outside its range.
+    """
+
+    epochs: int = setting(50, low=1)
+    """Epochs, at most: a method may finish earlier."""
+    batch_size: int = setting(64, low=2)
+    learning_rate: float = setting(0.025, low=0.0)
+    """Of SGD, at the start."""
+    learning_rate_min: float = setting(0.001, low=0.0)
+    """At the end of a cosine or linear schedule."""
+    schedule: Schedule = "cosine"
+    """How the learning rate falls, epoch by epoch."""
+    warmup_epochs: int = setting(0, low=0)
+    """Epochs in which the learning rate rises linearly to its start."""
+    momentum: float = setting(0.9, low=0.0, high=1.0)
+    weight_decay: float = setting(3e-4, low=0.0)
+    gradient_clip: float = setting(5.0, low=0.0)
+    """Largest norm of the weights' gradient."""
+    label_smoothing: float = setting(0.0, low=0.0, high=1.0)
+    auxiliary_weight: float = setting(0.0, low=0.0)
+    """Weight of the auxiliary head's loss; 0 builds no head."""
+    drop_path: float = setting(0.0, low=0.0, high=0.99)
+    """Probability of drop path at the end of training; it rises linearly from 0."""
+    augmentation: str = "standard"
+    """One of the dataset's augmentations."""
+    channels: int | None = setting(None, low=1)
+    """Of the first cell; None is the space's own number."""
+    cells: int | None = setting(None, low=1)
+    """None is the space's own number."""
+    skeleton: str = "cifar"
+    """What surrounds the cells."""
+    train_examples: int | None = setting(None, low=1)
+    """Train on at most so many examples, balanced over classes; None is all."""
+    validation_fraction: float = setting(0.1, low=0.01, high=0.9)
+    """Share of the dataset's training part that is kept for validation."""
+    split_seed: int = setting(0, low=0)
+    """Of the split into training, architecture and validation parts: the same for every trial of a sweep."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for one in fields(self):
+            value = _coerced(one.name, getattr(self, one.name), hints[one.name])
+            object.__setattr__(self, one.name, value)
+            low, high = one.metadata.get("low"), one.metadata.get("high")
+            if value is None or (low is None and high is None):
+                continue
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                accepted = f"{low} to {high}" if high is not None and low is not None else f"{low} and above"
+                raise InvalidInput(f"{one.name} {value}: accepted are values from {accepted}")
+
+    @classmethod
+    def knobs(cls) -> dict[str, Range]:
+        """The fields that trade accuracy for cost, with their ranges."""
+        return {one.name: one.metadata["knob"] for one in fields(cls) if "knob" in one.metadata}
+
+    @classmethod
+    def of(cls: type[S], values: Mapping[str, Any]) -> S:
+        """Settings from names and values, the rest at their defaults.
+
+        Raises:
+            InvalidInput: a name that is no field, or a value that the field does not accept.
+        """
+        check_names(cls, values)
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name: JSON can hold them, and :meth:`of` reads them."""
+        return asdict(self)
+
+
+def check_names(cls: type[TrainingSettings], values: Mapping[str, Any]) -> None:
+    """Check that every name is a field.
+
+    Raises:
+        InvalidInput: naming the first that is none, and those that are.
+    """
+    known = {one.name for one in fields(cls)}
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise InvalidInput(f"unknown setting {name!r}: {hint}accepted are {', '.join(sorted(known))}")
+
+
+def changes(settings: TrainingSettings) -> dict[str, Any]:
+    """The fields of settings that differ from their defaults."""
+    return {
+        one.name: getattr(settings, one.name)
+        for one in fields(settings)
+        if one.default is MISSING or getattr(settings, one.name) != one.default
+    }
+
+
+def _coerced(name: str, value: Any, hint: Any) -> Any:
+    """The value as the type of its field; whole floats pass as integers, for JSON and samplers give them."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        if typing.get_origin(option) is Literal:
+            if value in typing.get_args(option):
+                return value
+        elif option is bool or isinstance(value, bool):
+            if option is bool and isinstance(value, bool):
+                return value
+        elif option is float and isinstance(value, (int, float)):
+            return float(value)
+        elif option is int and isinstance(value, (int, float)) and float(value).is_integer():
+            return int(value)
+        elif isinstance(option, type) and isinstance(value, option):
+            return value
+    raise InvalidInput(f"{name} {value!r}: accepted is {_described(options)}")
+
+
+def _described(options: tuple[Any, ...]) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}
+    return " or ".join(
+        " or ".join(map(str, typing.get_args(option)))
+        if typing.get_origin(option) is Literal
+        else words.get(option, str(option))
+        for option in options
+    )

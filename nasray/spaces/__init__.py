@@ -1,0 +1,19 @@
+"""What can be chosen: cell graphs, spaces and architectures. Imports nothing else of nasray."""
+
+from nasray.spaces.architecture import Architecture
+from nasray.spaces.genotype import from_genotype, to_genotype
+from nasray.spaces.graph import CellGraph, Choice, Edge
+from nasray.spaces.space import CellSpace, NetworkSize, Normalisation, Reference
+
+__all__ = [
+    "Architecture",
+    "CellGraph",
+    "CellSpace",
+    "Choice",
+    "Edge",
+    "NetworkSize",
+    "Normalisation",
+    "Reference",
+    "from_genotype",
+    "to_genotype",
+]

@@ -1,0 +1,134 @@
+"""Architectures: what was chosen, as immutable values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from nasray.errors import InvalidInput
+from nasray.spaces.graph import CellGraph, Choice
+from nasray.spaces.space import CellSpace
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The chosen (source, target, operation) of every cell of a space, in canonical order.
+
+    Made by :meth:`of`, which validates; equal architectures have equal ids.
+    """
+
+    space: str
+    """Name of the space."""
+    cells: Mapping[str, tuple[Choice, ...]]
+    """Cell name to its choices."""
+
+    @classmethod
+    def of(cls, space: CellSpace, cells: Mapping[str, Iterable[Choice]]) -> Architecture:
+        """An architecture of a space.
+
+        Raises:
+            InvalidInput: a cell is missing or unknown, an edge or operation is not of the space, something is
+                chosen twice, or a node receives nothing.
+        """
+        names = space.layout(len(cells)) if space.cell_per_position else tuple(space.cells)
+        if set(cells) != set(names):
+            raise InvalidInput(
+                f"architecture of {space.name!r} with cells {', '.join(map(str, cells)) or 'none'}: "
+                f"accepted are {', '.join(names) or 'at least one cell'}"
+            )
+        return cls(space.name, MappingProxyType({n: _canonical(space, n, cells[n]) for n in names}))
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        """Canonical JSON: no spaces, cells in the space's order."""
+        cells = {name: [list(choice) for choice in choices] for name, choices in self.cells.items()}
+        return json.dumps({"space": self.space, "cells": cells}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, space: CellSpace, text: str) -> Architecture:
+        """An architecture from nasray's JSON or from the field's genotype form as JSON.
+
+        Raises:
+            InvalidInput: not JSON of either form, or not an architecture of the space.
+        """
+        from nasray.spaces.genotype import from_genotype
+
+        if len(text) > 1_000_000:
+            raise InvalidInput(f"architecture of {len(text)} characters: accepted are up to 1,000,000")
+        try:
+            value = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InvalidInput(f"architecture that is not JSON ({error}): accepted is {_FORMS}") from None
+        if not isinstance(value, dict):
+            raise InvalidInput(f"architecture that is a JSON {type(value).__name__}: accepted is {_FORMS}")
+        if "space" not in value:
+            return from_genotype(space, value)
+        if value["space"] != space.name:
+            raise InvalidInput(f"architecture of space {value['space']!r}: accepted is space {space.name!r}")
+        cells = value.get("cells")
+        if not isinstance(cells, dict) or not all(isinstance(c, list) for c in cells.values()):
+            raise InvalidInput(f"architecture without a map of cells to lists: accepted is {_FORMS}")
+        return cls.of(space, {name: [as_choice(item) for item in items] for name, items in cells.items()})
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.space, dict(self.cells))
+
+
+_FORMS = (
+    '{"space": NAME, "cells": {CELL: [[source, target, operation], ...]}} or a genotype '
+    '{"normal": [[operation, source], ...], "normal_concat": [...], "reduce": ...}'
+)
+
+
+def _rebuild(space: str, cells: dict[str, tuple[Choice, ...]]) -> Architecture:
+    return Architecture(space, MappingProxyType(cells))
+
+
+def as_choice(item: object) -> Choice:
+    """A choice from what JSON gives: [source, target, operation].
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    match item:
+        case [int(source), int(target), str(operation)] if type(source) is int and type(target) is int:
+            return source, target, operation
+    raise InvalidInput(f"choice {item!r}: accepted is [source, target, operation]")
+
+
+def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[Choice, ...]:
+    graph = space.graph(name)
+    where = f"in cell {name!r} of {space.name!r}"
+    chosen = list(choices)
+    for source, target, operation in chosen:
+        if operation not in graph.operation_index or operation == graph.none:
+            accepted = ", ".join(o for o in graph.operations if o != graph.none)
+            raise InvalidInput(f"operation {operation!r} {where}: accepted are {accepted}")
+        if (source, target) not in graph.edge_index:
+            raise InvalidInput(f"edge {source} to {target} {where}: {_accepted_edges(graph, target)}")
+    if len(set(chosen)) != len(chosen):
+        twice = next(c for c in chosen if chosen.count(c) > 1)
+        raise InvalidInput(f"{twice!r} chosen twice {where}: accepted is each operation of an edge once")
+    missing = sorted(set(graph.targets) - {target for _, target, _ in chosen})
+    if missing:
+        raise InvalidInput(f"nothing enters node {missing[0]} {where}: accepted is at least one operation")
+    return tuple(sorted(chosen, key=lambda c: (graph.edge_index[c[:2]], graph.operation_index[c[2]])))
+
+
+def _accepted_edges(graph: CellGraph, target: int) -> str:
+    sources = [str(s) for s, t in graph.edges if t == target]
+    if sources:
+        return f"accepted are edges into {target} from {', '.join(sources)}"
+    return f"accepted are edges into the nodes {graph.targets.start} to {graph.targets.stop - 1}"

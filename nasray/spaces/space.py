@@ -1,0 +1,135 @@
+"""Search spaces: the cells that can be chosen and how they make a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from nasray.errors import InvalidInput
+from nasray.spaces.graph import CellGraph
+
+if TYPE_CHECKING:
+    from nasray.spaces.architecture import Architecture
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSize:
+    """How large a network is: with an architecture, all that its cost depends on.
+
+    Raises:
+        InvalidInput: a number below 1.
+    """
+
+    channels: int
+    """Channels of the first cell's nodes."""
+    cells: int
+    input_shape: tuple[int, ...]
+    """Shape of one network input without the batch dimension, (channels, height, width) for images."""
+    classes: int
+    skeleton: str = "cifar"
+    """What surrounds the cells: ``cifar`` (small images) or ``imagenet`` (three stride-2 stem convolutions)."""
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "cells", "classes"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are whole numbers from 1 up")
+
+    def replace(self, **changes: Any) -> NetworkSize:
+        """The same size with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """Where a space's cells normalise (methods.md 0.2): it differs between papers, and between search and
+    evaluation."""
+
+    affine: bool
+    """Whether batch normalisations inside cells have a learned scale and shift."""
+    after_pool: bool
+    """Whether a batch normalisation follows each pooling."""
+    after_identity: bool
+    """Whether a batch normalisation follows each identity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSpace:
+    """A search space whose networks are stacks of cells.
+
+    A cell position has a *kind* (a key of ``cells``). Where ``cell_per_position`` is false, all positions of a
+    kind share one choice and an architecture names it by the kind (``normal``, ``reduce``); where it is true,
+    every position has its own, named by kind and position (``normal_0``, ..., ``reduce_4``).
+
+    Raises:
+        InvalidInput: no cells.
+    """
+
+    name: str
+    task: str = "classification"
+    """What the space's networks do: it must be the dataset's task."""
+    cells: Mapping[str, CellGraph]
+    """Kind of cell to its graph. A kind called ``reduce`` halves the resolution and doubles the channels."""
+    cell_per_position: bool = False
+    search_channels: int
+    search_cells: int
+    evaluation_channels: int
+    evaluation_cells: int
+    search_normalisation: Normalisation
+    evaluation_normalisation: Normalisation
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    """Published architectures of this space by name."""
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            raise InvalidInput(f"space {self.name!r} without cells: accepted is at least one kind of cell")
+
+    def kinds(self, num_cells: int) -> tuple[str, ...]:
+        """Kind of cell at every position: reductions at one and two thirds of the depth (methods.md 0.1)."""
+        if "reduce" not in self.cells:
+            (only,) = self.cells
+            return (only,) * num_cells
+        reductions = {num_cells // 3, 2 * num_cells // 3}
+        return tuple("reduce" if i in reductions else "normal" for i in range(num_cells))
+
+    def layout(self, num_cells: int) -> tuple[str, ...]:
+        """Cell name at every position."""
+        kinds = self.kinds(num_cells)
+        return tuple(f"{kind}_{i}" for i, kind in enumerate(kinds)) if self.cell_per_position else kinds
+
+    def check_cells(self, architecture: Architecture, num_cells: int) -> None:
+        """Check that an architecture can be built with so many cells.
+
+        Raises:
+            InvalidInput: every position has a choice of its own, and there are more or fewer of them.
+        """
+        if self.cell_per_position and len(architecture.cells) != num_cells:
+            raise InvalidInput(
+                f"{num_cells} cells for an architecture of {len(architecture.cells)} cell positions: "
+                f"accepted is {len(architecture.cells)}"
+            )
+
+    def graph(self, cell_name: str) -> CellGraph:
+        """The graph of a cell by its name.
+
+        Raises:
+            InvalidInput: the space has no such cell.
+        """
+        kind, _, position = cell_name.rpartition("_") if self.cell_per_position else (cell_name, "", "0")
+        if kind not in self.cells or not position.isdecimal():
+            form = "KIND_POSITION with KIND " if self.cell_per_position else ""
+            raise InvalidInput(
+                f"cell {cell_name!r} of space {self.name!r}: accepted are {form}{' or '.join(self.cells)}"
+            )
+        return self.cells[kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A published architecture with where it was published and the figures printed there."""
+
+    genotype: Mapping[str, Any]
+    """The field's genotype form."""
+    source: str
+    published: Mapping[str, Any] = field(default_factory=dict)
+    """Dataset to figures as printed (strings where the print has a spread)."""

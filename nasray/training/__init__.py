@@ -1,0 +1,1 @@
+"""Data on the device, splits, schedules, loops and checkpoints: plain torch."""

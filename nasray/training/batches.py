@@ -1,0 +1,119 @@
+"""A dataset on the training device, handed out in batches that are a function of a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from nasray.errors import InvalidInput
+from nasray.training.dataset import Dataset, Transform
+
+
+def num_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
+    """How many batches an epoch over n examples has.
+
+    With ``drop_last`` all batches have ``batch_size`` examples, except where there are fewer examples than
+    that: they then make one batch, as an epoch without any step would train nothing.
+
+    Raises:
+        InvalidInput: the batch size is below 1.
+    """
+    if batch_size < 1:
+        raise InvalidInput(f"batch_size {batch_size}: accepted is a number of examples from 1")
+    if drop_last and n > batch_size:
+        return n // batch_size
+    return -(-n // batch_size)
+
+
+def epoch_generator(seed: int, epoch: int, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """The generator of one epoch's data, so that any epoch can be repeated without those before it.
+
+    Args:
+        seed: Of the run.
+        epoch: Counted from 0.
+        stream: What the numbers are for, such as ``weights`` or ``architecture``: each has its own.
+        device: Where the generator lives. It is not hashed: which GPU a trial got must not change its data.
+    """
+    digest = hashlib.sha256(f"{seed}:{epoch}:{stream}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little"))
+
+
+class DeviceData:
+    """The raw dataset as whole tensors on the training device: a batch costs an index, not a transfer."""
+
+    def __init__(self, dataset: Dataset, device: torch.device | str) -> None:
+        self.dataset = dataset
+        self.device = torch.device(device)
+        self.train = _on_device(dataset.train, self.device)
+        self.test = _on_device(dataset.test, self.device)
+
+    def batches(
+        self,
+        indices: Tensor,
+        batch_size: int,
+        *,
+        augmentation: str = "none",
+        generator: torch.Generator | None = None,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Network inputs and targets of training examples, ``num_batches(...)`` times.
+
+        Args:
+            indices: Which examples of ``Dataset.train``, int64 N (see ``split``).
+            batch_size: In examples; the last batch may be smaller.
+            augmentation: One of the dataset's, by name.
+            generator: What order and augmentation are drawn from, and nothing else; on the training device.
+                Two iterations that share one generator depend on how they are interleaved.
+            shuffle: Whether the order is drawn, or that of the indices.
+            drop_last: Leave out what does not fill a batch, unless it is the only one.
+
+        Raises:
+            InvalidInput: at once, not at the first batch: an unknown augmentation, a batch size below 1, or
+                a shuffle without a generator.
+        """
+        if augmentation not in self.dataset.augmentations:
+            raise InvalidInput(
+                f"unknown augmentation {augmentation!r}: accepted for {self.dataset.name} are "
+                f"{', '.join(sorted(self.dataset.augmentations))}"
+            )
+        count = num_batches(len(indices), batch_size, drop_last)
+        order = indices.to(self.device)
+        if shuffle:
+            if generator is None:
+                raise InvalidInput("generator None: accepted for shuffle=True is a torch.Generator")
+            order = order[torch.randperm(len(order), generator=generator, device=self.device)]
+        transform = self.dataset.augmentations[augmentation]
+        return _iterate(*self.train, order, batch_size, count, transform, generator)
+
+    def test_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Network inputs and targets of all test examples, in order and not augmented.
+
+        Raises:
+            InvalidInput: the batch size is below 1.
+        """
+        count = num_batches(len(self.test[0]), batch_size)
+        order = torch.arange(len(self.test[0]), device=self.device)
+        return _iterate(*self.test, order, batch_size, count, self.dataset.augmentations["none"], None)
+
+
+def _on_device(part: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    inputs, targets = part
+    return inputs.to(device), targets.to(device)
+
+
+def _iterate(
+    inputs: Tensor,
+    targets: Tensor,
+    order: Tensor,
+    batch_size: int,
+    count: int,
+    transform: Transform,
+    generator: torch.Generator | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, count * batch_size, batch_size):
+        chosen = order[start : start + batch_size]
+        yield transform(inputs[chosen], generator), targets[chosen]

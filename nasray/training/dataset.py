@@ -1,0 +1,100 @@
+"""What a dataset is, whatever its task: whole tensors, and what turns a raw batch into network inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nasray import registry
+from nasray.errors import InvalidInput
+
+Transform = Callable[[Tensor, torch.Generator | None], Tensor]
+"""Raw batch on the training device, generator there for all that is drawn -> network inputs."""
+
+
+# Compared by identity: the generated == would compare tensors, and raise.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A dataset in memory as it was published: nothing is normalised or augmented before it is asked for.
+
+    Raises:
+        InvalidInput: the fields contradict each other.
+    """
+
+    name: str
+
+    task: str
+    """``classification``, or the name of any other task that a search space may ask for."""
+
+    classes: int
+    """How many values a target may take."""
+
+    input_shape: tuple[int, ...]
+    """Of one network input, after the transform and without the batch: (3, 32, 32) for CIFAR-10."""
+
+    train: tuple[Tensor, Tensor]
+    """Raw inputs and targets of equal first dimension. Raw images are uint8 NCHW, class targets int64 N."""
+
+    test: tuple[Tensor, Tensor]
+    """The same, of examples that are only ever reported on."""
+
+    augmentations: Mapping[str, Transform]
+    """By name. ``none`` is always there: what a network needs (normalisation), and no randomness."""
+
+    def __post_init__(self) -> None:
+        """Check the fields against each other."""
+        if not self.name or not self.task:
+            raise InvalidInput(f"dataset name {self.name!r}, task {self.task!r}: accepted are non-empty names")
+        if self.classes < 1:
+            raise InvalidInput(f"dataset {self.name}: classes {self.classes}: accepted is at least 1")
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise InvalidInput(f"dataset {self.name}: input_shape {self.input_shape}: accepted are sizes of at least 1")
+        if "none" not in self.augmentations:
+            raise InvalidInput(
+                f"dataset {self.name}: augmentations {', '.join(sorted(self.augmentations)) or '(empty)'}: "
+                "accepted is a mapping that holds 'none' too"
+            )
+        self._check_part("train", *self.train)
+        self._check_part("test", *self.test)
+
+    def _check_part(self, part: str, inputs: Tensor, targets: Tensor) -> None:
+        if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
+            raise InvalidInput(
+                f"dataset {self.name}: {part} has inputs of shape {tuple(inputs.shape)} and targets of shape "
+                f"{tuple(targets.shape)}: accepted are equal first dimensions of at least 1"
+            )
+        if self.task != "classification":
+            return
+        # On a GPU a class out of range ends the process with a message that names nothing: better here.
+        if targets.dtype != torch.int64 or targets.ndim != 1:
+            raise InvalidInput(
+                f"dataset {self.name}: {part} has targets of type {targets.dtype} and shape "
+                f"{tuple(targets.shape)}: accepted for classification is one int64 per example"
+            )
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= self.classes:
+            raise InvalidInput(
+                f"dataset {self.name}: {part} has targets from {low} to {high}: accepted are 0 to {self.classes - 1}"
+            )
+
+
+@lru_cache(maxsize=4)
+def load_dataset(name: str, root: str | None = None) -> Dataset:
+    """A dataset by its registered name or ``file.py:NAME``, the last ones kept for the next trial.
+
+    Args:
+        name: Of a function that takes the root (a Path, or None) and gives a Dataset.
+        root: Folder of the data; None is the environment's NASRAY_DATA.
+
+    Raises:
+        InvalidInput: There is no such dataset, or its data are not to be had.
+    """
+    dataset = registry.find("dataset", name)(None if root is None else Path(root))
+    if not isinstance(dataset, Dataset):
+        raise InvalidInput(f"dataset {name!r} gave {type(dataset).__name__}: accepted is nasray.training.Dataset")
+    return dataset

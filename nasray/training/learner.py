@@ -1,0 +1,156 @@
+"""The weights' side of training: losses, optimiser, schedule, accuracy. The same for supernets and target networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nasray.errors import NonFiniteLoss
+from nasray.gates import Gates
+from nasray.networks import Network
+from nasray.settings import TrainingSettings
+from nasray.training.tasks import Task
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Learner:
+    """Trains a network's weights by SGD with momentum, weight decay and gradient clipping.
+
+    Losses and hits are summed on the device and read once an epoch: no step waits for the device.
+    """
+
+    def __init__(self, network: Network, task: Task, settings: TrainingSettings) -> None:
+        self.network = network
+        self.weights: list[nn.Parameter] = list(network.parameters())
+        self._task = task
+        self._settings = settings
+        self._optimizer = torch.optim.SGD(
+            self.weights,
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        device = self.weights[0].device
+        self._loss_sum = torch.zeros((), device=device)
+        self._hits = torch.zeros((), device=device)
+        self._examples = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """Of this epoch."""
+        rate: float = self._optimizer.param_groups[0]["lr"]
+        return rate
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set learning rate and drop path of an epoch, counted from 0, and forget the last one's sums."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._settings, epoch)
+        self.network.drop_path = self._settings.drop_path * epoch / self._settings.epochs
+        self.network.train()
+        self._loss_sum.zero_()
+        self._hits.zero_()
+        self._examples = 0
+
+    def loss(self, batch: Batch, gates: Sequence[Gates] | None = None) -> Tensor:
+        """Mean loss of a batch, with the auxiliary head's share (a scalar)."""
+        inputs, targets = batch
+        outputs, auxiliary = self.network.forward_with_auxiliary(inputs, gates)
+        loss = self._task.loss(outputs, targets, self._settings.label_smoothing)
+        with torch.no_grad():
+            self._loss_sum += loss * len(targets)
+            self._hits += self._task.correct(outputs, targets)
+            self._examples += len(targets)
+        if auxiliary is not None:
+            share = self._task.loss(auxiliary, targets, self._settings.label_smoothing)
+            loss = loss + self._settings.auxiliary_weight * share
+        return loss
+
+    def update(self) -> None:
+        """Clip the gradients that the weights have, make one step, clear them.
+
+        Weights of operations that were not computed have no gradient, and are left as they are.
+        """
+        nn.utils.clip_grad_norm_(self.weights, self._settings.gradient_clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def lookahead(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """The weights after a step of plain SGD with momentum and decay, without taking it."""
+        ahead = []
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            if gradient is None:
+                ahead.append(weight.detach().clone())
+                continue
+            step = gradient + self._settings.weight_decay * weight
+            buffer = self._optimizer.state[weight].get("momentum_buffer")
+            if buffer is not None:
+                step = step + self._settings.momentum * buffer
+            ahead.append(weight - self.learning_rate * step)
+        return ahead
+
+    def finish_epoch(self) -> tuple[float, float]:
+        """Mean loss and accuracy (0 to 1) over all losses since the epoch began.
+
+        Raises:
+            NonFiniteLoss: some loss was infinite or not a number.
+        """
+        loss = float(self._loss_sum) / max(self._examples, 1)
+        if not math.isfinite(loss):
+            raise NonFiniteLoss(f"the training loss became {loss} at a learning rate of {self.learning_rate:g}")
+        return loss, float(self._hits) / max(self._examples, 1)
+
+    @torch.no_grad()
+    def accuracy(self, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
+        """Accuracy (0 to 1) over batches, by the network in evaluation mode."""
+        self.network.eval()
+        hits, examples = torch.zeros((), device=self._hits.device), 0
+        for inputs, targets in batches:
+            hits += self._task.correct(self.network(inputs, gates), targets)
+            examples += len(targets)
+        return float(hits) / max(examples, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimiser, as tensors and plain values."""
+        return {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+def learning_rate(settings: TrainingSettings, epoch: int) -> float:
+    """Learning rate of an epoch, counted from 0: a linear warm-up, then the schedule down to its minimum."""
+    start, end = settings.learning_rate, settings.learning_rate_min
+    if epoch < settings.warmup_epochs:
+        return start * (epoch + 1) / settings.warmup_epochs
+    done = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1)
+    match settings.schedule:
+        case "cosine":
+            return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+        case "linear":
+            return start + (end - start) * done
+        case "constant":
+            return start
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, run: Iterable[Batch], gates: Sequence[Gates] | None) -> None:
+    """Replace the running statistics of every batch normalisation by the plain averages over some batches."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+    network.train()
+    for inputs, _ in run:
+        network(inputs, gates)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

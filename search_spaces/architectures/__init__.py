@@ -1,0 +1,1 @@
+"""One architecture space a file, with the architectures published in it."""

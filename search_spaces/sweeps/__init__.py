@@ -1,0 +1,1 @@
+"""One ready sweep a file, named for what it reproduces or shows."""

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+import pytest
+
+from nasray.errors import InvalidInput
+from nasray.results import pareto_front, plot_front
+
+from .conftest import Row
+
+
+def rows(macs: list[float]) -> pd.DataFrame:
+    return pd.DataFrame({"macs": macs, "accuracy": [0.5 + 0.1 * i for i in range(len(macs))], "complete": True})
+
+
+def text_of(path: Path) -> str:
+    # Text lies in the SVG as comments beside its outlines.
+    return path.read_text()
+
+
+@pytest.mark.parametrize(("ending", "begin"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_ending_chooses_the_format(tmp_path: Path, ending: str, begin: bytes) -> None:
+    path = tmp_path / "new" / f"front.{ending}"
+    plot_front({"gold": rows([1.0, 2.0, 4.0])}, path, points={"gold": rows([1.0, 2.0, 3.0, 4.0])}, title="digits")
+    assert path.read_bytes().startswith(begin)
+    if ending == "png":
+        assert matplotlib.image.imread(path).std() > 0.01
+    if ending == "svg":
+        ElementTree.parse(path)
+        for said in ("multiply-adds (M)", "accuracy (trained from scratch, validation split)", "gold (3 on the front)"):
+            assert said in text_of(path)
+
+
+def test_the_axis_is_logarithmic_over_more_than_a_decade(tmp_path: Path) -> None:
+    # A linear axis of 1 to 200 has a tick at 150; a logarithmic one at powers of ten alone.
+    plot_front({"a": rows([1.0, 50.0, 200.0])}, tmp_path / "log.svg")
+    plot_front({"a": rows([100.0, 150.0, 200.0])}, tmp_path / "linear.svg")
+    assert "<!-- 150 -->" not in text_of(tmp_path / "log.svg")
+    assert "<!-- 10 -->" in text_of(tmp_path / "log.svg")
+    assert "<!-- 140 -->" in text_of(tmp_path / "linear.svg")
+
+
+def test_frames_without_rows_and_of_other_shapes_are_drawn(tmp_path: Path) -> None:
+    plot_front({}, tmp_path / "nothing.svg")
+    plot_front({"a": rows([])}, tmp_path / "empty.svg", points={"a": rows([0.0, 1.0]), "b": rows([float("nan")])})
+    plot_front({"a": rows([2.0]).assign(accuracy_std=float("nan"))}, tmp_path / "one.svg")
+
+
+def test_bad_input(tmp_path: Path, candidate: Row, evaluation: Row) -> None:
+    with pytest.raises(InvalidInput, match=r"\.png, \.svg, \.pdf"):
+        plot_front({}, tmp_path / "front.bmp")
+    with pytest.raises(InvalidInput, match="'gold' has no column macs"):
+        plot_front({"gold": pd.DataFrame({"accuracy": [1.0]})}, tmp_path / "front.png")
+    fronts = {name: pareto_front(pd.DataFrame([row()])) for name, row in (("c", candidate), ("e", evaluation))}
+    with pytest.raises(InvalidInput, match="one kind of accuracy"):
+        plot_front(fronts, tmp_path / "front.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
+    code = (
+        "import sys, pandas as pd, nasray.results as r; assert 'matplotlib' not in sys.modules\n"
+        "frame = pd.DataFrame({'macs': [1.0, 2.0], 'accuracy': [0.1, 0.2]})\n"
+        f"r.plot_front({{'a': frame}}, {str(tmp_path / 'a.png')!r})\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"MPLBACKEND": "TkAgg", "HOME": str(tmp_path)})
