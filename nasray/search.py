@@ -149,6 +149,9 @@ class Search:
         self.epoch = 0
         """Epochs done."""
         self.finished = False
+        self.seconds = 0.0
+        """Spent so far, over all epochs."""
+        self.peak_memory_bytes = 0
 
     def run_epoch(self) -> Epoch:
         """One epoch of search, then the accuracy of the supernet and of the candidates that it gave.
@@ -176,6 +179,9 @@ class Search:
             if self.finished and current not in given:
                 given.append(current)
             candidates = tuple(self._candidate(a, i, supernet_accuracy) for i, a in enumerate(given))
+        seconds = time.perf_counter() - began
+        self.seconds += seconds
+        self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes(self.device))
         metrics = {
             "loss": loss,
             "train_accuracy": accuracy,
@@ -185,8 +191,8 @@ class Search:
             "learning_rate": self.learner.learning_rate,
             "train_seconds": train_seconds,
             "examples_per_second": examples / train_seconds,
-            "seconds": time.perf_counter() - began,
-            "peak_memory_bytes": float(peak_memory_bytes(self.device)),
+            "seconds": seconds,
+            "peak_memory_bytes": float(self.peak_memory_bytes),
             **self.method.metrics(),
         }
         return Epoch(number=self.epoch, metrics=metrics, candidates=candidates)
@@ -197,6 +203,8 @@ class Search:
         return {
             "epoch": self.epoch,
             "finished": self.finished,
+            "seconds": self.seconds,
+            "peak_memory_bytes": self.peak_memory_bytes,
             "learner": self.learner.state_dict(),
             "method": self.method.state_dict(),
             "method_optimizer": None if optimizer is None else optimizer.state_dict(),
@@ -205,6 +213,7 @@ class Search:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` of a search with the same config gave."""
         self.epoch, self.finished = state["epoch"], state["finished"]
+        self.seconds, self.peak_memory_bytes = state["seconds"], state["peak_memory_bytes"]
         self.learner.load_state_dict(state["learner"])
         self.method.load_state_dict(state["method"])
         if self.method.optimizer is not None:

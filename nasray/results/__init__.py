@@ -1,7 +1,7 @@
 """The Parquet tables of a run, fronts, hypervolume and plots. Neither torch nor Ray is needed."""
 
-from nasray.results.fronts import average_over_seeds, hypervolume, pareto_front
-from nasray.results.plots import plot_front
+from nasray.results.fronts import average_over_seeds, hypervolume, near_front, pareto_front
+from nasray.results.plots import front_picture, plot_front
 from nasray.results.schema import (
     CANDIDATES,
     EVALUATIONS,
@@ -26,9 +26,11 @@ __all__ = [
     "average_over_seeds",
     "compact",
     "describe",
+    "front_picture",
     "hypervolume",
     "kinds_of",
     "load",
+    "near_front",
     "open_storage",
     "pareto_front",
     "plot_front",

@@ -47,6 +47,24 @@ def pareto_front(frame: pd.DataFrame, *, maximise: str = "accuracy", minimise: s
     return rows.drop_duplicates(minimise).reset_index(drop=True)
 
 
+def near_front(frame: pd.DataFrame, within: float) -> pd.DataFrame:
+    """The front, and the rows that lie at most `within` (accuracy, a fraction) below it, by rising macs.
+
+    A row lies below the front by what the most accurate row of at most its macs has more. Of an architecture that
+    occurs several times the most accurate row is kept. InvalidInput: as `pareto_front`.
+    """
+    usable, cost, gain = _usable(frame, "accuracy", "macs")
+    if not len(cost):
+        return frame.iloc[:0].reset_index(drop=True)
+    front = _non_dominated(cost, gain)
+    above = gain[front][np.searchsorted(cost[front], cost, side="right") - 1]
+    rows = frame.iloc[usable[above - gain <= within]]
+    named = [name for name in ("architecture_id", "trial_id", "epoch", "snapshot") if name in rows.columns]
+    rows = rows.sort_values(["macs", "accuracy", *named], ascending=[True, False] + [True] * len(named), kind="stable")
+    twice = ["architecture_id"] if "architecture_id" in rows.columns else ["macs", "accuracy"]
+    return rows.drop_duplicates(twice).reset_index(drop=True)
+
+
 def hypervolume(
     frame: pd.DataFrame, reference: tuple[float, float], *, maximise: str = "accuracy", minimise: str = "macs"
 ) -> float:

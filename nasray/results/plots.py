@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,27 +35,46 @@ def plot_front(
     points: Mapping[str, pd.DataFrame] | None = None,
     title: str | None = None,
 ) -> None:
-    """Draw fronts by name as steps, and faintly behind each the `points` of that name: all rows of its run.
+    """Write the picture of :func:`front_picture` to a .png, .svg or .pdf file.
 
-    frames, points: columns `macs` (M) and `accuracy` (fraction); `accuracy_std` gives error bars. path: where
-    the picture goes, a .png, .svg or .pdf file. The macs axis is logarithmic where it spans more than a
-    decade.
-    InvalidInput: another ending, a frame without the two columns, frames of two kinds of accuracy.
+    InvalidInput: another ending, a path that cannot be written, and what :func:`front_picture` refuses.
     """
-    # pyplot is left alone: it keeps global state, and may look for a display.
-    from matplotlib.figure import Figure
-
     path = Path(path)
     if path.suffix.lower() not in _FORMATS:
         raise InvalidInput(f"plot {path}: a file that ends in {', '.join(_FORMATS)} would be accepted")
+    picture = front_picture(frames, points=points, title=title, form=path.suffix[1:].lower())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+    except OSError as error:
+        raise InvalidInput(f"plot {path}: cannot be written ({error.strerror})") from error
+
+
+def front_picture(
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    points: Mapping[str, pd.DataFrame] | None = None,
+    title: str | None = None,
+    form: str = "png",
+) -> bytes:
+    """Draw fronts by name as steps, and faintly behind each the `points` of that name: all rows of its run.
+
+    frames, points: columns `macs` (M) and `accuracy` (fraction); `accuracy_std` gives error bars. form: png, svg or
+    pdf. The macs axis is logarithmic where it spans more than a decade.
+    InvalidInput: a frame without the two columns, frames of two kinds of accuracy.
+    """
+    # pyplot is left alone: it keeps global state, and may look for a display.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
     points = points or {}
     for name, frame in (*frames.items(), *points.items()):
         missing = [column for column in ("macs", "accuracy") if column not in frame.columns]
         if missing:
-            raise InvalidInput(f"plot {path}: the frame {name!r} has no column {', '.join(missing)}")
+            raise InvalidInput(f"plot: the frame {name!r} has no column {', '.join(missing)}")
     kinds = sorted({kind for frame in (*frames.values(), *points.values()) for kind in kinds_of(frame)})
     if len(kinds) > 1:
-        raise InvalidInput(f"plot {path}: frames of one kind of accuracy are expected, not of {' and '.join(kinds)}")
+        raise InvalidInput(f"plot: frames of one kind of accuracy are expected, not of {' and '.join(kinds)}")
 
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
@@ -62,6 +82,7 @@ def plot_front(
     macs = np.concatenate(everything) if everything else np.empty(0)
     if macs.size and macs.min() > 0 and macs.max() > 10 * macs.min():
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     names = list(dict.fromkeys((*frames, *points)))
     for place, name in enumerate(names):
@@ -70,7 +91,7 @@ def plot_front(
             colour = _COLOURS[place % len(_COLOURS)]
             # Thousands of points would make an enormous vector file.
             axes.scatter(
-                behind["macs"], behind["accuracy"], s=11, color=colour, alpha=0.22, linewidths=0, zorder=1,
+                behind["macs"], behind["accuracy"], s=14, color=colour, alpha=0.33, linewidths=0, zorder=1,
                 rasterized=len(behind) > 2000,
             )  # fmt: skip
     for place, name in enumerate(names):
@@ -88,8 +109,9 @@ def plot_front(
     axes.tick_params(colors=_INK, labelsize=9)
     if frames:
         axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    picture = io.BytesIO()
+    figure.savefig(picture, format=form)
+    return picture.getvalue()
 
 
 def _draw_front(axes: Axes, name: str, front: pd.DataFrame, place: int, right: float) -> None:

@@ -157,7 +157,7 @@ def test_candidates_of_several_epochs_and_methods_share_a_front(candidate: Row) 
 
 def test_columns_that_cannot_be_used_are_named() -> None:
     frame = pd.DataFrame({"macs": [1.0], "accuracy": ["0.5"]})
-    with pytest.raises(InvalidInput, match="'flops'.*macs, accuracy"):
+    with pytest.raises(InvalidInput, match=r"'flops'.*macs, accuracy"):
         pareto_front(frame, minimise="flops")
     with pytest.raises(InvalidInput, match="'accuracy': numbers are expected"):
         pareto_front(frame)

@@ -14,16 +14,35 @@ from nasray.results import CANDIDATES, EVALUATIONS, SCHEMA_VERSION, Table, descr
 
 from .conftest import Row
 
-BOTH = (
-    "schema_version run method space dataset seed architecture_id architecture macs params settings versions host "
-    "device created_at train_examples architecture_examples validation_examples test_examples channels cells"
-).split()
+BOTH = [
+    "schema_version",
+    "run",
+    "method",
+    "space",
+    "dataset",
+    "seed",
+    "architecture_id",
+    "architecture",
+    "macs",
+    "params",
+    "settings",
+    "versions",
+    "host",
+    "device",
+    "created_at",
+    "train_examples",
+    "architecture_examples",
+    "validation_examples",
+    "test_examples",
+    "channels",
+    "cells",
+]
 
 
 def test_the_columns_are_those_that_the_design_names() -> None:
-    own = "trial_id epoch snapshot supernet_accuracy accuracy gap seconds peak_memory_bytes".split()
+    own = ["trial_id", "epoch", "snapshot", "supernet_accuracy", "accuracy", "gap", "seconds", "peak_memory_bytes"]
     assert list(CANDIDATES.names) == BOTH + own
-    own = "epochs complete accuracy test_accuracy seconds peak_memory_bytes search_trial_id".split()
+    own = ["epochs", "complete", "accuracy", "test_accuracy", "seconds", "peak_memory_bytes", "search_trial_id"]
     assert list(EVALUATIONS.names) == BOTH + own
     for table in (CANDIDATES, EVALUATIONS):
         assert set(table.key) <= set(table.names)

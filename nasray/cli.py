@@ -1,0 +1,370 @@
+"""The command line: each verb takes what was typed, calls what does the work, and prints what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from nasray import registry
+from nasray.errors import InvalidInput, NonFiniteLoss
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasray.results import Storage
+    from nasray.spaces import Architecture, CellSpace
+
+T = TypeVar("T")
+RUNS = "runs"
+"""Folder of the runs, where none is given."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code: 0, 1 if something failed on the way, 2 if it could not be understood."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    try:
+        verb = _VERBS.get(arguments[0])
+        if verb is None:
+            close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
+        return verb(arguments[1:])
+    except (InvalidInput, NonFiniteLoss) as error:
+        print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, InvalidInput) else 1
+    except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that Python's last flush finds no closed pipe
+        return 1
+
+
+def _sweep(arguments: list[str]) -> int:
+    """SWEEP [--name RUN] [--storage DIR] [--address ADDRESS] [--FIELD VALUE ...]: run or resume a sweep"""
+    from nasray.sweeps import Range, Sweep
+    from nasray.sweeps.run import run_sweep
+    from nasray.sweeps.sweep import with_method
+
+    (name,), rest = _positional(arguments, "SWEEP", example="nasray sweep digits")
+    sweep = registry.find("sweep", name)
+    if not isinstance(sweep, Sweep):
+        raise InvalidInput(f"sweep {name!r} is {type(sweep).__name__}: accepted is a nasray.sweeps.Sweep")
+    if (method := _value_of(rest, "method")) is not None:
+        sweep = with_method(sweep, method)
+    if _value_of(rest, "storage") is None and sweep.storage == RUNS:
+        sweep = dataclasses.replace(sweep, storage=str(Path(RUNS).absolute()))
+    typed = _parse(Sweep, rest, f"nasray sweep {name}", default=sweep)
+    # A value that was typed is the value: what the sweep would have varied there is fixed.
+    fixed = {key: v for key, v in typed.param_space.items() if _value_of(rest, key) is None}
+    ranges = any(isinstance(values, Range) for values in fixed.values())
+    samples = typed.samples if ranges or _value_of(rest, "samples") is not None else 1
+    outcome = run_sweep(dataclasses.replace(typed, param_space=fixed, samples=samples))
+    return _print_outcome(outcome)
+
+
+def _search(arguments: list[str]) -> int:
+    """METHOD SPACE DATASET [--FIELD VALUE ...] [--out DIR]: one search without Ray, into the same tables"""
+    from nasray.results import open_storage
+    from nasray.search import SearchConfig, find_method
+    from nasray.settings import TrainingSettings
+    from nasray.sweeps.single import run_search
+
+    (method, space, dataset), rest = _positional(
+        arguments, "METHOD", "SPACE", "DATASET", example="nasray search gold_nas gold digits"
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Search:
+        settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
+        seed: int = 0
+        out: str = f"{RUNS}/{method}-{space}-{dataset}".replace(":", "-")
+        """Folder of the run, or its URI."""
+        evaluation_channels: int | None = None
+        """Of the networks whose cost counts; None is the space's own number."""
+        evaluation_cells: int | None = None
+        data_root: str | None = None
+        """Folder of the dataset; None is the environment's NASRAY_DATA."""
+
+    default = Search(settings=find_method(method).Config())
+    typed = _parse(Search, rest, f"nasray search {method} {space} {dataset}", default=default)
+    config = SearchConfig(
+        method=method,
+        space=space,
+        dataset=dataset,
+        **{name: getattr(typed, name) for name in vars(typed) if name != "out"},
+    )
+    front = run_search(config, open_storage(typed.out))
+    _print_front(front, ["macs", "params", "accuracy", "gap", "epoch", "architecture_id"])
+    print(f"{len(front)} of its candidates are on the front; the tables are in {typed.out}")
+    return 0
+
+
+def _retrain(arguments: list[str]) -> int:
+    """RUN [--FIELD VALUE ...]: train the front's architectures from scratch, as trials"""
+    from nasray.evaluation import EvaluationSettings
+    from nasray.sweeps.run import read_run, retrain
+
+    (run,), rest = _positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
+    storage = _find_run(run)
+    sweep, _ = read_run(storage)
+    typed = _parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.evaluation)
+    return _print_outcome(retrain(storage, typed.to_dict()))
+
+
+def _front(arguments: list[str]) -> int:
+    """RUN [RUN ...] [--budget M] [--plot FILE] [--json]: the front across runs, with its hypervolume"""
+    from nasray.results.across import front_across
+    from nasray.results.plots import plot_front
+
+    @dataclass(frozen=True, kw_only=True)
+    class Front:
+        budget: float | None = None
+        """Largest multiply-adds, in M."""
+        table: Literal["evaluations", "candidates"] | None = None
+        """Which kind of accuracy; None is trained from scratch where the runs have it."""
+        plot: str | None = None
+        """Draw it to a .png, .svg or .pdf file."""
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Print it as JSON."""
+
+    runs, rest = _leading(arguments)
+    if not runs:
+        raise InvalidInput("RUN missing: accepted are folders of runs, as in nasray front runs/digits")
+    typed = _parse(Front, rest, "nasray front", default=Front())
+    found = front_across({run: _find_run(run) for run in runs}, budget=typed.budget, table=typed.table)
+    if typed.plot is not None:
+        plot_front(found.fronts, typed.plot, points=found.rows)
+    if typed.json:
+        print(
+            json.dumps(
+                {
+                    "kind": found.kind,
+                    "reference": {"macs": found.reference[0], "accuracy": found.reference[1]},
+                    "hypervolume": found.hypervolume,
+                    "front": json.loads(found.front.to_json(orient="records", date_format="iso")),
+                }
+            )
+        )
+        return 0
+    columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method", "run"]
+    _print_front(found.front, columns)
+    print(f"accuracy: {found.kind}")
+    _print_hypervolume(found.hypervolume, found.reference)
+    return 0
+
+
+def _cost(arguments: list[str]) -> int:
+    """SPACE ARCHITECTURE [--channels C] [--cells N] [--input CxHxW] [--classes K] [--json]: exact cost"""
+    from nasray.costs import macs, params
+    from nasray.spaces import NetworkSize
+
+    @dataclass(frozen=True, kw_only=True)
+    class Cost:
+        channels: int | None = None
+        """Of the first cell; None is the space's own number."""
+        cells: int | None = None
+        """None is the space's own number."""
+        input: str = "3x32x32"
+        """Shape of one input: channels x height x width."""
+        classes: int = 10
+        skeleton: str = "cifar"
+        """What surrounds the cells."""
+        storage: str = RUNS
+        """Where to look for the ids of architectures."""
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Print it as JSON."""
+
+    (name, text), rest = _positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
+    typed = _parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
+    space: CellSpace = registry.find("space", name)
+    architecture = _find_architecture(space, text, typed.storage)
+    size = NetworkSize(
+        channels=space.evaluation_channels if typed.channels is None else typed.channels,
+        cells=(len(architecture.cells) if space.cell_per_position else space.evaluation_cells)
+        if typed.cells is None
+        else typed.cells,
+        input_shape=_shape(typed.input),
+        classes=typed.classes,
+        skeleton=typed.skeleton,
+    )
+    cost = {"params": params(space, architecture, size), "macs": macs(space, architecture, size)}
+    if typed.json:
+        print(json.dumps({"architecture_id": architecture.id, **cost, **dataclasses.asdict(size)}))
+    else:
+        print(f"{_millions(cost['params'], 4)} parameters, {_millions(cost['macs'], 2)} multiply-adds")
+    return 0
+
+
+def _list(arguments: list[str]) -> int:
+    """[KIND]: spaces, methods with their knobs, datasets, sweeps, published architectures"""
+    from nasray.listing import KINDS, lines
+
+    kinds, rest = _leading(arguments)
+    _parse(_Nothing, rest, "nasray list", default=_Nothing())
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise InvalidInput(f"list {unknown[0]!r}: accepted are {', '.join(KINDS)}")
+    for line in lines(kinds or list(KINDS)):
+        print(line)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    """Takes no fields."""
+
+
+_VERBS: dict[str, Callable[[list[str]], int]] = {
+    "sweep": _sweep,
+    "search": _search,
+    "retrain": _retrain,
+    "front": _front,
+    "cost": _cost,
+    "list": _list,
+}
+
+
+def _usage() -> str:
+    lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in _VERBS.items()]
+    head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
+    return "\n".join([head, *lines, "", "nasray VERB ... --help tells the fields of a verb."])
+
+
+def _leading(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before the first --FIELD, and the rest."""
+    count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
+    return arguments[:count], arguments[count:]
+
+
+def _positional(arguments: list[str], *names: str, example: str) -> tuple[list[str], list[str]]:
+    given, rest = _leading(arguments)
+    if len(given) != len(names):
+        said = " ".join(given) or "nothing"
+        raise InvalidInput(f"{said}: accepted are {' '.join(names)}, then --FIELD VALUE, as in {example}")
+    return given, rest
+
+
+def _value_of(arguments: list[str], name: str) -> str | None:
+    """The value typed for a field, if it was typed."""
+    for i, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag.replace("_", "-") == f"--{name.replace('_', '-')}":
+            return value if equals else (arguments[i + 1] if i + 1 < len(arguments) else "")
+    return None
+
+
+def _parse(cls: type[T], arguments: list[str], prog: str, default: T) -> T:
+    """Fields from --FIELD VALUE by tyro; what it says of an error becomes one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(cls, args=arguments, prog=prog, default=default)
+    except SystemExit as stopped:
+        if stopped.code in (0, None):  # --help
+            raise
+    text = [line.strip("│╭╮╰╯ ") for line in said.getvalue().splitlines()]
+    # Of tyro's box the first paragraph tells what is wrong; a rule separates it from help on the field.
+    rule = next((i for i, line in enumerate(text[1:], 1) if line and set(line) <= {"─"}), len(text))
+    reason = " ".join(line for line in text[1:rule] if line)
+    unknown = reason.partition("Unrecognized options: ")[2].split(",")[0]
+    if unknown:
+        fields = _field_names(default)
+        close = difflib.get_close_matches(unknown.lstrip("-").replace("-", "_"), fields, n=1)
+        hint = f"did you mean --{close[0].replace('_', '-')}? " if close else ""
+        accepted = ", ".join(f"--{name.replace('_', '-')}" for name in fields)
+        raise InvalidInput(f"unknown field {unknown}: {hint}accepted are {accepted or 'none'}")
+    accepted = next((line for line in text[rule:] if line.startswith("--")), "")
+    raise InvalidInput(f"{reason.removesuffix('.')}; accepted is {accepted}" if accepted else reason)
+
+
+def _field_names(default: Any) -> list[str]:
+    names = []
+    for one in dataclasses.fields(default):
+        value = getattr(default, one.name)
+        if one.name == "settings":
+            names += [inner.name for inner in dataclasses.fields(value)]
+        elif dataclasses.is_dataclass(value):
+            names += [f"{one.name}.{inner.name}" for inner in dataclasses.fields(value)]
+        elif one.name != "param_space":
+            names.append(one.name)
+    return names
+
+
+def _find_run(run: str) -> Storage:
+    from nasray.results import open_storage
+
+    for place in (run, f"{RUNS}/{run}"):
+        storage = open_storage(place)
+        if storage.exists("run.json"):
+            return storage
+    raise InvalidInput(f"run {run!r}: accepted is a run's folder or URI, or the name of one in {RUNS}/")
+
+
+def _find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
+    from nasray.spaces import Architecture, from_genotype
+
+    if text in space.references:
+        return from_genotype(space, space.references[text].genotype)
+    if text.lstrip().startswith("{"):
+        return Architecture.from_json(space, text)
+    places = [Path(text), *sorted(Path(storage).glob(f"*/architectures/{text}.json"))] if "\0" not in text else []
+    for path in places:
+        if path.is_file():
+            try:
+                return Architecture.from_json(space, path.read_text(encoding="utf-8"))
+            except UnicodeDecodeError:
+                raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+    known = ", ".join(space.references) or "none published"
+    raise InvalidInput(
+        f"architecture {text!r}: accepted are {known}, a JSON file, JSON, or the id of one in a run below {storage}/"
+    )
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InvalidInput(f"input {text!r}: accepted are numbers from 1 up with x between them, as in 3x32x32")
+    return tuple(map(int, parts))
+
+
+def _millions(value: float, digits: int) -> str:
+    return f"{value:.{digits}f} M" if value >= 1 else f"{value:.{digits + 2}f} M"
+
+
+def _print_front(front: pd.DataFrame, columns: list[str]) -> None:
+    shown = [column for column in columns if column in front.columns]
+    if len(front):
+        print(front[shown].to_string(index=False, formatters=dict.fromkeys(["macs", "params"], "{:.4g}".format)))
+    else:
+        print("the front is empty")
+
+
+def _print_hypervolume(volume: float, reference: tuple[float, float]) -> None:
+    print(f"hypervolume: {volume:.6g} (reference point: {reference[0]:.6g} M, accuracy {reference[1]:.4g})")
+
+
+def _print_outcome(outcome: Any) -> int:
+    columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method"]
+    _print_front(outcome.front, columns)
+    _print_hypervolume(outcome.hypervolume, outcome.reference)
+    print(f"tables, front.parquet and front.png: {outcome.folder}")
+    for failure in outcome.failures:
+        print(f"nasray: {textwrap.shorten(failure, 400)}", file=sys.stderr)
+    return 1 if outcome.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What there is: spaces, methods with their knobs, datasets, sweeps, published architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nasray import registry
+from nasray.settings import Range
+
+KINDS = ("spaces", "methods", "datasets", "sweeps", "architectures")
+
+
+def lines(kinds: Iterable[str]) -> Iterator[str]:
+    """A heading for each kind, and below it a line for each thing of that kind."""
+    for kind in kinds:
+        yield kind
+        yield from (f"  {line}" for line in _DESCRIBED[kind]())
+
+
+def _spaces() -> Iterator[str]:
+    for name in registry.names("space"):
+        space = registry.find("space", name)
+        graph = next(iter(space.cells.values()))
+        each = "every position its own" if space.cell_per_position else "one of each"
+        yield (
+            f"{name}: {space.task}; cells {', '.join(space.cells)} ({each}), {len(graph.edges)} edges, "
+            f"{', '.join(graph.operations)}"
+        )
+
+
+def _methods() -> Iterator[str]:
+    for name in registry.names("method"):
+        method = registry.find("method", name)
+        knobs = ", ".join(f"{knob} {_range(one)}" for knob, one in method.Config.knobs().items())
+        yield f"{name}: {_first_line(method)} Knobs: {knobs or 'none'}."
+
+
+def _datasets() -> Iterator[str]:
+    for name in registry.names("dataset"):
+        yield f"{name}: {_first_line(registry.find('dataset', name))}"
+
+
+def _sweeps() -> Iterator[str]:
+    for name in registry.names("sweep"):
+        sweep = registry.find("sweep", name)
+        varied = ", ".join(sweep.param_space) or "nothing"
+        yield f"{name}: {sweep.method} on {sweep.space} and {sweep.dataset}, varies {varied}"
+
+
+def _architectures() -> Iterator[str]:
+    for name in registry.names("space"):
+        for reference_name, reference in registry.find("space", name).references.items():
+            figures = "; ".join(f"{dataset}: {_figures(values)}" for dataset, values in reference.published.items())
+            yield f"{reference_name} ({name}): {figures or 'no figures published'} [{reference.source}]"
+
+
+_DESCRIBED = {
+    "spaces": _spaces,
+    "methods": _methods,
+    "datasets": _datasets,
+    "sweeps": _sweeps,
+    "architectures": _architectures,
+}
+
+
+def _figures(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if name != "src")
+
+
+def _range(one: Range) -> str:
+    return f"{one.low:g} to {one.high:g}"
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "no description").strip().splitlines()[0]

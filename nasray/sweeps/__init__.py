@@ -1,0 +1,7 @@
+"""Sweeps: many searches under Ray Tune, their front trained from scratch. Importing this imports no Ray."""
+
+from nasray.evaluation import EvaluationSettings
+from nasray.settings import Range
+from nasray.sweeps.sweep import Sweep
+
+__all__ = ["EvaluationSettings", "Range", "Sweep"]

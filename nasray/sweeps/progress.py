@@ -1,0 +1,63 @@
+"""One line that tells how far a sweep is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pandas as pd
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from nasray.results import pareto_front
+from nasray.sweeps.trainables import FAILED
+
+
+class Progress(Callback):
+    """Prints trials done, running and left, and the size of the front so far.
+
+    On a terminal the line is rewritten in place; elsewhere a new one is printed when a trial ends, and at most every
+    ``seconds``.
+    """
+
+    def __init__(self, what: str, total: int, seconds: float = 10.0) -> None:
+        self.what = what
+        self.total = total
+        self.seconds = seconds
+        self._last = 0.0
+        self._line = ""
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Called by Tune after every event."""
+        terminal = sys.stderr.isatty()
+        now = time.monotonic()
+        if now - self._last >= (0.2 if terminal else self.seconds):
+            self._print(self._describe(trials), terminal)
+            self._last = now
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """The last state, always."""
+        self._print(self._describe(trials), sys.stderr.isatty())
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+
+    def _describe(self, trials: list[Trial]) -> str:
+        failed = sum(t.status == Trial.ERROR or FAILED in (t.last_result or {}) for t in trials)
+        done = sum(t.status == Trial.TERMINATED for t in trials)
+        running = sum(t.status == Trial.RUNNING for t in trials)
+        epochs = sum(int((t.last_result or {}).get("epoch", 0)) for t in trials)
+        points = [point for t in trials for point in (t.last_result or {}).get("points", ())]
+        front = pareto_front(pd.DataFrame(points, columns=["macs", "accuracy"])) if points else ()
+        failures = f", {failed} failed" if failed else ""
+        return (
+            f"{self.what}: {done} of {self.total} done, {running} running, {self.total - done - running} left"
+            f"{failures} | {epochs} epochs | front of {len(front)}"
+        )
+
+    def _print(self, line: str, terminal: bool) -> None:
+        if line == self._line:
+            return
+        self._line = line
+        end, start = ("", "\r\x1b[K") if terminal else ("\n", "")
+        print(f"{start}{line}", end=end, file=sys.stderr, flush=True)

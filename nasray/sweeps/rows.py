@@ -1,0 +1,121 @@
+"""Rows of the tables, from searches and evaluations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from nasray.evaluation import Evaluation
+from nasray.results import CANDIDATES, EVALUATIONS, Storage, write_row
+from nasray.search import Epoch, Search, SearchConfig
+from nasray.settings import TrainingSettings
+from nasray.spaces import NetworkSize
+from nasray.training.batches import DeviceData
+from nasray.training.measure import device_name, host, versions
+from nasray.training.splits import Splits
+
+
+def trial_id(config: SearchConfig) -> str:
+    """Ten hexadecimal digits that name a search by all that it depends on; where its data lie is not part of it."""
+    values = {name: value for name, value in config.to_dict().items() if name != "data_root"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def knob_columns(settings: TrainingSettings, varied: list[str]) -> dict[str, Any]:
+    """Values of a method's knobs and of other settings that a sweep varies, by the names of their columns.
+
+    A setting whose name is a column already (channels, cells, epochs) gets one with the prefix ``search_``.
+    """
+    taken = {*CANDIDATES.names, *EVALUATIONS.names}
+    names = dict.fromkeys([*type(settings).knobs(), *varied])
+    return {f"search_{name}" if name in taken else name: getattr(settings, name) for name in names}
+
+
+def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, varied: list[str]) -> None:
+    """One row for each candidate of an epoch, and each architecture once as a file of its own."""
+    config = search.config
+    for candidate in epoch.candidates:
+        storage.write_bytes(
+            f"architectures/{candidate.architecture.id}.json", candidate.architecture.to_json().encode()
+        )
+        write_row(
+            storage,
+            CANDIDATES,
+            {
+                **_common(search.data, search.splits, search.evaluation_size),
+                "run": run,
+                "method": config.method,
+                "space": config.space,
+                "dataset": config.dataset,
+                "seed": config.seed,
+                "architecture_id": candidate.architecture.id,
+                "architecture": candidate.architecture.to_json(),
+                "macs": candidate.macs,
+                "params": candidate.params,
+                "settings": json.dumps(config.to_dict()),
+                "trial_id": trial_id(config),
+                "epoch": epoch.number,
+                "snapshot": candidate.snapshot,
+                "supernet_accuracy": candidate.supernet_accuracy,
+                "accuracy": candidate.accuracy,
+                "gap": candidate.gap,
+                "seconds": search.seconds,
+                "peak_memory_bytes": search.peak_memory_bytes,
+            },
+            knobs=knob_columns(config.settings, varied),
+        )
+
+
+def write_evaluation(
+    storage: Storage, run: str, evaluation: Evaluation, test_accuracy: float, found: dict[str, Any]
+) -> None:
+    """The row of a finished evaluation.
+
+    Args:
+        storage: the run's folder.
+        run: its name.
+        evaluation: with all its epochs done.
+        test_accuracy: on the test split, 0 to 1.
+        found: ``method``, ``search_trial_id`` and ``knobs`` of the search that gave the architecture.
+    """
+    config = evaluation.config
+    write_row(
+        storage,
+        EVALUATIONS,
+        {
+            **_common(evaluation.data, evaluation.splits, evaluation.size),
+            "run": run,
+            "method": found["method"],
+            "search_trial_id": found["search_trial_id"],
+            "space": config.space,
+            "dataset": config.dataset,
+            "seed": config.seed,
+            "architecture_id": evaluation.architecture.id,
+            "architecture": evaluation.architecture.to_json(),
+            "macs": evaluation.macs,
+            "params": evaluation.params,
+            "settings": json.dumps(config.settings.to_dict()),
+            "epochs": evaluation.epoch,
+            "complete": evaluation.finished,
+            "accuracy": evaluation.accuracy,
+            "test_accuracy": test_accuracy,
+            "seconds": evaluation.seconds,
+            "peak_memory_bytes": evaluation.peak_memory_bytes,
+        },
+        knobs=found["knobs"],
+    )
+
+
+def _common(data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:
+    return {
+        "versions": json.dumps(versions()),
+        "host": host(),
+        "device": device_name(data.device),
+        "train_examples": len(splits.train),
+        "architecture_examples": len(splits.architecture),
+        "validation_examples": len(splits.validation),
+        "test_examples": len(data.test[1]),
+        "channels": size.channels,
+        "cells": size.cells,
+    }

@@ -1,0 +1,61 @@
+"""One search without Ray, into the same tables as a sweep's."""
+
+from __future__ import annotations
+
+import io
+import sys
+from datetime import UTC, datetime
+
+import pandas as pd
+import torch
+
+from nasray.errors import InvalidInput
+from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
+from nasray.search import Search, SearchConfig
+from nasray.sweeps.rows import write_candidates
+from nasray.training.measure import host, versions
+
+STATE = "search.pt"
+
+
+def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
+    """Run a search, or go on with it where it was left, and give the front of its candidates.
+
+    The state is saved after the rows of an epoch: a kill between the two runs that epoch again, to the same rows.
+
+    Raises:
+        InvalidInput: the folder holds another search, or cannot be written.
+        NonFiniteLoss: a loss was infinite or not a number.
+    """
+    run.check_writable()
+    name = str(run).rstrip("/").rpartition("/")[2]
+    search = Search(config)
+    if run.exists("run.json"):
+        if run.read_json("run.json").get("search") != config.to_dict():
+            raise InvalidInput(f"{run} holds another run: accepted is the same search, or another --out")
+    else:
+        run.write_json(
+            "run.json",
+            {
+                "search": config.to_dict(),
+                "versions": versions(),
+                "host": host(),
+                "started": datetime.now(UTC).isoformat(),
+            },
+        )
+    if run.exists(STATE):
+        search.load_state_dict(torch.load(io.BytesIO(run.read_bytes(STATE)), map_location="cpu", weights_only=True))
+    while not search.finished:
+        epoch = search.run_epoch()
+        write_candidates(run, name, search, epoch, [])
+        state = io.BytesIO()
+        torch.save(search.state_dict(), state)
+        run.write_bytes(STATE, state.getvalue())
+        print(
+            f"epoch {epoch.number}: supernet accuracy {epoch.metrics['supernet_accuracy']:.4f}, "
+            f"{epoch.metrics['macs']:.4g} M macs, {epoch.metrics['seconds']:.1f} s",
+            file=sys.stderr,
+        )
+    front = pareto_front(read(run, CANDIDATES))
+    write_front(run, front)
+    return front

@@ -1,0 +1,171 @@
+"""Searches and evaluations as Ray Tune trials.
+
+Classes with ``reset_config``, so that Tune hands one process from trial to trial: a new process costs seconds, a reset
+hundredths. A trial writes its rows before it reports the epoch that gave them; rows are named by what they are, so an
+epoch that is run again after a kill writes the same ones.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from ray.tune import Trainable
+
+from nasray.errors import InvalidInput, NonFiniteLoss
+from nasray.evaluation import Evaluation, EvaluationConfig
+from nasray.results import open_storage
+from nasray.search import Search, SearchConfig
+from nasray.sweeps.rows import write_candidates, write_evaluation
+
+STATE = "state.pt"
+FAILED = "failed"
+"""In a trial's last report: why it gave up, for a reason that trying again does not change."""
+
+Point = tuple[float, float]
+"""Multiply-adds (M) and accuracy of something that may be on a front."""
+
+
+class _Trial(Trainable):
+    """What both kinds of trial share: threads, checkpoints, and giving up."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Start the trial that ``config["trial"]`` describes."""
+        resources = self.trial_resources
+        cpus = (resources.head_cpus if resources is not None else None) or 1
+        torch.set_num_threads(max(1, int(cpus)))
+        self._trial: dict[str, Any] = config["trial"]
+        self._points: list[Point] = []
+        self._refused: str | None = None
+        try:
+            self._start(self._trial)
+        except InvalidInput as error:
+            self._refused = str(error)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial in the same process."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One epoch; what Tune keeps in memory of it is small."""
+        if self._refused is not None:
+            return {"done": True, FAILED: self._refused}
+        try:
+            return self._step()
+        except NonFiniteLoss as error:
+            return {"done": True, FAILED: str(error)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """The state after the last epoch."""
+        state = {"points": self._points} if self._refused is not None else self._state_dict()
+        path = Path(checkpoint_dir) / STATE
+        torch.save(state, path)
+        # A checkpoint that is reported must be there after a power cut too.
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+
+    def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
+        """Take back what :meth:`save_checkpoint` wrote; nothing in it is executed."""
+        assert isinstance(checkpoint_dir, str)
+        if self._refused is None:
+            state = torch.load(Path(checkpoint_dir) / STATE, map_location="cpu", weights_only=True)
+            self._load_state_dict(state)
+            self._points = [(macs, accuracy) for macs, accuracy in state["points"]]
+
+    def cleanup(self) -> None:
+        """Give the memory back before the next trial takes its own."""
+        self._stop()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _start(self, trial: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _step(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        raise NotImplementedError
+
+    def _state_dict(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class SearchTrainable(_Trial):
+    """A search. Its trial: ``run``, ``storage`` (the run's folder), ``search`` (a SearchConfig's), ``varied``."""
+
+    search: Search | None = None
+
+    def _start(self, trial: dict[str, Any]) -> None:
+        self.search = Search(SearchConfig.of(trial["search"]))
+
+    def _step(self) -> dict[str, Any]:
+        assert self.search is not None
+        epoch = self.search.run_epoch()
+        write_candidates(
+            open_storage(self._trial["storage"]), self._trial["run"], self.search, epoch, self._trial["varied"]
+        )
+        self._points += [(c.macs, c.accuracy) for c in epoch.candidates]
+        return {**epoch.metrics, "epoch": epoch.number, "points": self._points, "done": self.search.finished}
+
+    def _stop(self) -> None:
+        self.search = None
+
+    def _state_dict(self) -> dict[str, Any]:
+        assert self.search is not None
+        return {**self.search.state_dict(), "points": self._points}
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        assert self.search is not None
+        self.search.load_state_dict(state)
+
+
+class EvaluationTrainable(_Trial):
+    """A training from scratch.
+
+    Its trial: ``run``, ``storage`` (the run's folder), ``evaluation`` (an EvaluationConfig's values, where the
+    architecture is the id of one in that folder), ``found`` (the search that gave it).
+    """
+
+    evaluation: Evaluation | None = None
+
+    def _start(self, trial: dict[str, Any]) -> None:
+        values = dict(trial["evaluation"])
+        name = f"architectures/{values['architecture']}.json"
+        values["architecture"] = open_storage(trial["storage"]).read_bytes(name).decode()
+        self.evaluation = Evaluation(EvaluationConfig.of(values))
+
+    def _step(self) -> dict[str, Any]:
+        evaluation = self.evaluation
+        assert evaluation is not None
+        metrics = evaluation.run_epoch()
+        if evaluation.finished:
+            storage = open_storage(self._trial["storage"])
+            name = f"{evaluation.architecture.id}_{evaluation.epoch}_{evaluation.config.seed}"
+            weights = {k: v.contiguous() for k, v in evaluation.learner.network.state_dict().items()}
+            storage.write_bytes(f"architectures/{name}.safetensors", safetensors.torch.save(weights))
+            test_accuracy = evaluation.test_accuracy()
+            write_evaluation(storage, self._trial["run"], evaluation, test_accuracy, self._trial["found"])
+            self._points = [(evaluation.macs, evaluation.accuracy)]
+        return {**metrics, "epoch": evaluation.epoch, "points": self._points, "done": evaluation.finished}
+
+    def _stop(self) -> None:
+        self.evaluation = None
+
+    def _state_dict(self) -> dict[str, Any]:
+        assert self.evaluation is not None
+        return {**self.evaluation.state_dict(), "points": self._points}
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        assert self.evaluation is not None
+        self.evaluation.load_state_dict(state)
