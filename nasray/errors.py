@@ -1,5 +1,9 @@
 """Errors that a person can act on."""
 
+from __future__ import annotations
+
+import reprlib
+
 
 class InvalidInput(ValueError):
     """Something that was given cannot be used.
@@ -10,4 +14,13 @@ class InvalidInput(ValueError):
 
 
 class NonFiniteLoss(ArithmeticError):
-    """A loss became infinite or not a number: the search or evaluation ends, and gives no row."""
+    """A loss or output became infinite or not a number: the search or evaluation ends, and gives no row."""
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 60, 60, 40
+
+
+def shown(value: object) -> str:
+    """A value that was given, for a message: its repr in one line, shortened however long or deep it is."""
+    return _SHORT.repr(value)

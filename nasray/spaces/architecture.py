@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 from nasray.spaces.graph import CellGraph, Choice
 from nasray.spaces.space import CellSpace
 
@@ -36,10 +36,11 @@ class Architecture:
                 chosen twice, or a node receives nothing.
         """
         names = space.layout(len(cells)) if space.cell_per_position else tuple(space.cells)
-        if set(cells) != set(names):
+        if not cells or set(cells) != set(names):
+            accepted = names if len(names) <= 20 else (*names[:3], "...", names[-1])
             raise InvalidInput(
-                f"architecture of {space.name!r} with cells {', '.join(map(str, cells)) or 'none'}: "
-                f"accepted are {', '.join(names) or 'at least one cell'}"
+                f"architecture of {space.name!r} with cells {shown(list(cells))}: "
+                f"accepted are {', '.join(accepted) or 'at least one cell'}"
             )
         return cls(space.name, MappingProxyType({n: _canonical(space, n, cells[n]) for n in names}))
 
@@ -66,14 +67,14 @@ class Architecture:
             raise InvalidInput(f"architecture of {len(text)} characters: accepted are up to 1,000,000")
         try:
             value = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
             raise InvalidInput(f"architecture that is not JSON ({error}): accepted is {_FORMS}") from None
         if not isinstance(value, dict):
             raise InvalidInput(f"architecture that is a JSON {type(value).__name__}: accepted is {_FORMS}")
         if "space" not in value:
             return from_genotype(space, value)
         if value["space"] != space.name:
-            raise InvalidInput(f"architecture of space {value['space']!r}: accepted is space {space.name!r}")
+            raise InvalidInput(f"architecture of space {shown(value['space'])}: accepted is space {space.name!r}")
         cells = value.get("cells")
         if not isinstance(cells, dict) or not all(isinstance(c, list) for c in cells.values()):
             raise InvalidInput(f"architecture without a map of cells to lists: accepted is {_FORMS}")
@@ -105,7 +106,7 @@ def as_choice(item: object) -> Choice:
     match item:
         case [int(source), int(target), str(operation)] if type(source) is int and type(target) is int:
             return source, target, operation
-    raise InvalidInput(f"choice {item!r}: accepted is [source, target, operation]")
+    raise InvalidInput(f"choice {shown(item)}: accepted is [source, target, operation]")
 
 
 def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[Choice, ...]:
@@ -115,9 +116,9 @@ def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[
     for source, target, operation in chosen:
         if operation not in graph.operation_index or operation == graph.none:
             accepted = ", ".join(o for o in graph.operations if o != graph.none)
-            raise InvalidInput(f"operation {operation!r} {where}: accepted are {accepted}")
+            raise InvalidInput(f"operation {shown(operation)} {where}: accepted are {accepted}")
         if (source, target) not in graph.edge_index:
-            raise InvalidInput(f"edge {source} to {target} {where}: {_accepted_edges(graph, target)}")
+            raise InvalidInput(f"edge {shown(source)} to {shown(target)} {where}: {_accepted_edges(graph, target)}")
     if len(set(chosen)) != len(chosen):
         twice = next(c for c in chosen if chosen.count(c) > 1)
         raise InvalidInput(f"{twice!r} chosen twice {where}: accepted is each operation of an edge once")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 from nasray.spaces.architecture import Architecture, as_choice
 from nasray.spaces.graph import CellGraph, Choice
 from nasray.spaces.space import CellSpace
@@ -98,27 +98,27 @@ def _is_pair(entry: Any) -> bool:
 
 def _pair_choice(entry: Any, target: int) -> Choice:
     if not _is_pair(entry):
-        raise InvalidInput(f"genotype entry {entry!r}: accepted is [operation, source]")
+        raise InvalidInput(f"genotype entry {shown(entry)}: accepted is [operation, source]")
     return as_choice([entry[1], target, entry[0]])
 
 
 def _gold_choice(entry: Any) -> Choice:
     if not (isinstance(entry, (list, tuple)) and len(entry) == 3):
-        raise InvalidInput(f"genotype entry {entry!r}: accepted is [operation, source, target]")
+        raise InvalidInput(f"genotype entry {shown(entry)}: accepted is [operation, source, target]")
     return as_choice([entry[1], entry[2], entry[0]])
 
 
 def _check_concat(genotype: Mapping[str, Any], key: str, graph: CellGraph) -> None:
     concat = genotype.get(key, list(graph.targets))
     if list(_list(concat, key)) != list(graph.targets):
-        raise InvalidInput(f"genotype with {key} {concat!r}: accepted is {list(graph.targets)}")
+        raise InvalidInput(f"genotype with {key} {shown(concat)}: accepted is {list(graph.targets)}")
 
 
 def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, (list, tuple)):
-        raise InvalidInput(f"genotype with {value!r} for {where!r}: accepted is a list")
+        raise InvalidInput(f"genotype with {shown(value)} for {where!r}: accepted is a list")
     return list(value)
 
 
 def _keys(genotype: Mapping[str, Any]) -> str:
-    return f"keys {', '.join(map(str, genotype)) or 'none'}"
+    return f"keys {shown(list(genotype))}"

@@ -34,6 +34,8 @@ class NetworkSize:
         for name in ("channels", "cells", "classes"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} {getattr(self, name)}: accepted are whole numbers from 1 up")
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise InvalidInput(f"input shape {self.input_shape}: accepted are whole numbers from 1 up")
 
     def replace(self, **changes: Any) -> NetworkSize:
         """The same size with some fields changed."""
