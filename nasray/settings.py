@@ -7,13 +7,15 @@ be set by name on a command line or be swept by Tune, hyperparameters and knobs 
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -151,7 +153,7 @@ def changes(settings: TrainingSettings) -> dict[str, Any]:
 
 def _coerced(name: str, value: Any, hint: Any) -> Any:
     """The value as the type of its field; whole floats pass as integers, for JSON and samplers give them."""
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     if value is None and type(None) in options:
         return None
     for option in options:
@@ -161,13 +163,20 @@ def _coerced(name: str, value: Any, hint: Any) -> Any:
         elif option is bool or isinstance(value, bool):
             if option is bool and isinstance(value, bool):
                 return value
-        elif option is float and isinstance(value, (int, float)):
-            return float(value)
-        elif option is int and isinstance(value, (int, float)) and float(value).is_integer():
-            return int(value)
+        elif option in (int, float):
+            # JSON holds no infinity; a numpy scalar is a Real too.
+            if _is_finite_number(value) and (option is float or value == int(value)):
+                return option(value)
         elif isinstance(option, type) and isinstance(value, option):
             return value
-    raise InvalidInput(f"{name} {value!r}: accepted is {_described(options)}")
+    raise InvalidInput(f"{name} {shown(value)}: accepted is {_described(options)}")
+
+
+def _is_finite_number(value: object) -> bool:
+    try:
+        return isinstance(value, numbers.Real) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _described(options: tuple[Any, ...]) -> str:
