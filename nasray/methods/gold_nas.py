@@ -24,9 +24,6 @@ from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMetho
 from nasray.settings import Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
 
-_GONE = 1e-8
-"""Shares of a node below this belong to what is already pruned."""
-
 
 class GoldNAS(SearchMethod):
     """Sigmoid gates, one level, gradual pruning."""
@@ -45,7 +42,7 @@ class GoldNAS(SearchMethod):
         architecture_learning_rate: float = setting(1.0, low=0.0)
         """Of SGD with momentum 0.9."""
         lambda0: float = knob(1e-5, 1e-7, 1.0, log=True)
-        """First and smallest increment of the penalty's strength."""
+        """The increment of the penalty's strength starts here, and returns here after an epoch that pruned enough."""
         growth: float = setting(2.0, low=1.0)
         """c0: the increment's factor after an epoch that pruned little, the strength's divisor after another."""
         prune_per_epoch: int = setting(4, low=1)
@@ -96,6 +93,12 @@ class GoldNAS(SearchMethod):
             raise InvalidInput(
                 f"stop_macs {config.stop_macs:g}: accepted are values below {largest:.4g} M, the multiply-adds of all "
                 f"operations of {problem.space.name!r} at the evaluation size"
+            )
+        most = max(int(self._kept[0, list(edges)].sum()) for edges in self._incoming)
+        if max(config.share_min, config.share_max) + (most - 1) * config.share_min >= 1:
+            raise InvalidInput(
+                f"share_min {config.share_min:g} and share_max {config.share_max:g}: accepted are values with "
+                f"share_max + {most - 1} * share_min below 1, or a node could lose all of its operations"
             )
         self._strength = 0.0
         self._increment = config.lambda0
@@ -169,7 +172,8 @@ class GoldNAS(SearchMethod):
             sigma = torch.sigmoid(self.alpha_CEO.double()).cpu().numpy()
         for _ in range(self.config.prune_per_epoch):
             shares = self._host_shares(sigma * self._kept)
-            negligible = (shares > _GONE) & (shares <= self.config.share_min)
+            # The released code leaves out shares below 1e-8, its mark of what is pruned; here the mask says that.
+            negligible = self._kept & (shares <= self.config.share_min)
             pruned += int(negligible.sum())
             self._kept = self._kept & ~negligible
             shares[shares <= self.config.share_min] = np.inf
