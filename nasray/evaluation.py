@@ -101,7 +101,7 @@ class Evaluation:
             seed=settings.split_seed,
             limit=settings.train_examples,
         )
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(epoch_generator(config.seed, 0, "init").initial_seed())
             network = target_network(self.space, self.architecture, self.size, settings.auxiliary_weight > 0)
         network.to(self.device)

@@ -52,6 +52,8 @@ class SearchConfig:
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InvalidInput(f"seed {self.seed}: accepted are whole numbers from 0 up")
         for kind in ("method", "space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
         reason = find_method(self.method).unsupported(registry.find("space", self.space))
@@ -179,6 +181,8 @@ class Search:
             if self.finished and current not in given:
                 given.append(current)
             candidates = tuple(self._candidate(a, i, supernet_accuracy) for i, a in enumerate(given))
+            with torch.no_grad():
+                active = sum(int(gates.active_EO.sum()) for gates in self.method.gates())
         seconds = time.perf_counter() - began
         self.seconds += seconds
         self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes(self.device))
@@ -187,7 +191,7 @@ class Search:
             "train_accuracy": accuracy,
             "supernet_accuracy": supernet_accuracy,
             "macs": macs(self.space, current, self.evaluation_size),
-            "active_operations": float(sum(int(g.active_EO.sum()) for g in self.method.gates())),
+            "active_operations": float(active),
             "learning_rate": self.learner.learning_rate,
             "train_seconds": train_seconds,
             "examples_per_second": examples / train_seconds,
@@ -306,7 +310,12 @@ def find_method(name: str) -> type[SearchMethod]:
 
 
 def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[NetworkSize, NetworkSize]:
-    """Size of the supernet, and size at which its architectures are evaluated."""
+    """Size of the supernet, and size at which its architectures are evaluated.
+
+    Raises:
+        InvalidInput: so few cells that a kind of cell does not occur, or another number of them at evaluation where
+            every position chooses.
+    """
     settings = config.settings
     search = NetworkSize(
         channels=settings.channels or space.search_channels,
@@ -315,6 +324,11 @@ def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[Net
         classes=dataset.classes,
         skeleton=settings.skeleton,
     )
+    absent = [kind for kind in space.cells if kind not in space.kinds(search.cells)]
+    if absent and not space.cell_per_position:
+        raise InvalidInput(
+            f"cells {search.cells} on {space.name!r}: accepted are so many that there is a {absent[0]!r} cell to search"
+        )
     own_cells = search.cells if space.cell_per_position else space.evaluation_cells
     evaluation = search.replace(
         channels=config.evaluation_channels or space.evaluation_channels,

@@ -74,7 +74,7 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
     with torch.device("meta"):
         empty = [np.zeros_like(mask) for mask in masks]
-        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False)
+        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False).eval()
         shapes: list[torch.Size] = []
         for cell in network.cells:
             cell.preprocess[-1].register_forward_hook(lambda _module, _x, y: shapes.append(y.shape))  # type: ignore

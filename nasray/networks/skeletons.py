@@ -34,7 +34,7 @@ class ImageNetStem(nn.Module):
 
     def __init__(self, size: NetworkSize) -> None:
         super().__init__()
-        channels, half = size.channels, size.channels // 2
+        channels, half = size.channels, max(size.channels // 2, 1)
         self.first = nn.Sequential(
             nn.Conv2d(size.input_shape[0], half, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(half),

@@ -108,12 +108,21 @@ class Learner:
 
     @torch.no_grad()
     def accuracy(self, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
-        """Accuracy (0 to 1) over batches, by the network in evaluation mode."""
+        """Accuracy (0 to 1) over batches, by the network in evaluation mode.
+
+        Raises:
+            NonFiniteLoss: some output was infinite or not a number, as after a last step that no loss has seen.
+        """
         self.network.eval()
         hits, examples = torch.zeros((), device=self._hits.device), 0
+        finite = torch.ones((), dtype=torch.bool, device=self._hits.device)
         for inputs, targets in batches:
-            hits += self._task.correct(self.network(inputs, gates), targets)
+            outputs = self.network(inputs, gates)
+            hits += self._task.correct(outputs, targets)
+            finite &= outputs.isfinite().all()
             examples += len(targets)
+        if not finite:
+            raise NonFiniteLoss(f"the network's outputs are not finite at a learning rate of {self.learning_rate:g}")
         return float(hits) / max(examples, 1)
 
     def state_dict(self) -> dict[str, Any]:

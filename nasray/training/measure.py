@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from nasray.errors import InvalidInput
+
 
 def reset_peak_memory(device: torch.device) -> None:
     """Forget the highest memory use so far."""
@@ -40,10 +42,21 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of a name; ``auto`` is the GPU where there is one."""
+    """The device of a name; ``auto`` is the GPU where there is one.
+
+    Raises:
+        InvalidInput: no such device here.
+    """
+    gpu = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+        return torch.device("cuda" if gpu else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or (device.type == "cuda" and not gpu):
+        raise InvalidInput(f"device {name!r}: accepted here are auto, cpu{', cuda' if gpu else ''}")
+    return device
 
 
 @cache
