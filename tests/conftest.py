@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+
+from nasray.spaces import CellSpace
 
 
 def pytest_configure() -> None:
@@ -19,3 +24,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+RandomMasks = Callable[[CellSpace, int, np.random.Generator], list[npt.NDArray[np.bool_]]]
+
+
+@pytest.fixture(scope="session")
+def random_masks() -> RandomMasks:
+    """Masks, one for each cell position, in which every node receives something; thin ones and full ones."""
+
+    def make(space: CellSpace, cells: int, generator: np.random.Generator) -> list[npt.NDArray[np.bool_]]:
+        by_name: dict[str, npt.NDArray[np.bool_]] = {}
+        for name in dict.fromkeys(space.layout(cells)):
+            graph = space.graph(name)
+            mask = generator.random((len(graph.edges), len(graph.operations))) < generator.uniform(0.05, 0.9)
+            usable = [i for i, operation in enumerate(graph.operations) if operation != graph.none]
+            mask[:, [i for i in range(len(graph.operations)) if i not in usable]] = False
+            for node in graph.targets:
+                edges = [i for i, (_, target) in enumerate(graph.edges) if target == node]
+                if not mask[edges].any():
+                    mask[generator.choice(edges), generator.choice(usable)] = True
+            by_name[name] = mask
+        return [by_name[name] for name in space.layout(cells)]
+
+    return make
