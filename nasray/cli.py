@@ -79,27 +79,16 @@ def _search(arguments: list[str]) -> int:
     """METHOD SPACE DATASET [--FIELD VALUE ...] [--out DIR]: one search without Ray, into the same tables"""
     from nasray.results import open_storage
     from nasray.search import SearchConfig, find_method
-    from nasray.settings import TrainingSettings
-    from nasray.sweeps.single import run_search
+    from nasray.sweeps.single import SingleSearch, run_search
 
     (method, space, dataset), rest = _positional(
         arguments, "METHOD", "SPACE", "DATASET", example="nasray search gold_nas gold digits"
     )
 
-    @dataclass(frozen=True, kw_only=True)
-    class Search:
-        settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
-        seed: int = 0
-        out: str = f"{RUNS}/{method}-{space}-{dataset}".replace(":", "-")
-        """Folder of the run, or its URI."""
-        evaluation_channels: int | None = None
-        """Of the networks whose cost counts; None is the space's own number."""
-        evaluation_cells: int | None = None
-        data_root: str | None = None
-        """Folder of the dataset; None is the environment's NASRAY_DATA."""
-
-    default = Search(settings=find_method(method).Config())
-    typed = _parse(Search, rest, f"nasray search {method} {space} {dataset}", default=default)
+    default = SingleSearch(
+        settings=find_method(method).Config(), out=f"{RUNS}/{method}-{space}-{dataset}".replace(":", "-")
+    )
+    typed = _parse(SingleSearch, rest, f"nasray search {method} {space} {dataset}", default=default)
     config = SearchConfig(
         method=method,
         space=space,
@@ -281,13 +270,16 @@ def _parse(cls: type[T], arguments: list[str], prog: str, default: T) -> T:
     reason = " ".join(line for line in text[1:rule] if line)
     unknown = reason.partition("Unrecognized options: ")[2].split(",")[0]
     if unknown:
-        fields = _field_names(default)
-        close = difflib.get_close_matches(unknown.lstrip("-").replace("-", "_"), fields, n=1)
-        hint = f"did you mean --{close[0].replace('_', '-')}? " if close else ""
-        accepted = ", ".join(f"--{name.replace('_', '-')}" for name in fields)
-        raise InvalidInput(f"unknown field {unknown}: {hint}accepted are {accepted or 'none'}")
+        names = _field_names(default)
+        close = difflib.get_close_matches(unknown.lstrip("-").replace("-", "_"), names, n=1)
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names if "." not in name)
+        hint = (
+            f"did you mean --{close[0].replace('_', '-')}? {prog} --help tells all" if close else f"accepted: {flags}"
+        )
+        raise InvalidInput(f"unknown field {unknown}: {hint}")
+    reason = reason.partition(" Got errors:")[0].removesuffix(".")
     accepted = next((line for line in text[rule:] if line.startswith("--")), "")
-    raise InvalidInput(f"{reason.removesuffix('.')}; accepted is {accepted}" if accepted else reason)
+    raise InvalidInput(f"{reason}; accepted is {accepted}" if accepted else reason)
 
 
 def _field_names(default: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,9 +19,16 @@ def lines(kinds: Iterable[str]) -> Iterator[str]:
         yield from (f"  {line}" for line in _DESCRIBED[kind]())
 
 
+def _found(kind: str) -> Iterator[tuple[str, Any]]:
+    for name in registry.names(kind):
+        try:
+            yield name, registry.find(kind, name)
+        except Exception as error:  # somebody's package may be broken in any way: that must not hide the others
+            print(f"nasray: {kind} {name!r} cannot be loaded: {error}", file=sys.stderr)
+
+
 def _spaces() -> Iterator[str]:
-    for name in registry.names("space"):
-        space = registry.find("space", name)
+    for name, space in _found("space"):
         graph = next(iter(space.cells.values()))
         each = "every position its own" if space.cell_per_position else "one of each"
         yield (
@@ -30,27 +38,25 @@ def _spaces() -> Iterator[str]:
 
 
 def _methods() -> Iterator[str]:
-    for name in registry.names("method"):
-        method = registry.find("method", name)
+    for name, method in _found("method"):
         knobs = ", ".join(f"{knob} {_range(one)}" for knob, one in method.Config.knobs().items())
         yield f"{name}: {_first_line(method)} Knobs: {knobs or 'none'}."
 
 
 def _datasets() -> Iterator[str]:
-    for name in registry.names("dataset"):
-        yield f"{name}: {_first_line(registry.find('dataset', name))}"
+    for name, dataset in _found("dataset"):
+        yield f"{name}: {_first_line(dataset)}"
 
 
 def _sweeps() -> Iterator[str]:
-    for name in registry.names("sweep"):
-        sweep = registry.find("sweep", name)
+    for name, sweep in _found("sweep"):
         varied = ", ".join(sweep.param_space) or "nothing"
         yield f"{name}: {sweep.method} on {sweep.space} and {sweep.dataset}, varies {varied}"
 
 
 def _architectures() -> Iterator[str]:
-    for name in registry.names("space"):
-        for reference_name, reference in registry.find("space", name).references.items():
+    for name, space in _found("space"):
+        for reference_name, reference in space.references.items():
             figures = "; ".join(f"{dataset}: {_figures(values)}" for dataset, values in reference.published.items())
             yield f"{reference_name} ({name}): {figures or 'no figures published'} [{reference.source}]"
 

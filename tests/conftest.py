@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -14,8 +13,8 @@ from nasray.spaces import CellSpace
 
 
 def pytest_configure() -> None:
-    # Two cores: trials and tests beside each other would fight for more threads than there are.
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    # The networks of tests are so small that a second thread gains nothing, and beside other work waits for its turn.
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

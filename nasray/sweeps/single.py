@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
 import pandas as pd
 import torch
+import tyro
 
 from nasray.errors import InvalidInput
 from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
 from nasray.search import Search, SearchConfig
+from nasray.settings import TrainingSettings
 from nasray.sweeps.rows import write_candidates
 from nasray.training.measure import host, versions
 
 STATE = "search.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleSearch:
+    """What a single search takes besides method, space and dataset."""
+
+    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
+    seed: int = 0
+    out: str
+    """Folder of the run, or its URI."""
+    evaluation_channels: int | None = None
+    """Of the networks whose cost counts; None is the space's own number."""
+    evaluation_cells: int | None = None
+    """Of those networks; None is the space's own number."""
+    data_root: str | None = None
+    """Folder of the dataset; None is the environment's NASRAY_DATA."""
 
 
 def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:

@@ -80,6 +80,7 @@ class Sweep:
                 f"settings {type(self.settings).__qualname__} for method {self.method!r}: "
                 f"accepted is {config.__qualname__}"
             )
+        self._search(self.settings, 0)  # refuses what cannot be searched
         for name in ("seeds", "retrain_seeds"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InvalidInput(f"{name} {getattr(self, name)}: accepted are one or more different numbers")
@@ -113,19 +114,20 @@ class Sweep:
         ):
             chosen = {**draw, **dict(point)}
             settings = dataclasses.replace(self.settings, **{name: chosen[name] for name in names})
-            found.append(
-                SearchConfig(
-                    method=self.method,
-                    space=self.space,
-                    dataset=self.dataset,
-                    settings=settings,
-                    seed=seed,
-                    evaluation_channels=self.evaluation.channels,
-                    evaluation_cells=self.evaluation.cells,
-                    data_root=self.data_root,
-                )
-            )
+            found.append(self._search(settings, seed))
         return found
+
+    def _search(self, settings: TrainingSettings, seed: int) -> SearchConfig:
+        return SearchConfig(
+            method=self.method,
+            space=self.space,
+            dataset=self.dataset,
+            settings=settings,
+            seed=seed,
+            evaluation_channels=self.evaluation.channels,
+            evaluation_cells=self.evaluation.cells,
+            data_root=self.data_root,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

@@ -1,0 +1,54 @@
+"""One small Ray for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from nasray.methods.random import Random
+from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps.run import Outcome, run_sweep
+
+TINY = dict(
+    batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=64, epochs=2
+)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=1,  # one worker process a phase: starting them is what these tests wait for
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=100 * 2**20,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Two searches of random architectures of two sizes, trained with two seeds; no trial takes a second."""
+    return Sweep(
+        name="tiny",
+        method="random",
+        space="gold",
+        dataset="digits",
+        settings=Random.Config(**TINY),
+        param_space={"operations_per_node": (1, 4)},
+        evaluation=EvaluationSettings(**TINY, drop_path=0.0),
+        retrain_within=1.0,
+        retrain_seeds=(0, 1),
+        storage=str(tmp_path_factory.mktemp("runs")),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(ray_session: None, tiny_sweep: Sweep) -> Outcome:
+    """The run of the tiny sweep, which several tests look at."""
+    return run_sweep(tiny_sweep)

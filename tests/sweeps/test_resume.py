@@ -1,0 +1,70 @@
+"""A sweep whose driver is killed goes on by the same command, and ends as the undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import nasray
+
+SWEEP = """
+from nasray.methods.gold_nas import GoldNAS
+from nasray.sweeps import EvaluationSettings, Sweep
+
+COMMON = dict(
+    batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=192
+)
+SWEEP = Sweep(
+    name="killed",
+    method="gold_nas",
+    space="gold",
+    dataset="digits",
+    settings=GoldNAS.Config(**COMMON, epochs=6, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
+    param_space={"mu": (0.0, 300.0)},
+    retrain_within=0.03,
+    evaluation=EvaluationSettings(**COMMON, epochs=3, drop_path=0.1),
+)
+"""
+
+
+def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "nasray.cli", "sweep", f"{folder / 'mine.py'}:SWEEP", "--name", name]
+    return subprocess.Popen([*command, "--storage", str(folder)], stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def rows(folder: Path, table: str) -> pd.DataFrame:
+    frame = nasray.load(folder, table)
+    return frame.drop(columns=["created_at", "seconds", "peak_memory_bytes", "run"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SWEEP)
+    assert start(tmp_path, "left_alone").wait() == 0
+
+    # Killed three times: once while searching, later wherever it is then; each time at another moment.
+    for kill in range(3):
+        driver = start(tmp_path, "killed")
+        deadline = time.monotonic() + 120
+        trials = tmp_path / "killed" / "tune" / "search"
+        while time.monotonic() < deadline and driver.poll() is None:
+            # From the first checkpoint on, a little later at every try.
+            if list(trials.glob("*/checkpoint_*")):
+                time.sleep(0.7 * (kill + 1))
+                break
+            time.sleep(0.05)
+        if driver.poll() is None:
+            os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    assert start(tmp_path, "killed").wait() == 0
+
+    for table in ("candidates", "evaluations", "front"):
+        pd.testing.assert_frame_equal(rows(tmp_path / "killed", table), rows(tmp_path / "left_alone", table))

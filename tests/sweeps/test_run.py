@@ -1,0 +1,187 @@
+"""Sweeps under Ray Tune: the tables that they leave, failures, and going on with a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+
+import nasray
+from nasray import registry
+from nasray.cli import main
+from nasray.costs import macs
+from nasray.errors import InvalidInput
+from nasray.evaluation import Evaluation, EvaluationConfig
+from nasray.networks import target_network
+from nasray.results import hypervolume, open_storage
+from nasray.search import Search, SearchConfig
+from nasray.spaces import Architecture
+from nasray.sweeps import Sweep
+from nasray.sweeps.run import Outcome, retrain, run_sweep
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+VOLATILE = ["created_at", "seconds", "peak_memory_bytes", "run"]
+"""Columns that two equal runs may differ in."""
+
+BROKEN = '''
+from dataclasses import dataclass
+from nasray.methods.random import Random
+
+class Sometimes(Random):
+    """Fails wherever more than two operations are drawn for a node."""
+
+    def step(self, learner, batch, architecture_batch):
+        if self.config.operations_per_node > 2:
+            raise RuntimeError("the disk is on fire")
+        super().step(learner, batch, architecture_batch)
+'''
+
+
+def test_a_sweep_leaves_its_tables_front_and_weights(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
+    assert tiny_run.failures == ()
+    candidates = nasray.load(tiny_run.folder, "candidates")
+    evaluations = nasray.load(tiny_run.folder)
+    front = nasray.load(tiny_run.folder, "front")
+
+    assert sorted(candidates["operations_per_node"]) == [1, 4]
+    assert set(evaluations["architecture_id"]) == set(candidates["architecture_id"])
+    assert len(evaluations) == 4
+    assert (evaluations["epochs"] == 2).all()
+    assert evaluations["complete"].all()
+    assert evaluations["search_trial_id"].isin(candidates["trial_id"]).all()
+    assert front["macs"].is_monotonic_increasing
+    assert front["accuracy"].is_monotonic_increasing
+    # Guessing is the reference; no architecture costs as much as every operation of the space.
+    assert tiny_run.reference[1] == 0.1
+    assert (evaluations["macs"] <= tiny_run.reference[0]).all()
+    assert tiny_run.hypervolume == hypervolume(front, tiny_run.reference)
+    assert Path(tiny_run.folder, "front.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_kept_weights_are_those_of_the_row(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
+    row = nasray.load(tiny_run.folder).iloc[0]
+    space = registry.find("space", "gold")
+    architecture = Architecture.from_json(space, row["architecture"])
+    assert architecture.id == row["architecture_id"]
+    evaluation = Evaluation(
+        EvaluationConfig(
+            space="gold", dataset="digits", architecture=row["architecture"], settings=tiny_sweep.evaluation
+        )
+    )
+    assert macs(space, architecture, evaluation.size) == row["macs"]
+    name = f"{architecture.id}_2_{row['seed']}.safetensors"
+    network = target_network(space, architecture, evaluation.size)
+    network.load_state_dict(safetensors.torch.load_file(Path(tiny_run.folder, "architectures", name)))
+    network.eval()
+    images, targets = next(evaluation.data.test_batches(1000))
+    with torch.no_grad():
+        accuracy = (network(images).argmax(1) == targets).float().mean().item()
+    assert accuracy == pytest.approx(row["test_accuracy"], abs=1e-6)
+
+
+def test_several_seeds_give_a_front_of_means(tiny_run: Outcome) -> None:
+    means = nasray.load(tiny_run.folder).groupby("architecture_id")["accuracy"].mean()
+    assert len(tiny_run.front) >= 1
+    for row in tiny_run.front.to_dict("records"):
+        assert row["accuracy"] == pytest.approx(means[row["architecture_id"]])
+
+
+def test_a_row_equals_the_search_run_without_ray(tiny_run: Outcome) -> None:
+    row = nasray.load(tiny_run.folder, "candidates").iloc[0]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a trial of one CPU has
+    try:
+        search = Search(SearchConfig.of(json.loads(row["settings"])))
+        while not search.finished:
+            epoch = search.run_epoch()
+    finally:
+        torch.set_num_threads(before)
+    (candidate,) = epoch.candidates
+    assert candidate.architecture.id == row["architecture_id"]
+    assert candidate.accuracy == row["accuracy"]
+    assert candidate.supernet_accuracy == row["supernet_accuracy"]
+
+
+def test_the_same_sweep_twice_gives_the_same_tables(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
+    again = run_sweep(tiny_sweep, "again")
+    for table in ("candidates", "evaluations", "front"):
+        one, two = nasray.load(tiny_run.folder, table), nasray.load(again.folder, table)
+        pd.testing.assert_frame_equal(
+            *(f.drop(columns=[n for n in VOLATILE if n in f]).reset_index(drop=True) for f in (one, two))
+        )
+
+
+def test_a_finished_run_is_not_run_again(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
+    made = nasray.load(tiny_run.folder)["created_at"]
+    again = run_sweep(tiny_sweep)
+    pd.testing.assert_series_equal(nasray.load(again.folder)["created_at"], made)
+    pd.testing.assert_frame_equal(again.front, tiny_run.front)
+
+
+def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
+    with pytest.raises(InvalidInput, match=r"another sweep \(its seeds, retrain differ\): accepted"):
+        run_sweep(dataclasses.replace(tiny_sweep, retrain="nothing", seeds=(7,)))
+
+
+def test_failing_trials_are_reported_with_their_reasons_while_the_others_go_on(
+    tiny_sweep: Sweep, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN)
+    outcome = run_sweep(
+        dataclasses.replace(
+            tiny_sweep,
+            method=f"{tmp_path / 'mine.py'}:Sometimes",
+            param_space={"operations_per_node": (1, 4), "learning_rate": (0.1, 1e30)},
+            retrain="nothing",
+            max_failures=1,
+            storage=str(tmp_path),
+        )
+    )
+    broken = [failure for failure in outcome.failures if "the disk is on fire" in failure]
+    assert len(broken) == 2
+    assert all("failed 2 times" in failure for failure in broken)
+    (not_finite,) = set(outcome.failures) - set(broken)
+    assert "loss became" in not_finite
+    candidates = nasray.load(outcome.folder, "candidates")
+    assert list(zip(candidates["operations_per_node"], candidates["learning_rate"], strict=True)) == [(1, 0.1)]
+
+
+def test_retraining_at_another_fidelity_adds_rows(tiny_run: Outcome) -> None:
+    outcome = retrain(open_storage(tiny_run.folder), {"epochs": 3})
+    evaluations = nasray.load(tiny_run.folder)
+    assert set(evaluations["epochs"]) == {2, 3}
+    assert (outcome.front["epochs"] == 3).all()
+    with pytest.raises(InvalidInput, match="differ in epochs"):
+        nasray.pareto_front(evaluations)
+
+
+def test_a_budget_that_nothing_obeys_is_said(
+    tiny_sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run_sweep(dataclasses.replace(tiny_sweep, budget=1e-6, storage=str(tmp_path)))
+    assert len(outcome.front) == 0
+    assert len(nasray.load(outcome.folder)) == 0
+    assert "none of 2 architectures is within 1e-06 M" in capsys.readouterr().err
+
+
+def test_the_verbs_front_and_cost_read_a_run(
+    tiny_run: Outcome, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tiny_run.folder
+    assert main(["front", folder, "--table", "candidates", "--json", "--plot", str(tmp_path / "a.svg")]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    front = nasray.pareto_front(nasray.load(folder, "candidates"))
+    assert [row["architecture_id"] for row in printed["front"]] == list(front["architecture_id"])
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+    first = front.iloc[0]
+    assert main(["front", folder, "--table", "candidates", "--budget", str(first["macs"])]) == 0
+    assert first["architecture_id"] in capsys.readouterr().out
+    size = ["--channels", "2", "--cells", "3", "--input", "1x8x8", "--json"]
+    assert main(["cost", "gold", first["architecture_id"], *size, "--storage", str(Path(folder).parent)]) == 0
+    assert json.loads(capsys.readouterr().out)["macs"] == pytest.approx(first["macs"])
