@@ -1,0 +1,147 @@
+"""The rules of design.md that hold for the code as a whole: who imports whom, and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nasray
+
+ROOT = Path(nasray.__file__).parent
+PLAIN = {"errors", "registry", "settings"}
+"""What every room may use."""
+
+MAY_IMPORT = {
+    "errors": set(),
+    "registry": {"errors"},
+    "settings": {"errors"},
+    "spaces": {"errors"},
+    "gates": {"spaces", *PLAIN},
+    "networks": {"spaces", "gates", *PLAIN},
+    "costs": {"spaces", "gates", "networks", *PLAIN},
+    "methods": {"spaces", "gates", "costs", *PLAIN},
+    "training": {"spaces", "gates", "networks", *PLAIN},
+    "search": {"spaces", "gates", "networks", "costs", "methods", "training", *PLAIN},
+    "evaluation": {"spaces", "gates", "networks", "costs", "methods", "training", *PLAIN},
+    "results": {"spaces", *PLAIN},
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files(room: str) -> list[Path]:
+    folder = ROOT / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [ROOT / f"{room}.py"]
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_arrows_run_downwards(room: str):
+    for path in files(room):
+        used = {name.split(".")[1] for name in imports(path) if name.startswith("nasray.")}
+        beyond = {u for u in used if (ROOT / u).is_dir() or (ROOT / f"{u}.py").is_file()} - MAY_IMPORT[room] - {room}
+        assert not beyond, f"{path.relative_to(ROOT)} imports {beyond}"
+
+
+@pytest.mark.parametrize(
+    ("rooms", "packages"),
+    [
+        # Rule 8. scikit-learn is the digits' alone, imported when they are asked for.
+        ([r for r in MAY_IMPORT if r != "results"], {"ray", "pandas", "pyarrow", "matplotlib", "optuna", "moocore"}),
+        (["results"], {"ray", "torch", "torchvision", "optuna"}),
+        (["spaces", "settings", "registry", "errors"], {"torch", "numpy"}),
+    ],
+)
+def test_what_rooms_do_without(rooms: list[str], packages: set[str]):
+    for path in (path for room in rooms for path in files(room)):
+        assert not {name.split(".")[0] for name in imports(path)} & packages, path
+
+
+def test_nasray_names_no_file_of_search_spaces():
+    for path in ROOT.rglob("*.py"):
+        assert not [name for name in imports(path) if name.split(".")[0] == "search_spaces"], path
+
+
+def python(code: str, *arguments: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_importing_nasray_is_quick_and_brings_nothing_along():
+    code = (
+        "import sys, time; began = time.perf_counter(); import nasray; print(time.perf_counter() - began);"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    outputs = [python(code).splitlines() for _ in range(2)]
+    assert min(float(output[0]) for output in outputs) < 0.5
+    assert not set(outputs[0][1].split()) & {"torch", "ray", "pandas", "pyarrow", "matplotlib", "numpy", "sklearn"}
+
+
+WITHOUT_RAY = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"ray", "pandas", "pyarrow", "matplotlib", "sklearn", "optuna", "moocore", "tyro"}:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import random
+import numpy
+import torch
+torch.set_num_threads(1)
+states = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state()
+import nasray.evaluation
+import nasray.search
+from nasray.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
+from nasray.methods.random import Random
+from nasray.search import Search, SearchConfig
+assert states[:2] == (random.getstate(), numpy.random.get_state()[1].tolist()), "an import drew random numbers"
+assert torch.equal(states[2], torch.get_rng_state()), "an import drew random numbers"
+
+data = sys.argv[1] + ":noise"
+settings = dict(epochs=1, channels=2, cells=3, batch_size=8)
+search = Search(SearchConfig(method="random", space="gold", dataset=data, settings=Random.Config(**settings)))
+(candidate,) = search.run_epoch().candidates
+evaluation = Evaluation(
+    EvaluationConfig(
+        space="gold",
+        dataset=data,
+        architecture=candidate.architecture.to_json(),
+        settings=EvaluationSettings(**settings, augmentation="none"),
+    )
+)
+evaluation.run_epoch()
+print(candidate.architecture.id, evaluation.test_accuracy())
+"""
+
+
+def test_the_core_runs_where_only_torch_is_installed(tmp_path: Path):
+    file = tmp_path / "data.py"
+    file.write_text(
+        "import torch\n"
+        "from nasray.training.dataset import Dataset\n"
+        "def noise(root):\n"
+        "    part = torch.randn(40, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4\n"
+        "    same = {'none': lambda x, g: x, 'standard': lambda x, g: x}\n"
+        "    return Dataset(name='noise', task='classification', classes=4, input_shape=(1, 6, 6), train=part,\n"
+        "                   test=part, augmentations=same)\n"
+    )
+    identity, accuracy = python(WITHOUT_RAY, str(file)).split()
+    assert len(identity) == 12
+    assert 0 <= float(accuracy) <= 1
