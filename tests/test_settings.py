@@ -23,7 +23,7 @@ CONFIGS = [TrainingSettings, EvaluationSettings, DARTS.Config, GoldNAS.Config, R
 @dataclass(frozen=True, kw_only=True)
 class Mine(TrainingSettings):
     number: float = setting(0.5, low=0.0, high=1.0)
-    size: Optional[int] = setting(None, low=1)  # noqa: UP045: written so by users
+    size: Optional[int] = setting(None, low=1)  # noqa: UP045 (users write it so)
     kind: Literal["a", "b"] | None = None
     many: bool = False
     word: str = "x"
