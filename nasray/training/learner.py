@@ -47,11 +47,17 @@ class Learner:
         rate: float = self._optimizer.param_groups[0]["lr"]
         return rate
 
-    def start_epoch(self, epoch: int) -> None:
-        """Set learning rate and drop path of an epoch, counted from 0, and forget the last one's sums."""
+    def start_epoch(self, epoch: int, epochs: int | None = None) -> None:
+        """Set learning rate and drop path of an epoch, counted from 0, and forget the last one's sums.
+
+        Args:
+            epoch: of the schedule.
+            epochs: length of the schedule; None is that of the settings.
+        """
+        epochs = self._settings.epochs if epochs is None else epochs
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._settings, epoch)
-        self.network.drop_path = self._settings.drop_path * epoch / self._settings.epochs
+            group["lr"] = learning_rate(self._settings, epoch, epochs)
+        self.network.drop_path = self._settings.drop_path * epoch / epochs
         self.network.train()
         self._loss_sum.zero_()
         self._hits.zero_()
@@ -77,6 +83,11 @@ class Learner:
         Weights of operations that were not computed have no gradient, and are left as they are.
         """
         nn.utils.clip_grad_norm_(self.weights, self._settings.gradient_clip)
+        for weight in self.weights:
+            # Torch's fused SGD refuses weights with a first gradient beside others with a momentum. From zero, the
+            # momentum becomes the gradient, as it would by itself.
+            if weight.grad is not None and "momentum_buffer" not in self._optimizer.state[weight]:
+                self._optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 
@@ -106,15 +117,9 @@ class Learner:
             raise NonFiniteLoss(f"the training loss became {loss} at a learning rate of {self.learning_rate:g}")
         return loss, float(self._hits) / max(self._examples, 1)
 
-    @torch.no_grad()
     def accuracy(self, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
         """Accuracy (0 to 1) over batches, by the network in evaluation mode."""
-        self.network.eval()
-        hits, examples = torch.zeros((), device=self._hits.device), 0
-        for inputs, targets in batches:
-            hits += self._task.correct(self.network(inputs, gates), targets)
-            examples += len(targets)
-        return float(hits) / max(examples, 1)
+        return accuracy_of(self.network, self._task, batches, gates)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser, as tensors and plain values."""
@@ -126,12 +131,23 @@ class Learner:
         self._optimizer.load_state_dict(state["optimizer"])
 
 
-def learning_rate(settings: TrainingSettings, epoch: int) -> float:
+@torch.no_grad()
+def accuracy_of(network: Network, task: Task, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
+    """Accuracy (0 to 1) of a network over batches; it is left in evaluation mode."""
+    network.eval()
+    hits, examples = torch.zeros((), device=next(network.parameters()).device), 0
+    for inputs, targets in batches:
+        hits += task.correct(network(inputs, gates), targets)
+        examples += len(targets)
+    return float(hits) / max(examples, 1)
+
+
+def learning_rate(settings: TrainingSettings, epoch: int, epochs: int) -> float:
     """Learning rate of an epoch, counted from 0: a linear warm-up, then the schedule down to its minimum."""
     start, end = settings.learning_rate, settings.learning_rate_min
     if epoch < settings.warmup_epochs:
         return start * (epoch + 1) / settings.warmup_epochs
-    done = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1)
+    done = (epoch - settings.warmup_epochs) / max(epochs - settings.warmup_epochs, 1)
     match settings.schedule:
         case "cosine":
             return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
