@@ -39,7 +39,8 @@ NORMALISATION = Normalisation(affine=True, after_pool=True, after_identity=True)
 class ISTANASOneStage(SearchMethod):
     """Search and training to the end in one run.
 
-    As everywhere in nasray drop path spares the identity (the released code drops it here, for it is normalised).
+    Our choices: as everywhere in nasray drop path spares the identity (the released code drops it here, for it is
+    normalised); and the last epochs begin as soon as the last node is frozen (there, one epoch later).
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,9 @@ class ISTANASOneStage(SearchMethod):
     @classmethod
     def unsupported(cls, space: CellSpace) -> str | None:
         """Every operation must end in a normalisation that can absorb its weight."""
+        reason = super().unsupported(space)
+        if reason is not None:
+            return reason
         for graph in space.cells.values():
             for operation in cannot_absorb(graph, NORMALISATION):
                 return f"operation {operation!r} ends in no batch normalisation that could absorb its weight"

@@ -36,6 +36,10 @@ class Learner:
             weight_decay=settings.weight_decay,
             fused=True,
         )
+        # Zero is where momentum starts from. Were it left to the first gradients, a later step could meet weights with
+        # and without a buffer, for operations begin to be computed at any time: the fused step cannot take both.
+        for weight in self.weights:
+            self._optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         device = self.weights[0].device
         self._loss_sum = torch.zeros((), device=device)
         self._hits = torch.zeros((), device=device)
@@ -83,11 +87,6 @@ class Learner:
         Weights of operations that were not computed have no gradient, and are left as they are.
         """
         nn.utils.clip_grad_norm_(self.weights, self._settings.gradient_clip)
-        for weight in self.weights:
-            # Torch's fused SGD refuses weights with a first gradient beside others with a momentum. From zero, the
-            # momentum becomes the gradient, as it would by itself.
-            if weight.grad is not None and "momentum_buffer" not in self._optimizer.state[weight]:
-                self._optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 
