@@ -13,15 +13,17 @@ import torch
 
 from nasray import registry
 from nasray.costs import macs, params
+from nasray.costs.table import count_params
 from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
-from nasray.networks import supernet
+from nasray.networks import Network, supernet
+from nasray.networks.affine import absorb, train_affine
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.dataset import Dataset, load_dataset
-from nasray.training.learner import Learner, recalibrate
+from nasray.training.learner import Learner, accuracy_of, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
 from nasray.training.splits import split
 from nasray.training.tasks import task_of
@@ -108,6 +110,26 @@ class Epoch:
     candidates: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainedNetwork:
+    """The target network that a search of one stage ends with: an evaluation without a training from scratch."""
+
+    network: Network
+    """Without gates and auxiliary head, on the device of the search."""
+    architecture: Architecture
+    size: NetworkSize
+    epochs: int
+    """The fidelity: those in which its architecture stood."""
+    macs: float
+    """M, at its own size."""
+    params: float
+    """M, with the normalisations that it has beyond the space's own."""
+    accuracy: float
+    """On the validation split."""
+    test_accuracy: float
+    """On the test split: for the report only, nothing may be chosen by it."""
+
+
 class Search:
     """A search that is run epoch by epoch, saved and restored between epochs.
 
@@ -128,7 +150,7 @@ class Search:
         self.device = pick_device(device)
         self.space: CellSpace = registry.find("space", config.space)
         dataset = dataset or load_dataset(config.dataset, config.data_root)
-        task = task_of(self.space, dataset)
+        self.task = task_of(self.space, dataset)
         method_class = find_method(config.method)
         settings = config.settings
         self.data = DeviceData(dataset, self.device)
@@ -141,13 +163,13 @@ class Search:
         )
         self.size, self.evaluation_size = sizes(config, self.space, dataset)
         with self._random("init", 0):
-            network = supernet(self.space, self.size, auxiliary=settings.auxiliary_weight > 0)
             self.method: SearchMethod = method_class(
                 settings, Problem(self.space, self.size, self.evaluation_size, config.seed)
             )
+            network = supernet(self.space, self.size, settings.auxiliary_weight > 0, self.method.needs)
         network.to(self.device)
         self.method.to(self.device)
-        self.learner = Learner(network, task, settings)
+        self.learner = Learner(network, self.task, settings)
         self.epoch = 0
         """Epochs done."""
         self.finished = False
@@ -167,8 +189,10 @@ class Search:
         reset_peak_memory(self.device)
         number = self.epoch
         with self._random("steps", number):
-            self.learner.start_epoch(number)
+            self.learner.start_epoch(*self.method.schedule_epoch(number))
             self.method.start_epoch(number)
+            if (trainable := self.method.trainable_affine()) is not None:
+                train_affine(self.learner.network, trainable)
             examples = self._steps(number)
             loss, accuracy = self.learner.finish_epoch()
             train_seconds = time.perf_counter() - began
@@ -200,6 +224,28 @@ class Search:
             **self.method.metrics(),
         }
         return Epoch(number=self.epoch, metrics=metrics, candidates=candidates)
+
+    def trained_network(self) -> TrainedNetwork | None:
+        """What a finished search trained to the end; None where its architectures are trained from scratch."""
+        epochs = self.method.trained_epochs()
+        if not self.finished or not epochs:
+            return None
+        with torch.no_grad():
+            gates = self.method.gates()
+        normalisation = self.method.needs.normalisation or self.space.search_normalisation
+        network = absorb(self.learner.network, self.space, self.size, gates, normalisation)
+        validation = self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE)
+        architecture = self.method.architecture()
+        return TrainedNetwork(
+            network=network,
+            architecture=architecture,
+            size=self.size,
+            epochs=epochs,
+            macs=macs(self.space, architecture, self.size),
+            params=count_params(network) / 1e6,
+            accuracy=accuracy_of(network, self.task, validation),
+            test_accuracy=accuracy_of(network, self.task, self.data.test_batches(VALIDATION_BATCH_SIZE)),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""
@@ -267,7 +313,7 @@ class Search:
             macs=macs(self.space, architecture, self.evaluation_size),
             params=params(self.space, architecture, self.evaluation_size),
             supernet_accuracy=supernet_accuracy,
-            accuracy=self._inherited_accuracy(architecture),
+            accuracy=supernet_accuracy if self.method.trained_epochs() else self._inherited_accuracy(architecture),
         )
 
     def _inherited_accuracy(self, architecture: Architecture) -> float:

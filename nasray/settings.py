@@ -47,10 +47,15 @@ def setting(default: Any, *, low: float | None = None, high: float | None = None
     return field(default=default, metadata={"low": low, "high": high})
 
 
-def knob(default: Any, low: float, high: float, *, log: bool = False, integer: bool = False) -> Any:
-    """A dataclass field that trades accuracy for cost, with the range that it accepts and that Tune sweeps."""
+def knob(
+    default: Any, low: float, high: float, *, log: bool = False, integer: bool = False, open_above: bool = False
+) -> Any:
+    """A dataclass field that trades accuracy for cost, with the range that Tune sweeps and that it accepts.
+
+    Where it is ``open_above`` it accepts larger values too.
+    """
     swept = Range(low=low, high=high, log=log, integer=integer)
-    return field(default=default, metadata={"low": low, "high": high, "knob": swept})
+    return field(default=default, metadata={"low": low, "high": None if open_above else high, "knob": swept})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from nasray.costs import CostTable, cost_table
-from nasray.gates import Gates
+from nasray.gates import Gates, Mask
+from nasray.networks import Needs
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 
@@ -104,6 +105,11 @@ class SearchMethod(nn.Module, ABC):
         """Why the method cannot search a space; None where it can."""
         return None
 
+    @property
+    def needs(self) -> Needs:
+        """What the method asks of the supernet."""
+        return Needs()
+
     @abstractmethod
     def gates(self) -> list[Gates]:
         """The gates of every cell position, differentiable in the architecture parameters."""
@@ -124,6 +130,25 @@ class SearchMethod(nn.Module, ABC):
 
     def start_epoch(self, epoch: int) -> None:
         """Called before the steps of an epoch, which count from 0."""
+
+    def schedule_epoch(self, epoch: int) -> tuple[int, int]:
+        """Where an epoch stands in the schedule of learning rate and drop path: (epoch, of how many)."""
+        return epoch, self.config.epochs
+
+    def trainable_affine(self) -> list[Mask] | None:
+        """For every cell position the (edges, operations) whose affine normalisations are trained in this epoch.
+
+        None is all of them, always.
+        """
+        return None
+
+    def trained_epochs(self) -> int:
+        """For how many epochs the supernet is trained as the target network that, under the last gates, it is.
+
+        Then an architecture inherits the gates with the weights, and they are absorbed into its normalisations at the
+        end. 0: it inherits the weights alone, and is trained from scratch.
+        """
+        return 0
 
     def end_epoch(self, epoch: int) -> EpochEnd:
         """Called after the steps of an epoch; here the architecture is pruned, projected, recovered."""

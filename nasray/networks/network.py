@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
 from nasray.networks.cell import Cell
+from nasray.networks.needs import Needs
 from nasray.networks.skeletons import skeleton
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
 
@@ -77,17 +78,31 @@ class Network(nn.Module):
         return self.classifier(last.mean(dim=(2, 3))), auxiliary_logits
 
 
-def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False) -> Network:
+def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False, needs: Needs | None = None) -> Network:
     """The network that holds every candidate operation of a space, normalised as in its papers' searches."""
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
-    return Network(space, size, masks, space.search_normalisation, auxiliary)
+    needs = needs or Needs()
+    return Network(space, size, masks, needs.normalisation or space.search_normalisation, auxiliary)
 
 
-def target_network(space: CellSpace, architecture: Architecture, size: NetworkSize, auxiliary: bool = False) -> Network:
+def target_network(
+    space: CellSpace,
+    architecture: Architecture,
+    size: NetworkSize,
+    auxiliary: bool = False,
+    normalisation: Normalisation | None = None,
+) -> Network:
     """The network of one architecture at a size, as it is trained from scratch.
+
+    Args:
+        space: of the architecture.
+        architecture: whose operations it holds.
+        size: how large it is.
+        auxiliary: whether it has an auxiliary head.
+        normalisation: where its cells normalise; None is as the space does in evaluations.
 
     Raises:
         InvalidInput: the architecture fixes another number of cells.
     """
     masks = architecture_masks(space, architecture, size.cells)
-    return Network(space, size, masks, space.evaluation_normalisation, auxiliary)
+    return Network(space, size, masks, normalisation or space.evaluation_normalisation, auxiliary)

@@ -36,6 +36,10 @@ class Learner:
             weight_decay=settings.weight_decay,
             fused=True,
         )
+        # Zero is where momentum starts from. Were it left to the first gradients, a later step could meet weights with
+        # and without a buffer, for operations begin to be computed at any time: the fused step cannot take both.
+        for weight in self.weights:
+            self._optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         device = self.weights[0].device
         self._loss_sum = torch.zeros((), device=device)
         self._hits = torch.zeros((), device=device)
@@ -47,11 +51,17 @@ class Learner:
         rate: float = self._optimizer.param_groups[0]["lr"]
         return rate
 
-    def start_epoch(self, epoch: int) -> None:
-        """Set learning rate and drop path of an epoch, counted from 0, and forget the last one's sums."""
+    def start_epoch(self, epoch: int, epochs: int | None = None) -> None:
+        """Set learning rate and drop path of an epoch, counted from 0, and forget the last one's sums.
+
+        Args:
+            epoch: of the schedule.
+            epochs: length of the schedule; None is that of the settings.
+        """
+        epochs = self._settings.epochs if epochs is None else epochs
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._settings, epoch)
-        self.network.drop_path = self._settings.drop_path * epoch / self._settings.epochs
+            group["lr"] = learning_rate(self._settings, epoch, epochs)
+        self.network.drop_path = self._settings.drop_path * epoch / epochs
         self.network.train()
         self._loss_sum.zero_()
         self._hits.zero_()
@@ -106,24 +116,13 @@ class Learner:
             raise NonFiniteLoss(f"the training loss became {loss} at a learning rate of {self.learning_rate:g}")
         return loss, float(self._hits) / max(self._examples, 1)
 
-    @torch.no_grad()
     def accuracy(self, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
         """Accuracy (0 to 1) over batches, by the network in evaluation mode.
 
         Raises:
             NonFiniteLoss: some output was infinite or not a number, as after a last step that no loss has seen.
         """
-        self.network.eval()
-        hits, examples = torch.zeros((), device=self._hits.device), 0
-        finite = torch.ones((), dtype=torch.bool, device=self._hits.device)
-        for inputs, targets in batches:
-            outputs = self.network(inputs, gates)
-            hits += self._task.correct(outputs, targets)
-            finite &= outputs.isfinite().all()
-            examples += len(targets)
-        if not finite:
-            raise NonFiniteLoss(f"the network's outputs are not finite at a learning rate of {self.learning_rate:g}")
-        return float(hits) / max(examples, 1)
+        return accuracy_of(self.network, self._task, batches, gates)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser, as tensors and plain values."""
@@ -135,12 +134,33 @@ class Learner:
         self._optimizer.load_state_dict(state["optimizer"])
 
 
-def learning_rate(settings: TrainingSettings, epoch: int) -> float:
+@torch.no_grad()
+def accuracy_of(network: Network, task: Task, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
+    """Accuracy (0 to 1) of a network over batches; it is left in evaluation mode.
+
+    Raises:
+        NonFiniteLoss: some output was infinite or not a number.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    hits, examples = torch.zeros((), device=device), 0
+    finite = torch.ones((), dtype=torch.bool, device=device)
+    for inputs, targets in batches:
+        outputs = network(inputs, gates)
+        hits += task.correct(outputs, targets)
+        finite &= outputs.isfinite().all()
+        examples += len(targets)
+    if not finite:
+        raise NonFiniteLoss("the network's outputs are not finite")
+    return float(hits) / max(examples, 1)
+
+
+def learning_rate(settings: TrainingSettings, epoch: int, epochs: int) -> float:
     """Learning rate of an epoch, counted from 0: a linear warm-up, then the schedule down to its minimum."""
     start, end = settings.learning_rate, settings.learning_rate_min
     if epoch < settings.warmup_epochs:
         return start * (epoch + 1) / settings.warmup_epochs
-    done = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1)
+    done = (epoch - settings.warmup_epochs) / max(epochs - settings.warmup_epochs, 1)
     match settings.schedule:
         case "cosine":
             return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
