@@ -39,14 +39,16 @@ class Operation(nn.Sequential):
 class FactorizedReduce(nn.Module):
     """Two 1x1 convolutions of stride 2, the second shifted by one pixel, concatenated; then normalised.
 
-    An odd resolution is padded by one (our choice: the released code knows only even ones).
+    An odd resolution is padded by one (our choice: the released code knows only even ones). The stride is taken by
+    slicing: with fewer than 16 channels, oneDNN's gradient of a strided 1x1 convolution writes outside its memory
+    (uxlfoundation/oneDNN issue 6035).
     """
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
         super().__init__()
         half = channels_out // 2
-        self.first = nn.Conv2d(channels_in, half, 1, stride=2, bias=False) if half else None
-        self.second = nn.Conv2d(channels_in, channels_out - half, 1, stride=2, bias=False)
+        self.first = nn.Conv2d(channels_in, half, 1, bias=False) if half else None
+        self.second = nn.Conv2d(channels_in, channels_out - half, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,8 +56,8 @@ class FactorizedReduce(nn.Module):
         height, width = x.shape[-2:]
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2))
-        second = self.second(x[:, :, 1:, 1:])
-        halves = second if self.first is None else torch.cat([self.first(x), second], dim=1)
+        second = self.second(x[:, :, 1::2, 1::2])
+        halves = second if self.first is None else torch.cat([self.first(x[:, :, ::2, ::2]), second], dim=1)
         normalised: Tensor = self.norm(halves)
         return normalised
 
