@@ -22,7 +22,7 @@ class Gates:
     """(edges, operations), differentiable, on the device of the supernet."""
     active_EO: Mask
     """Which entries are computed, on the host, so that skipping the others costs no synchronisation. Where it is
-    false the value is zero."""
+    false the value is zero, or that of ``none``, which takes its share of a softmax and computes nothing."""
 
 
 def candidate_mask(graph: CellGraph) -> Mask:

@@ -139,10 +139,10 @@ class Search:
         )
         self.size, self.evaluation_size = sizes(config, self.space, dataset)
         with self._random("init", 0):
-            network = supernet(self.space, self.size, auxiliary=settings.auxiliary_weight > 0)
             self.method: SearchMethod = method_class(
                 settings, Problem(self.space, self.size, self.evaluation_size, config.seed)
             )
+            network = supernet(self.space, self.size, settings.auxiliary_weight > 0, self.method.needs)
         network.to(self.device)
         self.method.to(self.device)
         self.learner = Learner(network, task, settings)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nasray.costs import CostTable, cost_table
 from nasray.gates import Gates
+from nasray.networks import Needs
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 
@@ -103,6 +104,11 @@ class SearchMethod(nn.Module, ABC):
     def unsupported(cls, space: CellSpace) -> str | None:
         """Why the method cannot search a space; None where it can."""
         return None
+
+    @property
+    def needs(self) -> Needs:
+        """What the method asks of the supernet."""
+        return Needs()
 
     @abstractmethod
     def gates(self) -> list[Gates]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
 from nasray.networks.cell import Cell
+from nasray.networks.needs import Needs
 from nasray.networks.skeletons import skeleton
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
 
@@ -27,6 +28,7 @@ class Network(nn.Module):
         present: Sequence[Mask],
         normalisation: Normalisation,
         auxiliary: bool,
+        needs: Needs,
     ) -> None:
         super().__init__()
         frame = skeleton(size)
@@ -43,7 +45,7 @@ class Network(nn.Module):
             reduces = kind == "reduce"
             channels *= 2 if reduces else 1
             graph = space.cells[kind]
-            self.cells.append(Cell(graph, present[position], channels, before, after_reduction, normalisation))
+            self.cells.append(Cell(graph, present[position], channels, before, after_reduction, normalisation, needs))
             before = (before[1], channels * graph.nodes)
             after_reduction = reduces
             if auxiliary and position == self._auxiliary_position:
@@ -77,10 +79,14 @@ class Network(nn.Module):
         return self.classifier(last.mean(dim=(2, 3))), auxiliary_logits
 
 
-def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False) -> Network:
-    """The network that holds every candidate operation of a space, normalised as in its papers' searches."""
+def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False, needs: Needs | None = None) -> Network:
+    """The network that holds every candidate operation of a space, normalised as in its papers' searches.
+
+    Raises:
+        InvalidInput: the channels do not divide into the fractions that are asked for.
+    """
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
-    return Network(space, size, masks, space.search_normalisation, auxiliary)
+    return Network(space, size, masks, space.search_normalisation, auxiliary, needs or Needs())
 
 
 def target_network(space: CellSpace, architecture: Architecture, size: NetworkSize, auxiliary: bool = False) -> Network:
@@ -90,4 +96,4 @@ def target_network(space: CellSpace, architecture: Architecture, size: NetworkSi
         InvalidInput: the architecture fixes another number of cells.
     """
     masks = architecture_masks(space, architecture, size.cells)
-    return Network(space, size, masks, space.evaluation_normalisation, auxiliary)
+    return Network(space, size, masks, space.evaluation_normalisation, auxiliary, Needs())
