@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
+from nasray.networks.needs import Needs
 from nasray.networks.network import Network
 from nasray.networks.operations import build_operation
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
@@ -74,7 +75,7 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
     with torch.device("meta"):
         empty = [np.zeros_like(mask) for mask in masks]
-        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False).eval()
+        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False, needs=Needs()).eval()
         shapes: list[torch.Size] = []
         for cell in network.cells:
             cell.preprocess[-1].register_forward_hook(lambda _module, _x, y: shapes.append(y.shape))  # type: ignore

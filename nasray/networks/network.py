@@ -28,6 +28,7 @@ class Network(nn.Module):
         present: Sequence[Mask],
         normalisation: Normalisation,
         auxiliary: bool,
+        needs: Needs,
     ) -> None:
         super().__init__()
         frame = skeleton(size)
@@ -44,7 +45,7 @@ class Network(nn.Module):
             reduces = kind == "reduce"
             channels *= 2 if reduces else 1
             graph = space.cells[kind]
-            self.cells.append(Cell(graph, present[position], channels, before, after_reduction, normalisation))
+            self.cells.append(Cell(graph, present[position], channels, before, after_reduction, normalisation, needs))
             before = (before[1], channels * graph.nodes)
             after_reduction = reduces
             if auxiliary and position == self._auxiliary_position:
@@ -79,10 +80,14 @@ class Network(nn.Module):
 
 
 def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False, needs: Needs | None = None) -> Network:
-    """The network that holds every candidate operation of a space, normalised as in its papers' searches."""
+    """The network that holds every candidate operation of a space, normalised as in its papers' searches.
+
+    Raises:
+        InvalidInput: the channels do not divide into the fractions that are asked for.
+    """
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
     needs = needs or Needs()
-    return Network(space, size, masks, needs.normalisation or space.search_normalisation, auxiliary)
+    return Network(space, size, masks, needs.normalisation or space.search_normalisation, auxiliary, needs)
 
 
 def target_network(
@@ -105,4 +110,4 @@ def target_network(
         InvalidInput: the architecture fixes another number of cells.
     """
     masks = architecture_masks(space, architecture, size.cells)
-    return Network(space, size, masks, normalisation or space.evaluation_normalisation, auxiliary)
+    return Network(space, size, masks, normalisation or space.evaluation_normalisation, auxiliary, Needs())
