@@ -36,6 +36,10 @@ class Learner:
             weight_decay=settings.weight_decay,
             fused=True,
         )
+        # Zero is where momentum starts from. Were it left to the first gradients, a later step could meet weights with
+        # and without a buffer, for operations begin to be computed at any time: the fused step cannot take both.
+        for weight in self.weights:
+            self._optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         device = self.weights[0].device
         self._loss_sum = torch.zeros((), device=device)
         self._hits = torch.zeros((), device=device)
