@@ -38,6 +38,7 @@ class Cell(nn.Module):
     ) -> None:
         super().__init__()
         self.graph = graph
+        self.channels_out = channels * graph.nodes
         affine = normalisation.affine
         before_last, last = channels_before
         self.preprocess = nn.ModuleList(
