@@ -87,7 +87,7 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
     with torch.device("meta"):
         empty = [np.zeros_like(mask) for mask in masks]
-        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False)
+        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False).eval()
         shapes: list[torch.Size] = []
         for cell in network.cells:
             cell.register_forward_pre_hook(lambda _module, given: shapes.append(given[0][-1].shape))
@@ -132,22 +132,21 @@ def _cell_costs(
 def _block_costs(
     graph: CellGraph, before: int, channels: int, resolution: tuple[int, ...], normalisation: Normalisation
 ) -> _CellCosts:
-    # Every node's operation and every 1x1 convolution at the output, counted on the block that holds them all.
-    (output,) = graph.outputs
+    after = tuple(-(-length // graph.stride) for length in resolution)
     everything = np.ones((len(graph.edges), 1), dtype=bool)
-    with torch.device("meta"):
-        block = Block(graph, everything, before, channels, False, normalisation, depth=1.0)
-        x = torch.empty(1, before, *resolution)
-        counted = count_macs(block, (x, x))
     macs_EO, params_EO = np.zeros(everything.shape, dtype=np.int64), np.zeros(everything.shape, dtype=np.int64)
     macs_N, params_N = np.zeros(graph.nodes, dtype=np.int64), np.zeros(graph.nodes, dtype=np.int64)
-    for source, projection in block.projections.items():
-        edge = graph.edge_index[int(source), output]
-        macs_EO[edge], params_EO[edge] = counted[projection], count_params(projection)
-    for node, operation in block.operations.items():
-        index = graph.targets.index(int(node))
-        macs_N[index] = sum(counted.get(module, 0) for module in operation.modules())
-        params_N[index] = count_params(operation)
+    with torch.device("meta"):
+        block = Block(graph, everything, before, channels, False, normalisation, depth=1.0).eval()
+        for index, (node, operation) in enumerate(zip(graph.targets, block.operations.values(), strict=False)):
+            of_input = any(graph.edges[edge][0] < graph.inputs for edge in graph.incoming[node])
+            x = torch.empty(1, before, *resolution) if of_input else torch.empty(1, channels, *after)
+            macs_N[index] = sum(count_macs(operation, x).values())
+            params_N[index] = count_params(operation)
+        for source, projection in block.projections.items():
+            edge = graph.edge_index[int(source), graph.outputs[0]]
+            macs_EO[edge] = sum(count_macs(projection, torch.empty(1, channels, *after)).values())
+            params_EO[edge] = count_params(projection)
     params_N[-1] = 0 if block.norm is None else count_params(block.norm)
     return macs_EO, params_EO, macs_N, params_N
 
@@ -167,7 +166,7 @@ def count_params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def count_macs(network: nn.Module, x: Tensor | tuple[Tensor, Tensor]) -> dict[nn.Module, int]:
+def count_macs(network: nn.Module, x: Tensor) -> dict[nn.Module, int]:
     """Multiply-adds of every convolution and linear layer in one forward pass of a batch of one."""
     counted: dict[nn.Module, int] = {}
 
