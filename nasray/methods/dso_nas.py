@@ -64,7 +64,9 @@ class DSONAS(SearchMethod):
         """Weight of the factors' L1 norm. The released value for CIFAR-10; for ImageNet it is 0.01."""
         regularisation: Literal["plain", "flops", "mac"] = "flops"
         """What gamma is multiplied by: 1 (``plain``), the share of a block's costly operations that are left
-        (``flops``, the paper's on CIFAR-10), or the memory access cost of what the connection enters (``mac``)."""
+        (``flops``, the paper's on CIFAR-10), or the memory access cost of what the connection enters (``mac``).
+        Where blocks share their factors, ``flops`` counts the one shared block (our choice: the released code has it
+        for factors of their own only)."""
         factor_clip: float = setting(2.0, low=0.0)
         """Largest absolute entry of the factors' gradient."""
         weight_steps: int = setting(1, low=1)
