@@ -15,7 +15,7 @@ from nasray.spaces import Architecture, CellSpace, NetworkSize, from_genotype, l
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.dso import DSO, DSO_FULL, DSO_IMAGENET
 
-SMALL = NetworkSize(channels=6, cells=6, input_shape=(3, 9, 9), classes=5)
+SMALL = NetworkSize(channels=6, cells=5, input_shape=(3, 9, 9), classes=5)
 
 
 def random_masks(space: CellSpace, cells: int, density: float, seed: int) -> list[Mask]:
@@ -34,18 +34,18 @@ def architecture(space: CellSpace, masks: list[Mask]) -> Architecture:
     return architecture_of(space, [live(space.graph(name), mask) for name, mask in zip(names, masks, strict=True)])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("space", "size"),
     [
         (DSO, SMALL),
         (DSO_FULL, SMALL),
-        (DSO_IMAGENET, NetworkSize(channels=4, cells=8, input_shape=(3, 32, 32), classes=7, skeleton="imagenet")),
+        (DSO_IMAGENET, NetworkSize(channels=4, cells=7, input_shape=(3, 32, 32), classes=7, skeleton="imagenet")),
     ],
     ids=["share", "full", "imagenet"],
 )
 def test_costs_are_those_of_the_built_network(space: CellSpace, size: NetworkSize, seed: int) -> None:
-    masks = random_masks(space, size.cells, (0.03, 0.1, 0.3, 1.0)[seed], seed)
+    masks = random_masks(space, size.cells, (0.03, 0.2, 1.0)[seed], seed)
     chosen = architecture(space, masks)
     network = target_network(space, chosen, size).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -54,9 +54,9 @@ def test_costs_are_those_of_the_built_network(space: CellSpace, size: NetworkSiz
     assert params(space, chosen, size) * 1e6 == pytest.approx(sum(p.numel() for p in network.parameters()), abs=0.5)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_expected_is_exact_at_zero_and_one_with_dead_connections_too(seed: int) -> None:
-    masks = random_masks(DSO_FULL, SMALL.cells, (0.03, 0.1, 0.3, 1.0)[seed], seed)
+    masks = random_masks(DSO_FULL, SMALL.cells, (0.03, 0.2, 1.0)[seed], seed)
     gates = [Gates(torch.from_numpy(mask).double(), mask) for mask in masks]
     exact = macs(DSO_FULL, architecture(DSO_FULL, masks), SMALL)
     assert float(expected_macs(DSO_FULL, gates, SMALL)) == pytest.approx(exact, rel=1e-12)
@@ -68,11 +68,11 @@ def test_the_expectation_is_that_of_independent_connections_where_paths_do_not_m
     masks = [np.zeros((len(DSO.cells[kind].edges), 1), dtype=bool) for kind in DSO.kinds(5)]
     graph = DSO.cells["normal"]
     first, last = graph.edge_index[0, 1], graph.edge_index[1, 17]
-    table = cost_table(DSO, SMALL.replace(cells=5))
+    table = cost_table(DSO, SMALL)
     values = [torch.zeros(mask.shape, dtype=torch.float64) for mask in masks]
     values[0][first], values[0][last] = 0.7, 0.4
     values[0].requires_grad_()
-    found = expected_macs(DSO, [Gates(v, m) for v, m in zip(values, masks, strict=True)], SMALL.replace(cells=5))
+    found = expected_macs(DSO, [Gates(v, m) for v, m in zip(values, masks, strict=True)], SMALL)
     block = (table.macs_N[0][0] + table.macs_EO[0][last, 0]) / 1e6
     assert float(found.detach()) == pytest.approx(table.base_macs / 1e6 + 0.28 * block)
     (gradient,) = torch.autograd.grad(found, values[0])
