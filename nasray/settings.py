@@ -78,7 +78,11 @@ class TrainingSettings:
     warmup_epochs: int = setting(0, low=0)
     """Epochs in which the learning rate rises linearly to its start."""
     momentum: float = setting(0.9, low=0.0, high=1.0)
+    nesterov: bool = False
+    """Whether the momentum is Nesterov's; it needs one above 0."""
     weight_decay: float = setting(3e-4, low=0.0)
+    decay_normalisations: bool = True
+    """Whether the scales and shifts of normalisations, and biases, decay as well."""
     gradient_clip: float = setting(5.0, low=0.0)
     """Largest norm of the weights' gradient."""
     label_smoothing: float = setting(0.0, low=0.0, high=1.0)
@@ -112,6 +116,8 @@ class TrainingSettings:
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 accepted = f"{low} to {high}" if high is not None and low is not None else f"{low} and above"
                 raise InvalidInput(f"{one.name} {value}: accepted are values from {accepted}")
+        if self.nesterov and self.momentum == 0.0:
+            raise InvalidInput("nesterov true with momentum 0: accepted is false, or a momentum above 0")
 
     @classmethod
     def knobs(cls) -> dict[str, Range]:

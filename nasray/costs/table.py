@@ -18,12 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
+from nasray.networks.blocks import Block
 from nasray.networks.needs import Needs
 from nasray.networks.network import Network
 from nasray.networks.operations import build_operation
-from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
+from nasray.spaces import Architecture, CellGraph, CellSpace, NetworkSize, Normalisation, live
 
 Cost_EO = npt.NDArray[np.int64]
+Cost_N = npt.NDArray[np.int64]
+_CellCosts = tuple[Cost_EO, Cost_EO, Cost_N, Cost_N]
+"""(multiply-adds and parameters of edges, multiply-adds and parameters of nodes)."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,30 @@ class CostTable:
     base_macs: int
     """Stem, the cells' preprocessing, classifier: what every architecture pays."""
     base_params: int
+    graphs: tuple[CellGraph, ...]
+    """Of every cell position."""
     macs_EO: tuple[Cost_EO, ...]
     """For every cell position (edges, operations)."""
     params_EO: tuple[Cost_EO, ...]
+    macs_N: tuple[Cost_N, ...]
+    """For every cell position (intermediate nodes): what a node costs that anything enters. Zeros in plain cells."""
+    params_N: tuple[Cost_N, ...]
 
     def macs(self, masks: Sequence[Mask]) -> float:
         """Exact multiply-adds, in M, of what the masks, one for each position, choose."""
-        return (self.base_macs + _chosen(self.macs_EO, masks)) / 1e6
+        return (self.base_macs + self._chosen(masks, self.macs_EO, self.macs_N)) / 1e6
 
     def params(self, masks: Sequence[Mask]) -> float:
         """Exact parameters, in M, of what the masks choose."""
-        return (self.base_params + _chosen(self.params_EO, masks)) / 1e6
+        return (self.base_params + self._chosen(masks, self.params_EO, self.params_N)) / 1e6
 
-
-def _chosen(costs: Sequence[Cost_EO], masks: Sequence[Mask]) -> int:
-    return sum(int(cost[mask].sum()) for cost, mask in zip(costs, masks, strict=True))
+    def _chosen(self, masks: Sequence[Mask], costs_EO: Sequence[Cost_EO], costs_N: Sequence[Cost_N]) -> int:
+        total = 0
+        for graph, mask, cost_EO, cost_N in zip(self.graphs, masks, costs_EO, costs_N, strict=True):
+            chosen = live(graph, mask)
+            entered = [chosen[list(edges)].any() for edges in graph.incoming.values()]
+            total += int(cost_EO[chosen].sum()) + int(cost_N[entered].sum())
+        return total
 
 
 def cost_table(space: CellSpace, size: NetworkSize) -> CostTable:
@@ -78,27 +91,65 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
         network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False, needs=Needs()).eval()
         shapes: list[torch.Size] = []
         for cell in network.cells:
-            cell.preprocess[-1].register_forward_hook(lambda _module, _x, y: shapes.append(y.shape))  # type: ignore
+            cell.register_forward_pre_hook(lambda _module, given: shapes.append(given[0][-1].shape))
         base = count_macs(network, torch.empty(1, *size.input_shape))
-    macs_EO, params_EO = [], []
-    for kind, mask, (_, channels, *resolution) in zip(space.kinds(size.cells), masks, shapes, strict=True):
+    channels = size.channels
+    costs: list[_CellCosts] = []
+    for kind, mask, (_, before, *resolution) in zip(space.kinds(size.cells), masks, shapes, strict=True):
         graph = space.cells[kind]
-        after = tuple(-(-length // graph.stride) for length in resolution)
-        cell_macs, cell_params = np.zeros(mask.shape, dtype=np.int64), np.zeros(mask.shape, dtype=np.int64)
-        for edge, index in np.argwhere(mask):
-            stride = graph.edge_stride(graph.edges[edge])
-            at = tuple(resolution) if graph.edges[edge][0] < graph.inputs else after
-            cell_macs[edge, index], cell_params[edge, index] = _operation_cost(
-                graph.operations[index], channels, stride, at, space.evaluation_normalisation
-            )
-        macs_EO.append(cell_macs)
-        params_EO.append(cell_params)
+        channels *= graph.stride
+        if graph.node_operations:
+            costs.append(_block_costs(graph, before, channels, tuple(resolution), space.evaluation_normalisation))
+        else:
+            costs.append(_cell_costs(graph, mask, channels, tuple(resolution), space.evaluation_normalisation))
+    macs_EO, params_EO, macs_N, params_N = zip(*costs, strict=True)
     return CostTable(
         base_macs=sum(base.values()),
         base_params=count_params(network),
-        macs_EO=tuple(macs_EO),
-        params_EO=tuple(params_EO),
+        graphs=tuple(space.cells[kind] for kind in space.kinds(size.cells)),
+        macs_EO=macs_EO,
+        params_EO=params_EO,
+        macs_N=macs_N,
+        params_N=params_N,
     )
+
+
+def _cell_costs(
+    graph: CellGraph, mask: Mask, channels: int, resolution: tuple[int, ...], normalisation: Normalisation
+) -> _CellCosts:
+    after = tuple(-(-length // graph.stride) for length in resolution)
+    macs_EO, params_EO = np.zeros(mask.shape, dtype=np.int64), np.zeros(mask.shape, dtype=np.int64)
+    for edge, index in np.argwhere(mask):
+        stride = graph.edge_stride(graph.edges[edge])
+        at = resolution if graph.edges[edge][0] < graph.inputs else after
+        macs_EO[edge, index], params_EO[edge, index] = _operation_cost(
+            graph.operations[index], channels, stride, at, normalisation
+        )
+    nothing = np.zeros(graph.nodes, dtype=np.int64)
+    return macs_EO, params_EO, nothing, nothing
+
+
+@lru_cache(maxsize=256)
+def _block_costs(
+    graph: CellGraph, before: int, channels: int, resolution: tuple[int, ...], normalisation: Normalisation
+) -> _CellCosts:
+    after = tuple(-(-length // graph.stride) for length in resolution)
+    everything = np.ones((len(graph.edges), 1), dtype=bool)
+    macs_EO, params_EO = np.zeros(everything.shape, dtype=np.int64), np.zeros(everything.shape, dtype=np.int64)
+    macs_N, params_N = np.zeros(graph.nodes, dtype=np.int64), np.zeros(graph.nodes, dtype=np.int64)
+    with torch.device("meta"):
+        block = Block(graph, everything, before, channels, False, normalisation, depth=1.0).eval()
+        for index, (node, operation) in enumerate(zip(graph.targets, block.operations.values(), strict=False)):
+            of_input = any(graph.edges[edge][0] < graph.inputs for edge in graph.incoming[node])
+            x = torch.empty(1, before, *resolution) if of_input else torch.empty(1, channels, *after)
+            macs_N[index] = sum(count_macs(operation, x).values())
+            params_N[index] = count_params(operation)
+        for source, projection in block.projections.items():
+            edge = graph.edge_index[int(source), graph.outputs[0]]
+            macs_EO[edge] = sum(count_macs(projection, torch.empty(1, channels, *after)).values())
+            params_EO[edge] = count_params(projection)
+    params_N[-1] = 0 if block.norm is None else count_params(block.norm)
+    return macs_EO, params_EO, macs_N, params_N
 
 
 @lru_cache(maxsize=4096)
@@ -158,13 +209,39 @@ def params(space: CellSpace, architecture: Architecture, size: NetworkSize) -> f
 def expected_macs(space: CellSpace, gates: Sequence[Gates], size: NetworkSize) -> Tensor:
     """Multiply-adds of gates at a size, in M, differentiable: every operation counts as much as its gate.
 
-    Equal to :func:`macs` whenever all gates are 0 or 1. A scalar on the gates' device.
+    In a block a node counts as much as it is likely to lie between input and output, and a connection as much as
+    it is likely to be between such nodes, were the connections independent and each present with the probability
+    of its gate, cut at 1 (our choice). Equal to :func:`macs` whenever all gates are 0 or 1. A scalar on the gates'
+    device.
     """
     table = cost_table(space, size)
     total: Tensor | float = table.base_macs / 1e6
     for position, position_gates in enumerate(gates):
         values = position_gates.values_EO
-        cost = torch.as_tensor(table.macs_EO[position] / 1e6, dtype=values.dtype, device=values.device)
-        total = total + (values * cost).sum()
+        cost_EO, cost_N = (
+            torch.as_tensor(cost[position] / 1e6, dtype=values.dtype, device=values.device)
+            for cost in (table.macs_EO, table.macs_N)
+        )
+        graph = table.graphs[position]
+        if graph.node_operations:
+            values, nodes_N = _expected_life(graph, values)
+            total = total + (nodes_N * cost_N).sum()
+        total = total + (values * cost_EO).sum()
     assert isinstance(total, Tensor)
     return total
+
+
+def _expected_life(graph: CellGraph, gates_EO: Tensor) -> tuple[Tensor, Tensor]:
+    """How likely every connection (edges, 1) and every intermediate node lies between input and output."""
+    present = gates_EO[:, 0].clamp(max=1.0)
+    one = torch.ones((), dtype=present.dtype, device=present.device)
+    entered = dict.fromkeys(range(graph.inputs), one)
+    for node, edges in graph.incoming.items():
+        absent = [1 - present[e] * entered[graph.edges[e][0]] for e in edges]
+        entered[node] = 1 - torch.stack(absent).prod()
+    used = dict.fromkeys(graph.outputs, one)
+    for node in reversed(range(graph.outputs[0])):
+        absent = [1 - present[e] * used[target] for e, (source, target) in enumerate(graph.edges) if source == node]
+        used[node] = 1 - torch.stack([one, *absent]).prod()
+    edges_E = [present[e] * entered[source] * used[target] for e, (source, target) in enumerate(graph.edges)]
+    return torch.stack(edges_E)[:, None], torch.stack([entered[node] * used[node] for node in graph.targets])

@@ -103,6 +103,8 @@ class SearchMethod(nn.Module, ABC):
     @classmethod
     def unsupported(cls, space: CellSpace) -> str | None:
         """Why the method cannot search a space; None where it can."""
+        if any(graph.node_operations for graph in space.cells.values()):
+            return "its nodes carry operations, and the method chooses those of edges"
         return None
 
     @property

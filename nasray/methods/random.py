@@ -15,7 +15,7 @@ import torch
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask
 from nasray.methods.method import Batch, Learner, Problem, SearchMethod, weight_step
 from nasray.settings import TrainingSettings, knob
-from nasray.spaces import Architecture, CellGraph
+from nasray.spaces import Architecture, CellGraph, CellSpace, live
 
 
 class Random(SearchMethod):
@@ -27,7 +27,8 @@ class Random(SearchMethod):
 
         operations_per_node: int = knob(2, 1, 16, integer=True)
         """Operations drawn for each node: first one on each of as many edges, then second ones (our choice). With 2
-        it is the random baseline of DARTS."""
+        it is the random baseline of DARTS. In a block, connections drawn for each node; those that lead nowhere are
+        left out."""
 
     config: Config
 
@@ -40,6 +41,11 @@ class Random(SearchMethod):
         }
         for name, mask in self._masks.items():
             self.register_buffer(f"gates_{name}", torch.from_numpy(mask).float(), persistent=False)
+
+    @classmethod
+    def unsupported(cls, space: CellSpace) -> str | None:
+        """Every space can be drawn from."""
+        return None
 
     def gates(self) -> list[Gates]:
         """The drawn gates."""
@@ -59,7 +65,7 @@ def draw(graph: CellGraph, operations_per_node: int, generator: np.random.Genera
     """(edges, operations): for each node a uniform choice of edges, and of an operation on each.
 
     Where more operations are asked for than a node has edges, its edges are gone through again with the operations
-    that are left on each.
+    that are left on each. In a block only what lies between input and output is given.
     """
     candidates = candidate_mask(graph)
     mask = np.zeros_like(candidates)
@@ -73,4 +79,4 @@ def draw(graph: CellGraph, operations_per_node: int, generator: np.random.Genera
         ]
         for edge, operation in drawn[:operations_per_node]:
             mask[edge, operation] = True
-    return mask
+    return live(graph, mask)

@@ -51,6 +51,7 @@ class Cell(nn.Module):
         self.graph = graph
         self.needs = needs
         self._width = channels // fraction
+        self.channels_out = channels * graph.nodes
         affine = normalisation.affine
         before_last, last = channels_before
         self.preprocess = nn.ModuleList(

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
+from nasray.networks.blocks import BLOCK_SKELETONS, Block, initialise
 from nasray.networks.cell import Cell
 from nasray.networks.needs import Needs
-from nasray.networks.skeletons import skeleton
+from nasray.networks.skeletons import SKELETONS, skeleton
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
 
 
@@ -31,7 +32,8 @@ class Network(nn.Module):
         needs: Needs,
     ) -> None:
         super().__init__()
-        frame = skeleton(size)
+        in_blocks = any(graph.node_operations for graph in space.cells.values())
+        frame = skeleton(size, BLOCK_SKELETONS if in_blocks else SKELETONS)
         self.drop_path = 0.0
         """Probability with which drop path zeroes an operation's output, in training."""
         self.stem = frame.stem(size)
@@ -40,17 +42,27 @@ class Network(nn.Module):
         after_reduction = frame.after_reduction
         self.cells = nn.ModuleList()
         self.auxiliary: nn.Module | None = None
-        self._auxiliary_position = 2 * size.cells // 3
-        for position, kind in enumerate(space.kinds(size.cells)):
-            reduces = kind == "reduce"
-            channels *= 2 if reduces else 1
+        kinds = space.kinds(size.cells)
+        reductions = [position for position, kind in enumerate(kinds) if space.cells[kind].stride > 1]
+        self._auxiliary_position = reductions[-1] if reductions else 2 * size.cells // 3
+        cell: Cell | Block
+        for position, kind in enumerate(kinds):
             graph = space.cells[kind]
-            self.cells.append(Cell(graph, present[position], channels, before, after_reduction, normalisation, needs))
-            before = (before[1], channels * graph.nodes)
-            after_reduction = reduces
+            channels *= graph.stride
+            if graph.node_operations:
+                depth = (position + 1) / size.cells
+                cell = Block(graph, present[position], before[1], channels, after_reduction, normalisation, depth)
+            else:
+                cell = Cell(graph, present[position], channels, before, after_reduction, normalisation, needs)
+            self.cells.append(cell)
+            before = (before[1], cell.channels_out)
+            after_reduction = graph.stride > 1
             if auxiliary and position == self._auxiliary_position:
                 self.auxiliary = frame.auxiliary(before[1], size.classes)
+        self.final = frame.final(before[1])
         self.classifier = nn.Linear(before[1], size.classes)
+        if in_blocks:
+            self.apply(initialise)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x_NCHW: Tensor, gates: Sequence[Gates] | None = None) -> Tensor:
@@ -76,7 +88,7 @@ class Network(nn.Module):
             before_last, last = last, output
             if with_auxiliary and self.auxiliary is not None and position == self._auxiliary_position:
                 auxiliary_logits = self.auxiliary(last)
-        return self.classifier(last.mean(dim=(2, 3))), auxiliary_logits
+        return self.classifier(self.final(last).mean(dim=(2, 3))), auxiliary_logits
 
 
 def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False, needs: Needs | None = None) -> Network:

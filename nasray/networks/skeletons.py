@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -12,7 +12,14 @@ from nasray.errors import InvalidInput
 from nasray.spaces import NetworkSize
 
 
-class CifarStem(nn.Module):
+class Stem(nn.Module):
+    """What comes before the cells: gives both inputs of the first one."""
+
+    channels: tuple[int, int]
+    """Of the two."""
+
+
+class CifarStem(Stem):
     """Small images: one 3x3 convolution to 3C channels; both inputs of the first cell are its output."""
 
     def __init__(self, size: NetworkSize) -> None:
@@ -29,7 +36,7 @@ class CifarStem(nn.Module):
         return x, x
 
 
-class ImageNetStem(nn.Module):
+class ImageNetStem(Stem):
     """224x224: three 3x3 convolutions of stride 2; the first cell sees the outputs of the last two."""
 
     def __init__(self, size: NetworkSize) -> None:
@@ -87,11 +94,14 @@ class AuxiliaryHead(nn.Module):
 class Skeleton:
     """How a kind of network begins, and how its auxiliary head looks."""
 
-    stem: Callable[[NetworkSize], CifarStem | ImageNetStem]
+    stem: Callable[[NetworkSize], Stem]
     after_reduction: bool
-    """Whether the stem's first output has twice the resolution of its second."""
+    """Whether the stem counts as a reduction: its first output has twice the resolution of its second, or the
+    first block after it begins a stage."""
     auxiliary: Callable[[int, int], nn.Module]
     """(channels, classes) to an auxiliary head."""
+    final: Callable[[int], nn.Module] = lambda channels: nn.Identity()
+    """(channels) to what stands between the last cell and the pooling before the classifier."""
 
 
 SKELETONS = {
@@ -101,16 +111,16 @@ SKELETONS = {
 }
 
 
-def skeleton(size: NetworkSize) -> Skeleton:
-    """The skeleton of a size.
+def skeleton(size: NetworkSize, skeletons: Mapping[str, Skeleton] = SKELETONS) -> Skeleton:
+    """The skeleton of a size, among those of a kind of network.
 
     Raises:
         InvalidInput: there is no such skeleton, or the input is no image.
     """
-    if size.skeleton not in SKELETONS:
-        raise InvalidInput(f"skeleton {size.skeleton!r}: accepted are {', '.join(SKELETONS)}")
+    if size.skeleton not in skeletons:
+        raise InvalidInput(f"skeleton {size.skeleton!r}: accepted are {', '.join(skeletons)}")
     if len(size.input_shape) != 3:
         raise InvalidInput(
             f"input shape {size.input_shape} for skeleton {size.skeleton!r}: accepted is (channels, height, width)"
         )
-    return SKELETONS[size.skeleton]
+    return skeletons[size.skeleton]

@@ -3,6 +3,7 @@
 from nasray.spaces.architecture import Architecture
 from nasray.spaces.genotype import from_genotype, to_genotype
 from nasray.spaces.graph import CellGraph, Choice, Edge
+from nasray.spaces.liveness import live
 from nasray.spaces.space import CellSpace, NetworkSize, Normalisation, Reference
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "Normalisation",
     "Reference",
     "from_genotype",
+    "live",
     "to_genotype",
 ]

@@ -10,8 +10,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from nasray.errors import InvalidInput, shown
 from nasray.spaces.graph import CellGraph, Choice
+from nasray.spaces.liveness import live
 from nasray.spaces.space import CellSpace
 
 
@@ -33,7 +36,8 @@ class Architecture:
 
         Raises:
             InvalidInput: a cell is missing or unknown, an edge or operation is not of the space, something is
-                chosen twice, or a node receives nothing.
+                chosen twice, a node receives nothing that must, or a connection of a block lies on no path from its
+                input to its output.
         """
         names = space.layout(len(cells)) if space.cell_per_position else tuple(space.cells)
         if not cells or set(cells) != set(names):
@@ -122,9 +126,18 @@ def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[
     if len(set(chosen)) != len(chosen):
         twice = next(c for c in chosen if chosen.count(c) > 1)
         raise InvalidInput(f"{twice!r} chosen twice {where}: accepted is each operation of an edge once")
-    missing = sorted(set(graph.targets) - {target for _, target, _ in chosen})
+    missing = sorted(set(graph.required) - {target for _, target, _ in chosen})
     if missing:
         raise InvalidInput(f"nothing enters node {missing[0]} {where}: accepted is at least one operation")
+    mask = np.zeros((len(graph.edges), len(graph.operations)), dtype=bool)
+    for source, target, operation in chosen:
+        mask[graph.edge_index[source, target], graph.operation_index[operation]] = True
+    dead = np.argwhere(mask & ~live(graph, mask))
+    if len(dead):
+        raise InvalidInput(
+            f"connection {graph.edges[dead[0][0]]} {where} is on no path from the input to the output: "
+            "accepted are connections that are"
+        )
     return tuple(sorted(chosen, key=lambda c: (graph.edge_index[c[:2]], graph.operation_index[c[2]])))
 
 

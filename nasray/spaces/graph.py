@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from nasray.errors import InvalidInput
 
@@ -27,8 +28,13 @@ class CellGraph:
     intermediate node is the sum of the operations on its incoming edges, and the cell's output is the
     concatenation of its intermediate nodes.
 
+    A cell whose nodes carry operations is a *block*: its edges are bare connections, each node applies its
+    operation to their sum, and the last node is the output. A node of a block may be left out.
+
     Raises:
-        InvalidInput: an edge runs backwards, leaves the cell, or ends in an input.
+        InvalidInput: an edge runs backwards, leaves the cell, or ends in an input; a block with more than one
+            input or operation on an edge, or with another number of node operations than it has nodes before its
+            output.
     """
 
     inputs: int
@@ -44,6 +50,12 @@ class CellGraph:
     none: str | None = None
     """Name of the operation that stands for "no connection" while a method chooses, if the space has one. It is
     never part of an architecture and never computed."""
+    node_operations: tuple[str, ...] = ()
+    """The operation of every intermediate node but the last, which is the output; empty where nodes are plain
+    sums."""
+    output: Literal["concatenation", "sum", "residual"] = "concatenation"
+    """``concatenation`` of the intermediate nodes. In a block: ``sum`` of what enters the last node, or
+    ``residual``, the 1x1 convolution of all that enters it, normalised, plus the block's input."""
 
     def __post_init__(self) -> None:
         if not self.edges:
@@ -54,11 +66,39 @@ class CellGraph:
                     f"edge {(source, target)}: accepted are edges from an earlier node to one of the nodes "
                     f"{self.inputs} to {self.inputs + self.nodes - 1}"
                 )
+        if (self.output == "concatenation") == bool(self.node_operations):
+            raise InvalidInput(
+                f"output {self.output!r} of a cell: accepted are sum and residual where nodes carry "
+                "operations, concatenation elsewhere"
+            )
+        if not self.node_operations:
+            return
+        if len(self.node_operations) != self.nodes - 1:
+            raise InvalidInput(
+                f"{len(self.node_operations)} node operations: accepted are {self.nodes - 1}, one for each node "
+                "before the output"
+            )
+        if self.inputs != 1 or len(self.operations) != 1:
+            raise InvalidInput(
+                f"block with {self.inputs} inputs and {len(self.operations)} operations on an edge: accepted is one "
+                "of each"
+            )
 
     @property
     def targets(self) -> range:
         """The intermediate nodes."""
         return range(self.inputs, self.inputs + self.nodes)
+
+    @property
+    def outputs(self) -> range:
+        """The nodes that make the cell's output."""
+        return self.targets[-1:] if self.node_operations else self.targets
+
+    @property
+    def required(self) -> range:
+        """The nodes that every choice must connect: in a block only the output, and that only where nothing else
+        reaches it."""
+        return self.targets[:0] if self.output == "residual" else self.outputs
 
     @cached_property
     def incoming(self) -> dict[int, tuple[int, ...]]:
@@ -81,3 +121,7 @@ class CellGraph:
     def edge_stride(self, edge: Edge) -> int:
         """Stride of the operations on an edge."""
         return self.stride if edge[0] < self.inputs else 1
+
+    def node_stride(self, node: int) -> int:
+        """Stride of the operation that a node carries."""
+        return max(self.edge_stride(self.edges[edge]) for edge in self.incoming[node])

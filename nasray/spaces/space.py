@@ -49,6 +49,8 @@ class Normalisation:
 
     affine: bool
     """Whether batch normalisations inside cells have a learned scale and shift."""
+    scale: bool = True
+    """Whether the scale of an affine one is learned; it is 1 otherwise."""
     after_pool: bool
     """Whether a batch normalisation follows each pooling."""
     after_identity: bool
@@ -71,7 +73,11 @@ class CellSpace:
     task: str = "classification"
     """What the space's networks do: it must be the dataset's task."""
     cells: Mapping[str, CellGraph]
-    """Kind of cell to its graph. A kind called ``reduce`` halves the resolution and doubles the channels."""
+    """Kind of cell to its graph: ``normal``, and ``reduce``, which halves the resolution and doubles the channels.
+    In a space with stages the reduction that ends stage S may have a kind ``reduce_S`` of its own."""
+    stages: tuple[int, ...] = ()
+    """Normal cells of every stage in the published network; a reduction ends every stage but the last. Empty where
+    reductions stand at one and two thirds of the depth."""
     cell_per_position: bool = False
     search_channels: int
     search_cells: int
@@ -87,12 +93,37 @@ class CellSpace:
             raise InvalidInput(f"space {self.name!r} without cells: accepted is at least one kind of cell")
 
     def kinds(self, num_cells: int) -> tuple[str, ...]:
-        """Kind of cell at every position: reductions at one and two thirds of the depth (methods.md 0.1)."""
+        """Kind of cell at every position: reductions at one and two thirds of the depth (methods.md 0.1), or at the
+        ends of the stages.
+
+        Raises:
+            InvalidInput: too few cells for the stages.
+        """
+        if self.stages:
+            return self._staged_kinds(num_cells)
         if "reduce" not in self.cells:
             (only,) = self.cells
             return (only,) * num_cells
         reductions = {num_cells // 3, 2 * num_cells // 3}
         return tuple("reduce" if i in reductions else "normal" for i in range(num_cells))
+
+    def _staged_kinds(self, num_cells: int) -> tuple[str, ...]:
+        # One normal cell a stage, then always one more where the published share is met least (our choice): with
+        # as many cells as published it is the published network.
+        reductions = len(self.stages) - 1
+        least = len(self.stages) + reductions
+        if num_cells < least:
+            raise InvalidInput(f"{num_cells} cells for {self.name!r}: accepted are {least} and more")
+        normal = [1] * len(self.stages)
+        while sum(normal) < num_cells - reductions:
+            least_met = min(range(len(normal)), key=lambda stage: normal[stage] / self.stages[stage])
+            normal[least_met] += 1
+        kinds: list[str] = []
+        for stage, cells in enumerate(normal, start=1):
+            kinds += ["normal"] * cells
+            if stage < len(normal):
+                kinds.append("reduce" if "reduce" in self.cells else f"reduce_{stage}")
+        return tuple(kinds)
 
     def layout(self, num_cells: int) -> tuple[str, ...]:
         """Cell name at every position."""

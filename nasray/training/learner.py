@@ -19,7 +19,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Learner:
-    """Trains a network's weights by SGD with momentum, weight decay and gradient clipping.
+    """Trains a network's weights by SGD with momentum, plain or Nesterov's, weight decay and gradient clipping.
 
     Losses and hits are summed on the device and read once an epoch: no step waits for the device.
     """
@@ -30,10 +30,13 @@ class Learner:
         self._task = task
         self._settings = settings
         self._optimizer = torch.optim.SGD(
-            self.weights,
+            [
+                {"params": [weight for weight in self.weights if self._decay(weight) == decay], "weight_decay": decay}
+                for decay in dict.fromkeys((settings.weight_decay, 0.0))
+            ],
             lr=settings.learning_rate,
             momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
+            nesterov=settings.nesterov,
             fused=True,
         )
         # Zero is where momentum starts from. Were it left to the first gradients, a later step could meet weights with
@@ -98,12 +101,16 @@ class Learner:
             if gradient is None:
                 ahead.append(weight.detach().clone())
                 continue
-            step = gradient + self._settings.weight_decay * weight
+            decayed = gradient + self._decay(weight) * weight
             buffer = self._optimizer.state[weight].get("momentum_buffer")
-            if buffer is not None:
-                step = step + self._settings.momentum * buffer
+            velocity = decayed if buffer is None else decayed + self._settings.momentum * buffer
+            step = decayed + self._settings.momentum * velocity if self._settings.nesterov else velocity
             ahead.append(weight - self.learning_rate * step)
         return ahead
+
+    def _decay(self, weight: Tensor) -> float:
+        # Normalisations and biases are the weights of one dimension.
+        return self._settings.weight_decay if weight.ndim > 1 or self._settings.decay_normalisations else 0.0
 
     def finish_epoch(self) -> tuple[float, float]:
         """Mean loss and accuracy (0 to 1) over all losses since the epoch began.
