@@ -138,7 +138,7 @@ class DataEGS(SearchMethod):
         for kind, graph in space.cells.items():
             if len(graph.operations) < 2:
                 return f"on the edges of its {kind} cells there is one candidate, so that every sample is the same"
-        return None
+        return super().unsupported(space)
 
     def _stream(self, purpose: int) -> np.random.Generator:
         # Noise is drawn on the host, where it decides what is computed: so it is the same on every device, and the

@@ -107,6 +107,9 @@ class GoldNAS(SearchMethod):
     @classmethod
     def unsupported(cls, space: CellSpace) -> str | None:
         """Cells need equal graphs; a node with 20 candidates or more would be pruned at the start."""
+        reason = super().unsupported(space)
+        if reason is not None:
+            return reason
         graphs = list(space.cells.values())
         if any((g.edges, g.operations) != (graphs[0].edges, graphs[0].operations) for g in graphs):
             return "its kinds of cell have different edges or operations"
