@@ -218,7 +218,7 @@ def config(**changes: Any) -> SearchConfig:
         "channels": 2,
         "cells": 5,
         "batch_size": 16,
-        "train_examples": 48,
+        "train_examples": 64,
         "augmentation": "none",
     }
     return SearchConfig(
