@@ -103,7 +103,9 @@ class EnTranNAS(SearchMethod):
     @classmethod
     def unsupported(cls, space: CellSpace) -> str | None:
         """The paper shares features of image cells."""
-        return None if space.task == "classification" else f"its task is {space.task}, and the paper's is images"
+        if space.task != "classification":
+            return f"its task is {space.task}, and the paper's features are of images"
+        return super().unsupported(space)
 
     @property
     def needs(self) -> Needs:

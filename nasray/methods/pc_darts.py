@@ -78,7 +78,9 @@ class PCDARTS(SearchMethod):
     @classmethod
     def unsupported(cls, space: CellSpace) -> str | None:
         """Only feature maps have channels that can bypass an operation."""
-        return None if space.task == "classification" else f"its task is {space.task}, and only images have channels"
+        if space.task != "classification":
+            return f"its task is {space.task}, and only feature maps of images have channels to bypass"
+        return super().unsupported(space)
 
     @property
     def needs(self) -> Needs:
