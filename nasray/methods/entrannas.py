@@ -104,7 +104,7 @@ class EnTranNAS(SearchMethod):
     def unsupported(cls, space: CellSpace) -> str | None:
         """The paper shares features of image cells."""
         if space.task != "classification":
-            return f"its task is {space.task}, and the paper's is images"
+            return f"its task is {space.task}, and the paper's features are of images"
         return super().unsupported(space)
 
     @property

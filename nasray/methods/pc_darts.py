@@ -79,7 +79,7 @@ class PCDARTS(SearchMethod):
     def unsupported(cls, space: CellSpace) -> str | None:
         """Only feature maps have channels that can bypass an operation."""
         if space.task != "classification":
-            return f"its task is {space.task}, and only images have channels"
+            return f"its task is {space.task}, and only feature maps of images have channels to bypass"
         return super().unsupported(space)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +14,9 @@ from nasray.costs import macs
 from nasray.search import Epoch, Search, SearchConfig, find_method
 from nasray.training.dataset import Dataset
 from nasray.training.datasets import digits
+from search_spaces.architectures.darts import DARTS
+from search_spaces.architectures.dso import DSO
+from search_spaces.architectures.gold import GOLD
 
 METHODS = ("pc_darts", "entrannas", "entrannas_dst")
 
@@ -28,6 +32,15 @@ def search(method: str, space: str, dataset: Dataset) -> Search:
     )
     config = SearchConfig(method=method, space=space, dataset="digits", settings=settings, seed=1)
     return Search(config, dataset, device="cpu")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_spaces_that_are_not_of_image_cells_are_refused(method: str) -> None:
+    unsupported = find_method(method).unsupported
+    assert unsupported(DARTS) is None
+    assert unsupported(GOLD) is None
+    assert "nodes carry operations" in str(unsupported(DSO))
+    assert "its task is language" in str(unsupported(replace(DARTS, task="language")))
 
 
 def through_a_file(state: dict[str, Any]) -> dict[str, Any]:

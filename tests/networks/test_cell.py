@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, candidate_mask
+from nasray.networks import Needs
 from nasray.networks.cell import Cell, drop_path, operation_key
 from nasray.spaces import CellGraph, CellSpace
 from search_spaces.architectures.darts import DARTS
@@ -20,7 +21,7 @@ IDS = [f"{space.name}-{kind}-{'after' if after else 'before'}" for space, kind, 
 def make(space: CellSpace, kind: str, after_reduction: bool, mask: Mask | None = None) -> Cell:
     graph = space.cells[kind]
     mask = candidate_mask(graph) if mask is None else mask
-    return Cell(graph, mask, 4, (6, 5), after_reduction, space.search_normalisation).double()
+    return Cell(graph, mask, 4, (6, 5), after_reduction, space.search_normalisation, Needs()).double()
 
 
 def inputs(after_reduction: bool, size: int = 6) -> tuple[Tensor, Tensor]:
