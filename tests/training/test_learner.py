@@ -59,7 +59,7 @@ def test_the_cosine_is_torchs(start: float, end: float, epochs: int):
     theirs = torchs_rates(
         lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=epochs, eta_min=end), epochs, start
     )
-    assert [learning_rate(settings, e) for e in range(epochs)] == pytest.approx(list(theirs), rel=1e-9)
+    assert [learning_rate(settings, e, epochs) for e in range(epochs)] == pytest.approx(list(theirs), rel=1e-9)
 
 
 def test_the_line_is_torchs_and_the_constant_constant():
@@ -67,18 +67,18 @@ def test_the_line_is_torchs_and_the_constant_constant():
     theirs = torchs_rates(
         lambda o: torch.optim.lr_scheduler.LinearLR(o, start_factor=1, end_factor=0.2, total_iters=40), 40, 0.5
     )
-    assert [learning_rate(settings, e) for e in range(40)] == pytest.approx(list(theirs), rel=1e-9)
+    assert [learning_rate(settings, e, settings.epochs) for e in range(40)] == pytest.approx(list(theirs), rel=1e-9)
     constant = replace(settings, schedule="constant")
-    assert {learning_rate(constant, e) for e in range(40)} == {0.5}
+    assert {learning_rate(constant, e, constant.epochs) for e in range(40)} == {0.5}
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 def test_the_warm_up_rises_as_printed_and_the_rest_follows(schedule: str):
     # methods.md 0.5: lr * (e + 1) / 5 in the first five epochs.
     settings = TrainingSettings(learning_rate=0.5, learning_rate_min=0.0, epochs=30, schedule=schedule, warmup_epochs=5)
-    assert [learning_rate(settings, e) for e in range(5)] == pytest.approx([0.5 * (e + 1) / 5 for e in range(5)])
+    assert [learning_rate(settings, e, settings.epochs) for e in range(5)] == pytest.approx([0.5 * (e + 1) / 5 for e in range(5)])
     shorter = replace(settings, epochs=25, warmup_epochs=0)
-    assert [learning_rate(settings, e + 5) for e in range(25)] == [learning_rate(shorter, e) for e in range(25)]
+    assert [learning_rate(settings, e + 5, settings.epochs) for e in range(25)] == [learning_rate(shorter, e, shorter.epochs) for e in range(25)]
 
 
 def test_drop_path_rises_linearly():
