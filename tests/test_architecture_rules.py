@@ -69,6 +69,13 @@ def test_what_rooms_do_without(rooms: list[str], packages: set[str]):
         assert not {name.split(".")[0] for name in imports(path)} & packages, path
 
 
+def test_a_method_knows_no_module_of_the_supernet():
+    # It says what it needs of it, and gates stand between them.
+    modules = {f"nasray.networks.{name}" for name in ("cell", "network", "operations", "skeletons", "blocks")}
+    for path in files("methods"):
+        assert not set(imports(path)) & modules, path
+
+
 def test_nasray_names_no_file_of_search_spaces():
     for path in ROOT.rglob("*.py"):
         assert not [name for name in imports(path) if name.split(".")[0] == "search_spaces"], path

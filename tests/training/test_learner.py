@@ -76,9 +76,13 @@ def test_the_line_is_torchs_and_the_constant_constant():
 def test_the_warm_up_rises_as_printed_and_the_rest_follows(schedule: str):
     # methods.md 0.5: lr * (e + 1) / 5 in the first five epochs.
     settings = TrainingSettings(learning_rate=0.5, learning_rate_min=0.0, epochs=30, schedule=schedule, warmup_epochs=5)
-    assert [learning_rate(settings, e, settings.epochs) for e in range(5)] == pytest.approx([0.5 * (e + 1) / 5 for e in range(5)])
+    assert [learning_rate(settings, e, settings.epochs) for e in range(5)] == pytest.approx(
+        [0.5 * (e + 1) / 5 for e in range(5)]
+    )
     shorter = replace(settings, epochs=25, warmup_epochs=0)
-    assert [learning_rate(settings, e + 5, settings.epochs) for e in range(25)] == [learning_rate(shorter, e, shorter.epochs) for e in range(25)]
+    assert [learning_rate(settings, e + 5, settings.epochs) for e in range(25)] == [
+        learning_rate(shorter, e, shorter.epochs) for e in range(25)
+    ]
 
 
 def test_drop_path_rises_linearly():
