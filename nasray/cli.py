@@ -59,9 +59,7 @@ def _sweep(arguments: list[str]) -> int:
     from nasray.sweeps.sweep import with_method
 
     (name,), rest = _positional(arguments, "SWEEP", example="nasray sweep digits")
-    sweep = registry.find("sweep", name)
-    if not isinstance(sweep, Sweep):
-        raise InvalidInput(f"sweep {name!r} is {type(sweep).__name__}: accepted is a nasray.sweeps.Sweep")
+    sweep: Sweep = registry.find("sweep", name, Sweep)
     if (method := _value_of(rest, "method")) is not None:
         sweep = with_method(sweep, method)
     if _value_of(rest, "storage") is None and sweep.storage == RUNS:
@@ -158,7 +156,7 @@ def _front(arguments: list[str]) -> int:
 def _cost(arguments: list[str]) -> int:
     """SPACE ARCHITECTURE [--channels C] [--cells N] [--input CxHxW] [--classes K] [--json]: exact cost"""
     from nasray.costs import macs, params
-    from nasray.spaces import NetworkSize
+    from nasray.spaces import CellSpace, NetworkSize
 
     @dataclass(frozen=True, kw_only=True)
     class Cost:
@@ -178,7 +176,7 @@ def _cost(arguments: list[str]) -> int:
 
     (name, text), rest = _positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
     typed = _parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
-    space: CellSpace = registry.find("space", name)
+    space: CellSpace = registry.find("space", name, CellSpace)
     architecture = _find_architecture(space, text, typed.storage)
     size = NetworkSize(
         channels=space.evaluation_channels if typed.channels is None else typed.channels,

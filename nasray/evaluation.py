@@ -55,7 +55,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         for kind in ("space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-            registry.find(kind, getattr(self, kind))
+            registry.find(kind, getattr(self, kind), CellSpace if kind == "space" else None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

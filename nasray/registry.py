@@ -29,14 +29,20 @@ def names(kind: str) -> list[str]:
     return sorted(_entries(kind))
 
 
-def find(kind: str, name: str) -> Any:
+def find(kind: str, name: str, expected: type | None = None) -> Any:
     """The object behind a registered name, or behind ``file.py:NAME``.
 
     Raises:
-        InvalidInput: nothing has that name; the message lists what has.
+        InvalidInput: nothing has that name, and the message lists what has; or what has it is not of the type that
+            is expected.
     """
-    if ".py:" in name:
-        return _from_file(kind, name)
+    found = _from_file(kind, name) if ".py:" in name else _registered(kind, name)
+    if expected is not None and not isinstance(found, expected):
+        raise InvalidInput(f"{kind} {name!r} is a {type(found).__name__}: accepted is a {expected.__name__}")
+    return found
+
+
+def _registered(kind: str, name: str) -> Any:
     entries = _entries(kind)
     if name not in entries:
         close = difflib.get_close_matches(name, entries, n=1)

@@ -58,7 +58,7 @@ class SearchConfig:
             raise InvalidInput(f"seed {self.seed}: accepted are whole numbers from 0 up")
         for kind in ("method", "space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-        reason = find_method(self.method).unsupported(registry.find("space", self.space))
+        reason = find_method(self.method).unsupported(registry.find("space", self.space, CellSpace))
         if reason is not None:
             raise InvalidInput(f"method {self.method!r} on space {self.space!r}: {reason}")
         registry.find("dataset", self.dataset)
@@ -271,7 +271,6 @@ class Search:
 
     def _steps(self, number: int) -> int:
         """All steps of an epoch; gives the number of examples that the weights were trained on."""
-        settings = self.config.settings
         batches = self._batches("train", number)
         architecture_batches = self._endless("architecture", number) if len(self.splits.architecture) else None
         examples = 0
@@ -279,7 +278,6 @@ class Search:
             other = None if architecture_batches is None else next(architecture_batches)
             self.method.step(self.learner, batch, other)
             examples += len(batch[1])
-        assert examples >= min(settings.batch_size, len(self.splits.train))
         return examples
 
     def _batches(self, part: str, number: int, repeat: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -146,6 +146,21 @@ def test_a_single_search_writes_the_same_tables_and_goes_on_after_a_kill(
     assert "holds another run" in capsys.readouterr().err
 
 
+def test_a_file_that_holds_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text("NUMBER = 3\n")
+    name = f"{tmp_path / 'mine.py'}:NUMBER"
+    commands = {
+        "CellSpace": ["search", "random", name, "digits"],
+        "Sweep": ["sweep", name],
+        "SearchMethod": ["search", name, "gold", "digits"],
+    }
+    for accepted, command in commands.items():
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert accepted in err
+        assert err.count("\n") == 1
+
+
 def test_help_is_given_for_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     usage = capsys.readouterr().out
