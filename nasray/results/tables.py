@@ -147,10 +147,10 @@ def _read_files(
     files: dict[str, pa.Table] = {}
     broken: set[str] = set()
     # A file that vanished is in a compaction's file now, and a listing made while files come and go may miss
-    # both: list again, until nothing vanished and nothing is new. Rows that keep coming in do not hold a
-    # reader for ever.
-    listings, vanished, new = 0, False, True
-    while listings < 2 or vanished or (new and listings < _MOST_LISTINGS):
+    # both: list again, until twice in a row nothing vanished and nothing is new. Rows that keep coming in do not
+    # hold a reader for ever.
+    listings, quiet, vanished = 0, 0, False
+    while vanished or (quiet < 2 and listings < _MOST_LISTINGS):
         listings, vanished, new = listings + 1, False, False
         for name in storage.list(table.name, ".parquet"):
             if name in files or name in broken or not wanted(name):
@@ -167,6 +167,7 @@ def _read_files(
                 broken.add(name)
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 warnings.warn(f"{storage}/{name} was left out: {reason}", RuntimeWarning, stacklevel=3)
+        quiet = 0 if new or vanished else quiet + 1
     return dict(sorted(files.items()))
 
 
