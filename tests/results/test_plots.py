@@ -50,6 +50,7 @@ def test_frames_without_rows_and_of_other_shapes_are_drawn(tmp_path: Path) -> No
     plot_front({}, tmp_path / "nothing.svg")
     plot_front({"a": rows([])}, tmp_path / "empty.svg", points={"a": rows([0.0, 1.0]), "b": rows([float("nan")])})
     plot_front({"a": rows([2.0]).assign(accuracy_std=float("nan"))}, tmp_path / "one.svg")
+    assert all("<svg" in (tmp_path / name).read_text() for name in ("nothing.svg", "empty.svg", "one.svg"))
 
 
 def test_bad_input(tmp_path: Path, candidate: Row, evaluation: Row) -> None:
