@@ -53,23 +53,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _sweep(arguments: list[str]) -> int:
-    """SWEEP [--name RUN] [--storage DIR] [--address ADDRESS] [--FIELD VALUE ...]: run or resume a sweep"""
-    from nasray.sweeps import Range, Sweep
+    """SWEEP [--name RUN] [--storage DIR] [--preset PRESET] [--FIELD VALUE ...]: run or resume a sweep"""
+    from nasray.sweeps import Sweep
     from nasray.sweeps.run import run_sweep
-    from nasray.sweeps.sweep import with_method
+    from nasray.sweeps.sweep import with_method, with_settings
 
     (name,), rest = _positional(arguments, "SWEEP", example="nasray sweep digits")
     sweep: Sweep = registry.find("sweep", name, Sweep)
+    preset, rest = _taken(rest, "--preset")
+    if preset is not None:
+        if preset not in sweep.presets:
+            raise InvalidInput(f"preset {preset!r} of sweep {name}: accepted are {', '.join(sweep.presets) or 'none'}")
+        sweep = sweep.presets[preset]
     if (method := _value_of(rest, "method")) is not None:
         sweep = with_method(sweep, method)
     if _value_of(rest, "storage") is None and sweep.storage == RUNS:
         sweep = dataclasses.replace(sweep, storage=str(Path(RUNS).absolute()))
     typed = _parse(Sweep, rest, f"nasray sweep {name}", default=sweep)
-    # A value that was typed is the value: what the sweep would have varied there is fixed.
-    fixed = {key: v for key, v in typed.param_space.items() if _value_of(rest, key) is None}
-    ranges = any(isinstance(values, Range) for values in fixed.values())
-    samples = typed.samples if ranges or _value_of(rest, "samples") is not None else 1
-    outcome = run_sweep(dataclasses.replace(typed, param_space=fixed, samples=samples))
+    # A value that was typed is the value: what the sweep would have varied there is fixed, in all its methods.
+    values = {name: value for name, value in vars(typed.settings).items() if _value_of(rest, name) is not None}
+    fixed = with_settings(typed, values)
+    if _value_of(rest, "samples") is not None:
+        fixed = dataclasses.replace(fixed, samples=typed.samples)
+    outcome = run_sweep(fixed)
     return _print_outcome(outcome)
 
 
@@ -244,6 +250,15 @@ def _positional(arguments: list[str], *names: str, example: str) -> tuple[list[s
     return given, rest
 
 
+def _taken(arguments: list[str], flag: str) -> tuple[str | None, list[str]]:
+    """The value typed for a flag that is no field, and the other arguments."""
+    value = _value_of(arguments, flag.lstrip("-"))
+    if value is None:
+        return None, arguments
+    at = next(i for i, a in enumerate(arguments) if a.partition("=")[0] == flag)
+    return value, arguments[:at] + arguments[at + (1 if "=" in arguments[at] else 2) :]
+
+
 def _value_of(arguments: list[str], name: str) -> str | None:
     """The value typed for a field, if it was typed."""
     for i, argument in enumerate(arguments):
@@ -288,7 +303,7 @@ def _field_names(default: Any) -> list[str]:
             names += [inner.name for inner in dataclasses.fields(value)]
         elif dataclasses.is_dataclass(value):
             names += [f"{one.name}.{inner.name}" for inner in dataclasses.fields(value)]
-        elif one.name != "param_space":
+        elif one.name not in ("param_space", "others", "presets"):
             names.append(one.name)
     return names
 
@@ -350,6 +365,8 @@ def _print_outcome(outcome: Any) -> int:
     columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method"]
     _print_front(outcome.front, columns)
     _print_hypervolume(outcome.hypervolume, outcome.reference)
+    if len(outcome.hypervolumes) > 1:
+        print("  of each method: " + ", ".join(f"{name} {v:.6g}" for name, v in outcome.hypervolumes.items()))
     print(f"tables, front.parquet and front.png: {outcome.folder}")
     for failure in outcome.failures:
         print(f"nasray: {textwrap.shorten(failure, 400)}", file=sys.stderr)

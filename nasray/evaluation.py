@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nasray import registry
-from nasray.costs import macs, params
+from nasray.costs import macs, params, width_for_budget
 from nasray.networks import target_network
 from nasray.settings import TrainingSettings, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -34,6 +34,9 @@ class EvaluationSettings(TrainingSettings):
     auxiliary_weight: float = setting(0.4, low=0.0)
     drop_path: float = setting(0.2, low=0.0, high=0.99)
     augmentation: str = "cutout"
+    width_budget: float | None = setting(None, low=0.0)
+    """Multiply-adds (M): every architecture is trained at the largest number of channels that obeys it, in place of
+    ``channels``. The width multiplier with which DSO-NAS meets a budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,14 +183,21 @@ class Evaluation:
 
 
 def evaluation_size(
-    space: CellSpace, architecture: Architecture, settings: TrainingSettings, dataset: Dataset
+    space: CellSpace, architecture: Architecture, settings: EvaluationSettings, dataset: Dataset
 ) -> NetworkSize:
-    """The size at which an architecture is trained from scratch."""
+    """The size at which an architecture is trained from scratch.
+
+    Raises:
+        InvalidInput: a width budget that one channel exceeds.
+    """
     own_cells = len(architecture.cells) if space.cell_per_position else space.evaluation_cells
-    return NetworkSize(
+    size = NetworkSize(
         channels=settings.channels or space.evaluation_channels,
         cells=settings.cells or own_cells,
         input_shape=dataset.input_shape,
         classes=dataset.classes,
         skeleton=settings.skeleton,
     )
+    if settings.width_budget is None:
+        return size
+    return size.replace(channels=width_for_budget(space, architecture, size, settings.width_budget))

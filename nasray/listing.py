@@ -50,8 +50,12 @@ def _datasets() -> Iterator[str]:
 
 def _sweeps() -> Iterator[str]:
     for name, sweep in _found("sweep"):
-        varied = ", ".join(sweep.param_space) or "nothing"
-        yield f"{name}: {sweep.method} on {sweep.space} and {sweep.dataset}, varies {varied}"
+        arms = "; ".join(
+            f"{arm.method} on {arm.space}" + (f" over {', '.join(arm.param_space)}" if arm.param_space else "")
+            for arm in sweep.arms
+        )
+        presets = f"; presets: {', '.join(sweep.presets)}" if sweep.presets else ""
+        yield f"{name}: {sweep.dataset}; {arms}{presets}"
 
 
 def _architectures() -> Iterator[str]:

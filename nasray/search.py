@@ -227,7 +227,7 @@ class Search:
 
     def trained_network(self) -> TrainedNetwork | None:
         """What a finished search trained to the end; None where its architectures are trained from scratch."""
-        epochs = self.method.trained_epochs()
+        epochs = self.method.trained_epochs(self.config.settings)
         if not self.finished or not epochs:
             return None
         with torch.no_grad():
@@ -305,13 +305,14 @@ class Search:
         return self.learner.accuracy(batches, gates)
 
     def _candidate(self, architecture: Architecture, snapshot: int, supernet_accuracy: float) -> Candidate:
+        is_network = self.method.trained_epochs(self.config.settings) > 0
         return Candidate(
             architecture=architecture,
             snapshot=snapshot,
             macs=macs(self.space, architecture, self.evaluation_size),
             params=params(self.space, architecture, self.evaluation_size),
             supernet_accuracy=supernet_accuracy,
-            accuracy=supernet_accuracy if self.method.trained_epochs() else self._inherited_accuracy(architecture),
+            accuracy=supernet_accuracy if is_network else self._inherited_accuracy(architecture),
         )
 
     def _inherited_accuracy(self, architecture: Architecture) -> float:

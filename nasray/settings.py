@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from nasray.errors import InvalidInput, shown
 
-Schedule = Literal["cosine", "linear", "constant"]
+Schedule = Literal["cosine", "cosine_restarts", "linear", "constant"]
 
 S = TypeVar("S", bound="TrainingSettings")
 
@@ -72,9 +72,11 @@ class TrainingSettings:
     learning_rate: float = setting(0.025, low=0.0)
     """Of SGD, at the start."""
     learning_rate_min: float = setting(0.001, low=0.0)
-    """At the end of a cosine or linear schedule."""
+    """At the end of a schedule that falls."""
     schedule: Schedule = "cosine"
     """How the learning rate falls, epoch by epoch."""
+    restart_epochs: int = setting(10, low=1)
+    """Epochs until ``cosine_restarts`` starts anew; each time it takes twice as long."""
     warmup_epochs: int = setting(0, low=0)
     """Epochs in which the learning rate rises linearly to its start."""
     momentum: float = setting(0.9, low=0.0, high=1.0)
@@ -90,6 +92,8 @@ class TrainingSettings:
     """Weight of the auxiliary head's loss; 0 builds no head."""
     drop_path: float = setting(0.0, low=0.0, high=0.99)
     """Probability of drop path at the end of training; it rises linearly from 0."""
+    classifier_dropout: float = setting(0.0, low=0.0, high=0.99)
+    """Probability with which a feature is dropped before the classifier, in training."""
     augmentation: str = "standard"
     """One of the dataset's augmentations."""
     channels: int | None = setting(None, low=1)

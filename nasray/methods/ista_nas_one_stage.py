@@ -130,9 +130,11 @@ class ISTANASOneStage(SearchMethod):
         frozen_J1 = torch.tensor(self._frozen)[:, None]
         return self.coding.masks(self.coding.candidates_JN() & frozen_J1)
 
-    def trained_epochs(self) -> int:
+    @classmethod
+    def trained_epochs(cls, config: TrainingSettings) -> int:
         """Those in which the architecture stands."""
-        return self.config.final_epochs
+        assert isinstance(config, cls.Config)
+        return config.final_epochs
 
     def gates(self) -> list[Gates]:
         """The weights of the selected connections."""

@@ -144,7 +144,8 @@ class SearchMethod(nn.Module, ABC):
         """
         return None
 
-    def trained_epochs(self) -> int:
+    @classmethod
+    def trained_epochs(cls, config: TrainingSettings) -> int:
         """For how many epochs the supernet is trained as the target network that, under the last gates, it is.
 
         Then an architecture inherits the gates with the weights, and they are absorbed into its normalisations at the

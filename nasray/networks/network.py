@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
@@ -36,6 +37,8 @@ class Network(nn.Module):
         frame = skeleton(size, BLOCK_SKELETONS if in_blocks else SKELETONS)
         self.drop_path = 0.0
         """Probability with which drop path zeroes an operation's output, in training."""
+        self.dropout = 0.0
+        """Probability with which a feature is zeroed before the classifier, in training."""
         self.stem = frame.stem(size)
         channels = size.channels
         before = self.stem.channels
@@ -88,7 +91,8 @@ class Network(nn.Module):
             before_last, last = last, output
             if with_auxiliary and self.auxiliary is not None and position == self._auxiliary_position:
                 auxiliary_logits = self.auxiliary(last)
-        return self.classifier(self.final(last).mean(dim=(2, 3))), auxiliary_logits
+        features_NC = F.dropout(self.final(last).mean(dim=(2, 3)), self.dropout, self.training)
+        return self.classifier(features_NC), auxiliary_logits
 
 
 def supernet(space: CellSpace, size: NetworkSize, auxiliary: bool = False, needs: Needs | None = None) -> Network:

@@ -171,7 +171,9 @@ def _fraction(name: str, meaning: str, nullable: bool = False) -> Column:
 _BOTH = (
     _count("schema_version", "Version of this list of columns."),
     Column("run", _TEXT, "", "Name of the run that wrote the row."),
-    Column("method", _TEXT, "", "Search method that found the architecture."),
+    Column(
+        "method", _TEXT, "", "Search method that found the architecture; several are joined by a comma."
+    ),
     Column("space", _TEXT, "", "Search space of the architecture."),
     Column("dataset", _TEXT, "", "Dataset that was searched or trained on."),
     _count("seed", "Seed of the search or of the training."),
@@ -237,11 +239,25 @@ EVALUATIONS = Table(
         _fraction("test_accuracy", "Accuracy on the test split, only ever reported.", nullable=True),
         Column("seconds", _REAL, "s", "Wall-clock time of the training.", low=0.0),
         _MEMORY,
+        Column(
+            "training",
+            _TEXT,
+            "",
+            "`from scratch`, or `one stage` where the search itself trained the network to the end.",
+        ),
         Column("search_trial_id", _TEXT, "", "Search that found the architecture, where one did.", nullable=True),
+        Column(
+            "baseline_of",
+            _TEXT,
+            "",
+            "Where it is a random baseline: id of the architecture whose multiply-adds it was drawn to have.",
+            nullable=True,
+        ),
+        Column("weights", _TEXT, "", "File of the trained weights in the run's folder (safetensors).", nullable=True),
     ),
-    key=("dataset", "space", "architecture_id", "channels", "cells", "epochs", "seed"),
+    key=("dataset", "space", "architecture_id", "channels", "cells", "training", "settings", "epochs", "seed"),
 )
-"""One row for each training of an architecture from scratch."""
+"""One row for each training of an architecture to the end."""
 
 TABLES = {table.name: table for table in (CANDIDATES, EVALUATIONS)}
 

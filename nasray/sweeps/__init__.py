@@ -2,6 +2,6 @@
 
 from nasray.evaluation import EvaluationSettings
 from nasray.settings import Range
-from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.sweep import Arm, Sweep
 
-__all__ = ["EvaluationSettings", "Range", "Sweep"]
+__all__ = ["Arm", "EvaluationSettings", "Range", "Sweep"]

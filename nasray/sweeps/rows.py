@@ -6,11 +6,14 @@ import hashlib
 import json
 from typing import Any
 
+import safetensors.torch
+
 from nasray.evaluation import Evaluation
+from nasray.networks import Network
 from nasray.results import CANDIDATES, EVALUATIONS, Storage, write_row
 from nasray.search import Epoch, Search, SearchConfig
 from nasray.settings import TrainingSettings
-from nasray.spaces import NetworkSize
+from nasray.spaces import Architecture, NetworkSize
 from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
@@ -25,11 +28,16 @@ def trial_id(config: SearchConfig) -> str:
 def knob_columns(settings: TrainingSettings, varied: list[str]) -> dict[str, Any]:
     """Values of a method's knobs and of other settings that a sweep varies, by the names of their columns.
 
-    A setting whose name is a column already (channels, cells, epochs) gets one with the prefix ``search_``.
+    A setting whose name is a column already (channels, cells, epochs) gets one with the prefix ``search_``; one that
+    only other methods of the sweep have gets none.
     """
     taken = {*CANDIDATES.names, *EVALUATIONS.names}
     names = dict.fromkeys([*type(settings).knobs(), *varied])
-    return {f"search_{name}" if name in taken else name: getattr(settings, name) for name in names}
+    return {
+        f"search_{name}" if name in taken else name: getattr(settings, name)
+        for name in names
+        if hasattr(settings, name)
+    }
 
 
 def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, varied: list[str]) -> None:
@@ -70,29 +78,28 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
 def write_evaluation(
     storage: Storage, run: str, evaluation: Evaluation, test_accuracy: float, found: dict[str, Any]
 ) -> None:
-    """The row of a finished evaluation.
+    """The row of a finished training from scratch, and its weights.
 
     Args:
         storage: the run's folder.
         run: its name.
         evaluation: with all its epochs done.
         test_accuracy: on the test split, 0 to 1.
-        found: ``method``, ``search_trial_id`` and ``knobs`` of the search that gave the architecture.
+        found: ``method``, ``search_trial_id``, ``knobs`` and ``baseline_of`` of what gave the architecture.
     """
     config = evaluation.config
-    write_row(
+    _write_trained(
         storage,
-        EVALUATIONS,
         {
             **_common(evaluation.data, evaluation.splits, evaluation.size),
             "run": run,
             "method": found["method"],
             "search_trial_id": found["search_trial_id"],
+            "baseline_of": found["baseline_of"],
+            "training": "from scratch",
             "space": config.space,
             "dataset": config.dataset,
             "seed": config.seed,
-            "architecture_id": evaluation.architecture.id,
-            "architecture": evaluation.architecture.to_json(),
             "macs": evaluation.macs,
             "params": evaluation.params,
             "settings": json.dumps(config.settings.to_dict()),
@@ -103,7 +110,59 @@ def write_evaluation(
             "seconds": evaluation.seconds,
             "peak_memory_bytes": evaluation.peak_memory_bytes,
         },
-        knobs=found["knobs"],
+        evaluation.architecture,
+        evaluation.learner.network,
+        found["knobs"],
+    )
+
+
+def write_trained_network(storage: Storage, run: str, search: Search, varied: list[str]) -> None:
+    """The row of the network that a search of one stage ended with, and its weights; nothing for other searches."""
+    trained = search.trained_network()
+    if trained is None:
+        return
+    config = search.config
+    _write_trained(
+        storage,
+        {
+            **_common(search.data, search.splits, trained.size),
+            "run": run,
+            "method": config.method,
+            "search_trial_id": trial_id(config),
+            "training": "one stage",
+            "space": config.space,
+            "dataset": config.dataset,
+            "seed": config.seed,
+            "macs": trained.macs,
+            "params": trained.params,
+            "settings": json.dumps(config.settings.to_dict()),
+            "epochs": trained.epochs,
+            "complete": True,
+            "accuracy": trained.accuracy,
+            "test_accuracy": trained.test_accuracy,
+            "seconds": search.seconds,
+            "peak_memory_bytes": search.peak_memory_bytes,
+        },
+        trained.architecture,
+        trained.network,
+        knob_columns(config.settings, varied),
+    )
+
+
+def _write_trained(
+    storage: Storage, row: dict[str, Any], architecture: Architecture, network: Network, knobs: dict[str, Any]
+) -> None:
+    # The weights come first: a row never names a file that is not there.
+    identity = hashlib.sha256(f"{row['training']} {row['settings']} {row['seed']}".encode()).hexdigest()[:8]
+    name = f"architectures/{architecture.id}_{row['epochs']}_{identity}.safetensors"
+    weights = {k: v.contiguous() for k, v in network.state_dict().items() if not k.startswith("auxiliary.")}
+    storage.write_bytes(name, safetensors.torch.save(weights))
+    storage.write_bytes(f"architectures/{architecture.id}.json", architecture.to_json().encode())
+    write_row(
+        storage,
+        EVALUATIONS,
+        {**row, "architecture_id": architecture.id, "architecture": architecture.to_json(), "weights": name},
+        knobs=knobs,
     )
 
 

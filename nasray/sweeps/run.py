@@ -8,9 +8,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +19,9 @@ import pandas as pd
 from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
-from nasray.evaluation import EvaluationConfig, EvaluationSettings
+from nasray.evaluation import EvaluationConfig, EvaluationSettings, evaluation_size
 from nasray.gates import candidate_mask
+from nasray.methods.random import Random
 from nasray.results import (
     CANDIDATES,
     EVALUATIONS,
@@ -35,8 +36,9 @@ from nasray.results import (
     read,
     write_front,
 )
-from nasray.search import SearchConfig, sizes
-from nasray.spaces import CellSpace
+from nasray.search import SearchConfig, find_method, sizes
+from nasray.spaces import Architecture, CellSpace
+from nasray.sweeps.baseline import random_like
 from nasray.sweeps.rows import knob_columns, trial_id
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
@@ -59,6 +61,8 @@ class Outcome:
     """Its reference point: multiply-adds (M), accuracy."""
     failures: tuple[str, ...]
     """Trials that gave up, with the reason."""
+    hypervolumes: Mapping[str, float] = field(default_factory=dict)
+    """Of each method's own front."""
 
 
 def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
@@ -73,16 +77,15 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
     configs = sweep.searches()
-    reference = sweep.reference or _reference(configs[0])
+    reference = sweep.reference or _reference(configs)
     storage = _open_run(sweep, reference)
-    varied = list(sweep.param_space)
     trials = [
         {
             "name": trial_id(config),
             "run": sweep.name,
             "storage": str(storage),
             "search": config.to_dict(),
-            "varied": varied,
+            "varied": sweep.varied,
         }
         for config in configs
     ]
@@ -159,13 +162,16 @@ def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
     return storage
 
 
-def _reference(config: SearchConfig) -> tuple[float, float]:
-    """The worst corner that means something: every operation of the space, and the accuracy of guessing."""
-    space: CellSpace = registry.find("space", config.space)
-    dataset = load_dataset(config.dataset, config.data_root)
-    _, size = sizes(config, space, dataset)
-    masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
-    return cost_table(space, size).macs(masks), 1.0 / dataset.classes
+def _reference(configs: list[SearchConfig]) -> tuple[float, float]:
+    """The worst corner that means something: every operation of the spaces, and the accuracy of guessing."""
+    dataset = load_dataset(configs[0].dataset, configs[0].data_root)
+    largest = 0.0
+    for config in {config.space: config for config in configs}.values():
+        space: CellSpace = registry.find("space", config.space)
+        _, size = sizes(config, space, dataset)
+        masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
+        largest = max(largest, cost_table(space, size).macs(masks))
+    return largest, 1.0 / dataset.classes
 
 
 def _affordable(frame: pd.DataFrame, budget: float | None) -> pd.DataFrame:
@@ -189,46 +195,92 @@ def _train_front(
     failures: tuple[str, ...],
     session: ExitStack,
 ) -> Outcome:
-    chosen = near_front(candidates, sweep.retrain_within)
-    trials = []
-    for row in chosen.to_dict("records"):
-        search = SearchConfig.of(json.loads(row["settings"]))
-        found = {
-            "method": row["method"],
-            "search_trial_id": row["trial_id"],
-            "knobs": knob_columns(search.settings, list(sweep.param_space)),
-        }
-        for seed in sweep.retrain_seeds:
-            evaluation = EvaluationConfig(
-                space=row["space"],
-                dataset=sweep.dataset,
-                architecture=row["architecture_id"],
-                settings=sweep.evaluation,
-                seed=seed,
-                data_root=sweep.data_root,
-            )
-            trials.append(
-                {
-                    "name": f"{row['architecture_id']}_{sweep.evaluation.epochs}_{seed}",
-                    "run": sweep.name,
-                    "storage": str(storage),
-                    "evaluation": evaluation.to_dict(),
-                    "found": found,
-                }
-            )
+    trials = _trainings(sweep, storage, _chosen(sweep, candidates))
     # Another selection or other settings are other trials, with a folder of Tune's of their own.
     identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
     failures += _run_trials(sweep, storage, f"retrain-{digest}", trials, session)
     compact(storage, EVALUATIONS)
-    rows = _of_settings(read(storage, EVALUATIONS), sweep.evaluation)
+    rows = _of_fidelity(_affordable(read(storage, EVALUATIONS), sweep.budget), sweep.evaluation)
     rows = average_over_seeds(rows) if len(sweep.retrain_seeds) > 1 else rows
     return _finish(sweep, storage, rows, pareto_front(rows), reference, failures)
 
 
-def _of_settings(evaluations: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
-    """The rows that were trained with exactly these settings: no others share their front."""
-    return evaluations[evaluations["settings"] == json.dumps(settings.to_dict())]
+def _chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
+    """The candidates that are trained from scratch, of each method its own."""
+    if sweep.retrain == "final":
+        ordered = candidates.sort_values(["trial_id", "epoch", "snapshot"], kind="stable")
+        return ordered.groupby("trial_id", sort=False).tail(1)
+    methods = candidates.groupby("method", sort=True)
+    fronts = [near_front(rows, sweep.retrain_within) for _, rows in methods]
+    return pd.concat(fronts, ignore_index=True) if fronts else candidates
+
+
+def _trainings(sweep: Sweep, storage: Storage, chosen: pd.DataFrame) -> list[dict[str, Any]]:
+    """Trials that train the chosen candidates from scratch, and a random baseline beside each."""
+    dataset = load_dataset(sweep.dataset, sweep.data_root)
+    taken, beside = set(chosen["architecture_id"]), set[str]()
+    selected: dict[str, tuple[Architecture, dict[str, Any]]] = {}
+    baselines: dict[str, tuple[Architecture, dict[str, Any]]] = {}
+    for row in chosen.to_dict("records"):
+        search = SearchConfig.of(json.loads(row["settings"]))
+        method = find_method(search.method)
+        found = {
+            "space": row["space"],
+            "method": row["method"],
+            "search_trial_id": row["trial_id"],
+            "knobs": knob_columns(search.settings, sweep.varied),
+            "baseline_of": None,
+        }
+        space: CellSpace = registry.find("space", row["space"])
+        architecture = Architecture.from_json(space, row["architecture"])
+        if not method.trained_epochs(search.settings):
+            _, first = selected.setdefault(architecture.id, (architecture, found))
+            if row["method"] not in first["method"].split(", "):
+                first["method"] += f", {row['method']}"
+        if not sweep.random_baseline or method is Random or architecture.id in beside:
+            continue
+        beside.add(architecture.id)
+        size = evaluation_size(space, architecture, sweep.evaluation, dataset)
+        drawn = random_like(space, size, architecture, budget=sweep.budget, taken=taken)
+        if drawn is not None:
+            taken.add(drawn.architecture.id)
+            knobs = {"operations_per_node": drawn.operations_per_node}
+            found = {**found, "method": "random", "search_trial_id": None, "knobs": knobs}
+            baselines[drawn.architecture.id] = (drawn.architecture, {**found, "baseline_of": architecture.id})
+            storage.write_bytes(f"architectures/{drawn.architecture.id}.json", drawn.architecture.to_json().encode())
+    return [
+        {
+            "name": f"{architecture.id}_{sweep.evaluation.epochs}_{seed}",
+            "run": sweep.name,
+            "storage": str(storage),
+            "evaluation": EvaluationConfig(
+                space=found["space"],
+                dataset=sweep.dataset,
+                architecture=architecture.id,
+                settings=sweep.evaluation,
+                seed=seed,
+                data_root=sweep.data_root,
+            ).to_dict(),
+            "found": found,
+        }
+        for architecture, found in (*selected.values(), *baselines.values())
+        for seed in sweep.retrain_seeds
+    ]
+
+
+def _of_fidelity(evaluations: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+    """The rows that share a front: trained from scratch with exactly these settings, or in one stage for as long."""
+    from_scratch = evaluations["settings"] == json.dumps(settings.to_dict())
+    one_stage = evaluations["training"] == "one stage"
+    longer = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != settings.epochs), "epochs"]))
+    if longer:
+        print(
+            f"trained in one stage for {', '.join(map(str, longer))} epochs, not {settings.epochs}: in the table, but "
+            "on no front with networks trained from scratch",
+            file=sys.stderr,
+        )
+    return evaluations[from_scratch | (one_stage & (evaluations["epochs"] == settings.epochs))]
 
 
 def _finish(
@@ -240,13 +292,23 @@ def _finish(
     failures: tuple[str, ...],
 ) -> Outcome:
     write_front(storage, front)
+    by_method = {
+        method: rows[[method in names.split(", ") for names in rows["method"]]]
+        for method in sorted({name for names in rows["method"] for name in names.split(", ")}, key=_random_last)
+    }
+    fronts = {method: pareto_front(own) for method, own in by_method.items()}
     if len(front):
-        storage.write_bytes("front.png", front_picture({sweep.name: front}, points={sweep.name: rows}))
+        storage.write_bytes("front.png", front_picture(fronts, points=by_method, title=sweep.name))
     values = storage.read_json("run.json")
     if not failures and "ended" not in values:
         storage.write_json("run.json", {**values, "ended": datetime.now(UTC).isoformat()})
     volume = hypervolume(front, reference) if len(front) else 0.0
-    return Outcome(str(storage), front, volume, reference, failures)
+    volumes = {method: hypervolume(own, reference) for method, own in fronts.items()}
+    return Outcome(str(storage), front, volume, reference, failures, volumes)
+
+
+def _random_last(method: str) -> tuple[bool, str]:
+    return method == "random", method
 
 
 def _run_trials(

@@ -16,7 +16,7 @@ from nasray.errors import InvalidInput
 from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
 from nasray.search import Search, SearchConfig
 from nasray.settings import TrainingSettings
-from nasray.sweeps.rows import write_candidates
+from nasray.sweeps.rows import write_candidates, write_trained_network
 from nasray.training.measure import host, versions
 
 STATE = "search.pt"
@@ -68,6 +68,7 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
     while not search.finished:
         epoch = search.run_epoch()
         write_candidates(run, name, search, epoch, [])
+        write_trained_network(run, name, search, [])
         state = io.BytesIO()
         torch.save(search.state_dict(), state)
         run.write_bytes(STATE, state.getvalue())

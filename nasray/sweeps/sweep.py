@@ -1,4 +1,4 @@
-"""What a sweep is: a method on a space and a dataset, what is varied, and how the front is trained from scratch."""
+"""What a sweep is: methods on spaces and a dataset, what is varied, and how their fronts are trained from scratch."""
 
 from __future__ import annotations
 
@@ -23,11 +23,58 @@ ParamSpace = Mapping[str, Range | tuple[Any, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """Searches over a param space, and the training of their front.
+class Arm:
+    """A method on a space, and what is varied of its settings.
 
-    The searches are all combinations of the seeds, the param space's tuples and ``samples`` draws from its ranges.
-    Any setting of the method can be varied: knobs, learning rates, channels, epochs.
+    Its searches are all combinations of the param space's tuples and ``samples`` draws from its ranges. Any setting
+    of the method can be varied: knobs, learning rates, channels, epochs.
+
+    Raises:
+        InvalidInput: a part that does not exist, a setting that is none of the method's, a value out of its range.
+    """
+
+    method: str
+    space: str
+    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
+    """Of every search, where the param space does not say otherwise: the method's Config."""
+    param_space: Annotated[ParamSpace, tyro.conf.Suppress] = field(default_factory=dict)
+    samples: int = 1
+    """Draws from the ranges of the param space (a Latin hypercube); without ranges it must be 1."""
+
+    def __post_init__(self) -> None:
+        for kind in ("method", "space"):
+            object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
+        config = find_method(self.method).Config
+        if type(self.settings) is not config:
+            raise InvalidInput(
+                f"settings {type(self.settings).__qualname__} for method {self.method!r}: "
+                f"accepted is {config.__qualname__}"
+            )
+        if self.samples < 1:
+            raise InvalidInput(f"samples {self.samples}: accepted are values from 1")
+        check_names(config, self.param_space)
+        if self.samples > 1 and not _ranges(self.param_space):
+            raise InvalidInput(f"samples {self.samples} of a param space without ranges: accepted is 1")
+        for name, values in self.param_space.items():
+            for value in (values.low, values.high) if isinstance(values, Range) else values:
+                dataclasses.replace(self.settings, **{name: value})
+
+    def points(self) -> list[TrainingSettings]:
+        """The settings of all its searches, for one seed; the same at every call."""
+        names = list(self.param_space)
+        grids = [[(n, value) for value in v] for n, v in self.param_space.items() if not isinstance(v, Range)]
+        found = []
+        for draw, point in itertools.product(
+            latin_hypercube(_ranges(self.param_space), self.samples), itertools.product(*grids)
+        ):
+            chosen = {**draw, **dict(point)}
+            found.append(dataclasses.replace(self.settings, **{name: chosen[name] for name in names}))
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Arm):
+    """Searches by one method or several, and the training of their fronts.
 
     Raises:
         InvalidInput: a part that does not exist, a setting that is none of the method's, a value out of its range.
@@ -35,29 +82,29 @@ class Sweep:
 
     name: str
     """Name of the run, unless another is given: running it again under one name resumes it."""
-    method: str
-    space: str
     dataset: str
-    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
-    """Of every search, where the param space does not say otherwise: the method's Config."""
-    param_space: Annotated[ParamSpace, tyro.conf.Suppress] = field(default_factory=dict)
-    samples: int = 1
-    """Draws from the ranges of the param space (a Latin hypercube); without ranges it must be 1."""
+    others: Annotated[tuple[Arm, ...], tyro.conf.Suppress] = ()
+    """Further methods or spaces, which share everything below."""
+    presets: Annotated[Mapping[str, Sweep], tyro.conf.Suppress] = field(default_factory=dict, compare=False)
+    """The same sweep in other sizes, by name: ``paper`` is the full schedule of the paper."""
     seeds: tuple[int, ...] = (0,)
     """Of the searches: each sample is searched with each."""
-    retrain: Literal["front", "nothing"] = "front"
-    """What is trained from scratch once the searches are done."""
+    retrain: Literal["front", "final", "nothing"] = "front"
+    """What is trained from scratch once the searches are done: each method's front, or the last architecture of every
+    search. A method that trains its network to the end itself is left as it is."""
     retrain_within: float = 0.0
-    """How far, in accuracy, a candidate may lie below the front and still be trained: accuracies by inherited weights
-    are coarse, and trained from scratch its place may change."""
+    """How far, in accuracy, a candidate may lie below its method's front and still be trained: accuracies by inherited
+    weights are coarse, and trained from scratch its place may change."""
     retrain_seeds: tuple[int, ...] = (0,)
     """Of the trainings from scratch; with several, the front is one of means."""
+    random_baseline: bool = True
+    """Whether beside every architecture that is trained from scratch a random one of like multiply-adds is."""
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    """How the front is trained from scratch."""
+    """How architectures are trained from scratch."""
     budget: float | None = None
     """Largest multiply-adds (M, at the evaluation size) of what is trained from scratch."""
     reference: tuple[float, float] | None = None
-    """The hypervolume's reference point, multiply-adds (M) and accuracy. None is the space's largest network and
+    """The hypervolume's reference point, multiply-adds (M) and accuracy. None is the spaces' largest network and
     the accuracy of guessing."""
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
@@ -72,20 +119,12 @@ class Sweep:
     """Of the Ray cluster. None is the environment's RAY_ADDRESS, or a Ray of its own on this machine."""
 
     def __post_init__(self) -> None:
-        for kind in ("method", "space", "dataset"):
-            object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-        config = find_method(self.method).Config
-        if type(self.settings) is not config:
-            raise InvalidInput(
-                f"settings {type(self.settings).__qualname__} for method {self.method!r}: "
-                f"accepted is {config.__qualname__}"
-            )
-        self._search(self.settings, 0)  # refuses what cannot be searched
+        super().__post_init__()
+        object.__setattr__(self, "dataset", registry.absolute(self.dataset))
         for name in ("seeds", "retrain_seeds"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InvalidInput(f"{name} {getattr(self, name)}: accepted are one or more different numbers")
         for name, low in (
-            ("samples", 1),
             ("max_failures", 0),
             ("cpus_per_trial", 0.01),
             ("gpus_per_trial", 0.0),
@@ -95,32 +134,29 @@ class Sweep:
                 raise InvalidInput(f"{name} {getattr(self, name)}: accepted are values from {low}")
         if not self.name or self.name.startswith(".") or set(self.name) & set("/\\\0"):
             raise InvalidInput(f"name {self.name!r}: accepted is the name of one folder")
-        check_names(config, self.param_space)
-        ranges = {name: values for name, values in self.param_space.items() if isinstance(values, Range)}
-        if self.samples > 1 and not ranges:
-            raise InvalidInput(f"samples {self.samples} of a param space without ranges: accepted is 1")
-        for name, values in self.param_space.items():
-            for value in (values.low, values.high) if isinstance(values, Range) else values:
-                dataclasses.replace(self.settings, **{name: value})
+        for arm in self.arms:
+            self._search(arm, arm.settings, 0)  # refuses what cannot be searched
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All its methods: its own, and the others."""
+        return (self, *self.others)
 
     def searches(self) -> list[SearchConfig]:
         """The configs of all searches, the same at every call."""
-        names = list(self.param_space)
-        ranges = {n: v for n, v in self.param_space.items() if isinstance(v, Range)}
-        grids = [[(n, value) for value in v] for n, v in self.param_space.items() if not isinstance(v, Range)]
-        found = []
-        for seed, draw, point in itertools.product(
-            self.seeds, latin_hypercube(ranges, self.samples), itertools.product(*grids)
-        ):
-            chosen = {**draw, **dict(point)}
-            settings = dataclasses.replace(self.settings, **{name: chosen[name] for name in names})
-            found.append(self._search(settings, seed))
-        return found
+        return [
+            self._search(arm, settings, seed) for seed in self.seeds for arm in self.arms for settings in arm.points()
+        ]
 
-    def _search(self, settings: TrainingSettings, seed: int) -> SearchConfig:
+    @property
+    def varied(self) -> list[str]:
+        """Names of the settings that some arm varies."""
+        return list(dict.fromkeys(name for arm in self.arms for name in arm.param_space))
+
+    def _search(self, arm: Arm, settings: TrainingSettings, seed: int) -> SearchConfig:
         return SearchConfig(
-            method=self.method,
-            space=self.space,
+            method=arm.method,
+            space=arm.space,
             dataset=self.dataset,
             settings=settings,
             seed=seed,
@@ -130,8 +166,10 @@ class Sweep:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        """Plain values that JSON can hold; its presets are not part of it."""
+        values = dataclasses.asdict(dataclasses.replace(self, presets={}))
+        del values["presets"]
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Sweep:
@@ -140,36 +178,71 @@ class Sweep:
         Raises:
             InvalidInput: a field that a sweep does not have, or a value that it does not accept.
         """
-        known = {one.name for one in fields(cls)}
+        known = {one.name for one in fields(cls)} - {"presets"}
         unknown = sorted(set(values) - known)
         if unknown or not {"name", "method", "space", "dataset", "settings"} <= set(values):
             raise InvalidInput(f"sweep with {', '.join(unknown) or 'fields missing'}: accepted are {', '.join(known)}")
-        made = dict(values)
-        made["settings"] = find_method(values["method"]).Config.of(values["settings"])
+        made = {**values, **_arm_fields(values)}
+        made["others"] = tuple(Arm(**{**other, **_arm_fields(other)}) for other in values.get("others", ()))
         made["evaluation"] = EvaluationSettings.of(values.get("evaluation", {}))
-        made["param_space"] = {
-            name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()
-        }
         for name in ("seeds", "retrain_seeds", "reference"):
             if values.get(name) is not None:
                 made[name] = tuple(values[name])
         return cls(**made)
 
 
+def _arm_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings and param space of an arm, from JSON's values."""
+    return {
+        "settings": find_method(values["method"]).Config.of(values["settings"]),
+        "param_space": {
+            name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()
+        },
+    }
+
+
+def _ranges(param_space: ParamSpace) -> dict[str, Range]:
+    return {name: values for name, values in param_space.items() if isinstance(values, Range)}
+
+
 def with_method(sweep: Sweep, method: str) -> Sweep:
-    """The same sweep by another method: settings that both have keep their values, the others take their defaults.
+    """The same sweep by one method alone: as one of its arms says or, where none has this method, with the settings
+    that both have at their values and the others at their defaults.
 
     Raises:
         InvalidInput: there is no such method.
     """
-    config = find_method(method).Config
-    names = {one.name for one in fields(config)}
-    settings = config.of({name: value for name, value in changes(sweep.settings).items() if name in names})
-    varied = {name: values for name, values in sweep.param_space.items() if name in names}
-    ranges = any(isinstance(values, Range) for values in varied.values())
-    return dataclasses.replace(
-        sweep, method=method, settings=settings, param_space=varied, samples=sweep.samples if ranges else 1
-    )
+    method = registry.absolute(method)
+    arm = next((one for one in sweep.arms if one.method == method), None)
+    if arm is None:
+        config = find_method(method).Config
+        names = {one.name for one in fields(config)}
+        settings = config.of({name: value for name, value in changes(sweep.settings).items() if name in names})
+        varied = {name: values for name, values in sweep.param_space.items() if name in names}
+        samples = sweep.samples if _ranges(varied) else 1
+        arm = Arm(method=method, space=sweep.space, settings=settings, param_space=varied, samples=samples)
+    shared = {one.name: getattr(arm, one.name) for one in fields(Arm)}
+    return dataclasses.replace(sweep, others=(), **shared)
+
+
+def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
+    """The same sweep with settings fixed in every arm whose method has them: there they are no longer varied.
+
+    Raises:
+        InvalidInput: a value that a method does not accept.
+    """
+
+    def fixed(arm: Arm) -> dict[str, Any]:
+        own = {one.name for one in fields(arm.settings)}
+        varied = {name: v for name, v in arm.param_space.items() if name not in values}
+        return {
+            "settings": dataclasses.replace(arm.settings, **{n: v for n, v in values.items() if n in own}),
+            "param_space": varied,
+            "samples": arm.samples if _ranges(varied) else 1,
+        }
+
+    others = tuple(dataclasses.replace(arm, **fixed(arm)) for arm in sweep.others)
+    return dataclasses.replace(sweep, others=others, **fixed(sweep))
 
 
 def latin_hypercube(ranges: Mapping[str, Range], samples: int) -> list[dict[str, float]]:

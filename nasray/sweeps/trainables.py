@@ -12,7 +12,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from ray.tune import Trainable
 
@@ -20,7 +19,7 @@ from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.results import open_storage
 from nasray.search import Search, SearchConfig
-from nasray.sweeps.rows import write_candidates, write_evaluation
+from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
 
 STATE = "state.pt"
 FAILED = "failed"
@@ -112,9 +111,9 @@ class SearchTrainable(_Trial):
     def _step(self) -> dict[str, Any]:
         assert self.search is not None
         epoch = self.search.run_epoch()
-        write_candidates(
-            open_storage(self._trial["storage"]), self._trial["run"], self.search, epoch, self._trial["varied"]
-        )
+        storage, run, varied = open_storage(self._trial["storage"]), self._trial["run"], self._trial["varied"]
+        write_candidates(storage, run, self.search, epoch, varied)
+        write_trained_network(storage, run, self.search, varied)
         self._points += [(c.macs, c.accuracy) for c in epoch.candidates]
         return {**epoch.metrics, "epoch": epoch.number, "points": self._points, "done": self.search.finished}
 
@@ -134,7 +133,7 @@ class EvaluationTrainable(_Trial):
     """A training from scratch.
 
     Its trial: ``run``, ``storage`` (the run's folder), ``evaluation`` (an EvaluationConfig's values, where the
-    architecture is the id of one in that folder), ``found`` (the search that gave it).
+    architecture is the id of one in that folder), ``found`` (what gave it, as ``write_evaluation`` takes it).
     """
 
     evaluation: Evaluation | None = None
@@ -150,12 +149,8 @@ class EvaluationTrainable(_Trial):
         assert evaluation is not None
         metrics = evaluation.run_epoch()
         if evaluation.finished:
-            storage = open_storage(self._trial["storage"])
-            name = f"{evaluation.architecture.id}_{evaluation.epoch}_{evaluation.config.seed}"
-            weights = {k: v.contiguous() for k, v in evaluation.learner.network.state_dict().items()}
-            storage.write_bytes(f"architectures/{name}.safetensors", safetensors.torch.save(weights))
-            test_accuracy = evaluation.test_accuracy()
-            write_evaluation(storage, self._trial["run"], evaluation, test_accuracy, self._trial["found"])
+            storage, run = open_storage(self._trial["storage"]), self._trial["run"]
+            write_evaluation(storage, run, evaluation, evaluation.test_accuracy(), self._trial["found"])
             self._points = [(evaluation.macs, evaluation.accuracy)]
         return {**metrics, "epoch": evaluation.epoch, "points": self._points, "done": evaluation.finished}
 

@@ -65,6 +65,7 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._settings, epoch, epochs)
         self.network.drop_path = self._settings.drop_path * epoch / epochs
+        self.network.dropout = self._settings.classifier_dropout
         self.network.train()
         self._loss_sum.zero_()
         self._hits.zero_()
@@ -169,12 +170,22 @@ def learning_rate(settings: TrainingSettings, epoch: int, epochs: int) -> float:
         return start * (epoch + 1) / settings.warmup_epochs
     done = (epoch - settings.warmup_epochs) / max(epochs - settings.warmup_epochs, 1)
     match settings.schedule:
-        case "cosine":
+        case "cosine" | "cosine_restarts":
+            if settings.schedule == "cosine_restarts":
+                done = _since_restart(epoch - settings.warmup_epochs, settings.restart_epochs)
             return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
         case "linear":
             return start + (end - start) * done
         case "constant":
             return start
+
+
+def _since_restart(epoch: int, period: int) -> float:
+    """Share that has passed of the period an epoch is in; periods double."""
+    while epoch >= period:
+        epoch -= period
+        period *= 2
+    return epoch / period
 
 
 @torch.no_grad()

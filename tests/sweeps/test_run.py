@@ -75,9 +75,8 @@ def test_the_kept_weights_are_those_of_the_row(tiny_sweep: Sweep, tiny_run: Outc
         )
     )
     assert macs(space, architecture, evaluation.size) == row["macs"]
-    name = f"{architecture.id}_2_{row['seed']}.safetensors"
     network = target_network(space, architecture, evaluation.size)
-    network.load_state_dict(safetensors.torch.load_file(Path(tiny_run.folder, "architectures", name)))
+    network.load_state_dict(safetensors.torch.load_file(Path(tiny_run.folder, row["weights"])))
     network.eval()
     images, targets = next(evaluation.data.test_batches(1000))
     with torch.no_grad():
