@@ -159,3 +159,12 @@ def test_what_cannot_be_evaluated_is_named(changes: dict[str, str], message: str
 def test_another_number_of_cells_than_the_architecture_has():
     with pytest.raises(InvalidInput, match=r"^5 cells for an architecture of 3 cell positions: accepted is 3$"):
         Evaluation(config("gold", cells=5), device="cpu")
+
+
+def test_a_width_budget_gives_the_widest_network_that_obeys_it():
+    one = Evaluation(config(width_budget=2.0))
+    assert one.macs <= 2.0 < macs(one.space, one.architecture, one.size.replace(channels=one.size.channels + 1))
+    two = Evaluation(config(width_budget=4.0))
+    assert two.size.channels > one.size.channels
+    with pytest.raises(InvalidInput, match=r"accepted are .* at one channel, and more"):
+        Evaluation(config(width_budget=1e-4))

@@ -76,7 +76,7 @@ def test_values_become_those_of_their_field(name: str, given: Any, kept: Any):
         ("word", None, "a text"),
         ("strength", 10.1, "values from 0.1 to 10.0"),
         ("epochs", 0, "values from 1 and above"),
-        ("schedule", "exponential", "cosine or linear or constant"),
+        ("schedule", "exponential", "cosine or cosine_restarts or linear or constant"),
         ("drop_path", 1.0, "values from 0.0 to 0.99"),
         ("word", ["x" * 10_000], "a text"),
     ],

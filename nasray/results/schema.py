@@ -171,9 +171,7 @@ def _fraction(name: str, meaning: str, nullable: bool = False) -> Column:
 _BOTH = (
     _count("schema_version", "Version of this list of columns."),
     Column("run", _TEXT, "", "Name of the run that wrote the row."),
-    Column(
-        "method", _TEXT, "", "Search method that found the architecture; several are joined by a comma."
-    ),
+    Column("method", _TEXT, "", "Search method that found the architecture; several are joined by a comma."),
     Column("space", _TEXT, "", "Search space of the architecture."),
     Column("dataset", _TEXT, "", "Dataset that was searched or trained on."),
     _count("seed", "Seed of the search or of the training."),

@@ -35,7 +35,14 @@ _BOTH = {
     "seconds": 1.5,
 }
 _CANDIDATE = {**_BOTH, "trial_id": "t1", "epoch": 0, "snapshot": 0, "supernet_accuracy": 0.8, "gap": 0.05}
-_EVALUATION = {**_BOTH, "epochs": 5, "complete": True, "test_accuracy": 0.7, "search_trial_id": "t1"}
+_EVALUATION = {
+    **_BOTH,
+    "epochs": 5,
+    "complete": True,
+    "test_accuracy": 0.7,
+    "training": "from scratch",
+    "search_trial_id": "t1",
+}
 
 Row = Callable[..., dict[str, Any]]
 

@@ -249,7 +249,7 @@ def test_seeds_are_averaged_for_each_architecture_and_fidelity(evaluation: Row) 
 
 
 def test_averaging_needs_evaluations(candidate: Row, evaluation: Row) -> None:
-    with pytest.raises(InvalidInput, match="no column epochs, complete"):
+    with pytest.raises(InvalidInput, match="no column training, epochs, complete"):
         average_over_seeds(pd.DataFrame([candidate()]))
     averaged = average_over_seeds(pd.DataFrame([evaluation(complete=False)]))
     assert len(averaged) == 0

@@ -42,7 +42,8 @@ BOTH = [
 def test_the_columns_are_those_that_the_design_names() -> None:
     own = ["trial_id", "epoch", "snapshot", "supernet_accuracy", "accuracy", "gap", "seconds", "peak_memory_bytes"]
     assert list(CANDIDATES.names) == BOTH + own
-    own = ["epochs", "complete", "accuracy", "test_accuracy", "seconds", "peak_memory_bytes", "search_trial_id"]
+    own = ["epochs", "complete", "accuracy", "test_accuracy", "seconds", "peak_memory_bytes"]
+    own += ["training", "search_trial_id", "baseline_of", "weights"]
     assert list(EVALUATIONS.names) == BOTH + own
     for table in (CANDIDATES, EVALUATIONS):
         assert set(table.key) <= set(table.names)
