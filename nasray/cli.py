@@ -195,6 +195,31 @@ def _cost(arguments: list[str]) -> int:
     return 0
 
 
+def _draw(arguments: list[str]) -> int:
+    """SPACE ARCHITECTURE --out FILE: the cells as a picture"""
+    from nasray.results import draw_cells
+    from nasray.spaces import CellSpace
+
+    @dataclass(frozen=True, kw_only=True)
+    class Draw:
+        out: str | None = None
+        """File to write: .png, .svg or .pdf."""
+        storage: str = RUNS
+        """Where to look for the ids of architectures."""
+
+    example = "nasray draw darts DARTS_V2 --out cells.png"
+    (name, text), rest = _positional(arguments, "SPACE", "ARCHITECTURE", example=example)
+    typed = _parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
+    if typed.out is None:
+        raise InvalidInput(f"--out missing: accepted is a .png, .svg or .pdf file, as in {example}")
+    space: CellSpace = registry.find("space", name, CellSpace)
+    architecture = _find_architecture(space, text, typed.storage)
+    called = text if text in space.references else f"architecture {architecture.id}"
+    draw_cells(space, architecture, typed.out, title=f"{called} ({space.name})")
+    print(f"{len(architecture.cells)} cells of {called}: {typed.out}")
+    return 0
+
+
 def _list(arguments: list[str]) -> int:
     """[KIND]: spaces, methods with their knobs, datasets, sweeps, published architectures"""
     from nasray.listing import KINDS, lines
@@ -220,6 +245,7 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
     "retrain": _retrain,
     "front": _front,
     "cost": _cost,
+    "draw": _draw,
     "list": _list,
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nasray.errors import InvalidInput
+from nasray.results.pictures import rendered, write_picture
 from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _AXIS_LABELS = {
     CANDIDATES.kind: "accuracy (inherited weights, validation split)",
     EVALUATIONS.kind: "accuracy (trained from scratch, validation split)",
 }
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 def plot_front(
@@ -39,15 +38,7 @@ def plot_front(
 
     InvalidInput: another ending, a path that cannot be written, and what :func:`front_picture` refuses.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        raise InvalidInput(f"plot {path}: a file that ends in {', '.join(_FORMATS)} would be accepted")
-    picture = front_picture(frames, points=points, title=title, form=path.suffix[1:].lower())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
-    except OSError as error:
-        raise InvalidInput(f"plot {path}: cannot be written ({error.strerror})") from error
+    write_picture(path, lambda form: front_picture(frames, points=points, title=title, form=form))
 
 
 def front_picture(
@@ -109,9 +100,7 @@ def front_picture(
     axes.tick_params(colors=_INK, labelsize=9)
     if frames:
         axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=form)
-    return picture.getvalue()
+    return rendered(figure, form)
 
 
 def _draw_front(axes: Axes, name: str, front: pd.DataFrame, place: int, right: float) -> None:
