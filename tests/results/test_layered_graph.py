@@ -42,6 +42,7 @@ def crossings(places: dict[int, Place], boxes: dict[int, Box], lines: list[tuple
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0.1, 9)), min_size=1, max_size=12))
+@settings(deadline=None)
 def test_pooling_is_isotonic_regression(points: list[tuple[float, float]]) -> None:
     wanted, weights = (np.array(values) for values in zip(*points, strict=True))
     expected = IsotonicRegression().fit_transform(np.arange(len(wanted)), wanted, sample_weight=weights)
@@ -69,7 +70,7 @@ def test_boxes_stand_apart_in_columns_that_stand_apart(graph: Graph) -> None:
 
 
 @given(graphs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_crossings_are_nearly_as_few_as_they_can_be(graph: Graph) -> None:
     boxes, lines = graph
     columns = [
@@ -84,7 +85,7 @@ def test_crossings_are_nearly_as_few_as_they_can_be(graph: Graph) -> None:
             break
     found = crossings(place(boxes, lines, between=0.1, gap=0.3), boxes, lines)
     # The search is a heuristic; that it stays near the best order is what makes pictures readable.
-    assert found <= fewest + 3
+    assert found <= fewest + 2
 
 
 def test_a_plain_graph_is_drawn_without_crossings() -> None:
