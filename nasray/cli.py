@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
@@ -118,44 +118,15 @@ def _retrain(arguments: list[str]) -> int:
 
 
 def _front(arguments: list[str]) -> int:
-    """RUN [RUN ...] [--budget M] [--plot FILE] [--json]: the front across runs, with its hypervolume"""
-    from nasray.results.across import front_across
-    from nasray.results.plots import plot_front
-
-    @dataclass(frozen=True, kw_only=True)
-    class Front:
-        budget: float | None = None
-        """Largest multiply-adds, in M."""
-        table: Literal["evaluations", "candidates"] | None = None
-        """Which kind of accuracy; None is trained from scratch where the runs have it."""
-        plot: str | None = None
-        """Draw it to a .png, .svg or .pdf file."""
-        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-        """Print it as JSON."""
+    """RUN [RUN ...] [--budget M] [--plot FILE] [--references NAME ...] [--json]: the front across runs"""
+    from nasray.comparison import FrontOptions, lines
 
     runs, rest = _leading(arguments)
     if not runs:
         raise InvalidInput("RUN missing: accepted are folders of runs, as in nasray front runs/digits")
-    typed = _parse(Front, rest, "nasray front", default=Front())
-    found = front_across({run: _find_run(run) for run in runs}, budget=typed.budget, table=typed.table)
-    if typed.plot is not None:
-        plot_front(found.fronts, typed.plot, points=found.rows)
-    if typed.json:
-        print(
-            json.dumps(
-                {
-                    "kind": found.kind,
-                    "reference": {"macs": found.reference[0], "accuracy": found.reference[1]},
-                    "hypervolume": found.hypervolume,
-                    "front": json.loads(found.front.to_json(orient="records", date_format="iso")),
-                }
-            )
-        )
-        return 0
-    columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method", "run"]
-    _print_front(found.front, columns)
-    print(f"accuracy: {found.kind}")
-    _print_hypervolume(found.hypervolume, found.reference)
+    typed = _parse(FrontOptions, rest, "nasray front", default=FrontOptions())
+    for line in lines({run: _find_run(run) for run in runs}, typed):
+        print(line)
     return 0
 
 
@@ -201,6 +172,31 @@ def _cost(arguments: list[str]) -> int:
     return 0
 
 
+def _draw(arguments: list[str]) -> int:
+    """SPACE ARCHITECTURE --out FILE: the cells as a picture"""
+    from nasray.results import draw_cells
+    from nasray.spaces import CellSpace
+
+    @dataclass(frozen=True, kw_only=True)
+    class Draw:
+        out: str | None = None
+        """File to write: .png, .svg or .pdf."""
+        storage: str = RUNS
+        """Where to look for the ids of architectures."""
+
+    example = "nasray draw darts DARTS_V2 --out cells.png"
+    (name, text), rest = _positional(arguments, "SPACE", "ARCHITECTURE", example=example)
+    typed = _parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
+    if typed.out is None:
+        raise InvalidInput(f"--out missing: accepted is a .png, .svg or .pdf file, as in {example}")
+    space: CellSpace = registry.find("space", name, CellSpace)
+    architecture = _find_architecture(space, text, typed.storage)
+    called = text if text in space.references else f"architecture {architecture.id}"
+    draw_cells(space, architecture, typed.out, title=f"{called} ({space.name})")
+    print(f"{len(architecture.cells)} cells of {called}: {typed.out}")
+    return 0
+
+
 def _list(arguments: list[str]) -> int:
     """[KIND]: spaces, methods with their knobs, datasets, sweeps, published architectures"""
     from nasray.listing import KINDS, lines
@@ -226,6 +222,7 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
     "retrain": _retrain,
     "front": _front,
     "cost": _cost,
+    "draw": _draw,
     "list": _list,
 }
 
@@ -350,15 +347,15 @@ def _millions(value: float, digits: int) -> str:
 
 
 def _print_front(front: pd.DataFrame, columns: list[str]) -> None:
-    shown = [column for column in columns if column in front.columns]
-    if len(front):
-        print(front[shown].to_string(index=False, formatters=dict.fromkeys(["macs", "params"], "{:.4g}".format)))
-    else:
-        print("the front is empty")
+    from nasray.comparison import front_table
+
+    print(front_table(front, columns))
 
 
 def _print_hypervolume(volume: float, reference: tuple[float, float]) -> None:
-    print(f"hypervolume: {volume:.6g} (reference point: {reference[0]:.6g} M, accuracy {reference[1]:.4g})")
+    from nasray.comparison import hypervolume_line
+
+    print(hypervolume_line(volume, reference))
 
 
 def _print_outcome(outcome: Any) -> int:

@@ -45,6 +45,11 @@ from nasray.cli import main
         ("cost darts DARTS_V2 --channels 0", "channels 0", "from 1 up"),
         ("cost darts DARTS_V2 --skeleton nope", "'nope'", "cifar, imagenet"),
         ("cost gold GOLD_s1 --cells 3", "3 cells", "14"),
+        ("draw darts", "darts", "SPACE ARCHITECTURE"),
+        ("draw darts DARTS_V2", "--out", ".png, .svg or .pdf"),
+        ("draw darts DARTS_V2 --out cells.bmp", "cells.bmp", ".png, .svg, .pdf"),
+        ("draw darts DARTS_V2 --out /proc/nowhere/cells.png", "/proc/nowhere", "cannot be written"),
+        ("draw gold DARTS_V2 --out cells.png", "'DARTS_V2'", "GOLD_s1"),
         ("list nope", "'nope'", "methods"),
     ],
 )
@@ -108,6 +113,17 @@ def test_cost_prints_the_published_networks(
     assert capsys.readouterr().out == f"{params} parameters, {macs} multiply-adds\n"
 
 
+def test_draw_takes_what_cost_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = {"normal": [[0, 1, "connect"], [1, 17, "connect"]]}
+    cells |= {f"reduce_{i}": [[0, 1, "connect"], [1, 3, "connect"]] for i in (1, 2)}
+    mine = json.dumps({"space": "dso", "cells": cells}, separators=(",", ":"))
+    for space, architecture in (("darts", "DARTS_V2"), ("dso", mine)):
+        file = tmp_path / f"{space}.png"
+        assert main(["draw", space, architecture, "--out", str(file)]) == 0
+        assert file.read_bytes().startswith(b"\x89PNG")
+        assert str(file) in capsys.readouterr().out
+
+
 def test_list_names_everything_and_shows_no_figure_from_memory(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     out = capsys.readouterr().out
@@ -164,7 +180,7 @@ def test_a_file_that_holds_something_else(tmp_path: Path, capsys: pytest.Capture
 def test_help_is_given_for_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     usage = capsys.readouterr().out
-    for verb in ("sweep", "search", "retrain", "front", "cost", "list"):
+    for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
         assert f"nasray {verb}" in usage
     with pytest.raises(SystemExit) as stopped:
         main(["sweep", "digits", "--help"])

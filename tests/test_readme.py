@@ -53,5 +53,7 @@ def test_the_columns_are_documented_as_they_are() -> None:
 
 
 def test_every_picture_is_there() -> None:
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README) + re.findall(r'<img src="(.*?)"', README)
+    assert len(pictures) == 2
+    for picture in pictures:
         assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")

@@ -1,5 +1,6 @@
-"""The Parquet tables of a run, fronts, hypervolume and plots. Neither torch nor Ray is needed."""
+"""The Parquet tables of a run, fronts, hypervolume and pictures. Neither torch nor Ray is needed."""
 
+from nasray.results.cell_picture import cell_picture, draw_cells
 from nasray.results.fronts import average_over_seeds, hypervolume, near_front, pareto_front
 from nasray.results.plots import front_picture, plot_front
 from nasray.results.schema import (
@@ -24,8 +25,10 @@ __all__ = [
     "Storage",
     "Table",
     "average_over_seeds",
+    "cell_picture",
     "compact",
     "describe",
+    "draw_cells",
     "front_picture",
     "hypervolume",
     "kinds_of",

@@ -29,6 +29,9 @@ class Across:
     """Of the common front (M x fraction)."""
     reference: tuple[float, float]
     """Multiply-adds (M), accuracy: the worst of the runs' own reference points."""
+    dataset: str
+    spaces: tuple[str, ...]
+    """Of all rows."""
 
 
 def front_across(runs: Mapping[str, Storage], *, budget: float | None = None, table: str | None = None) -> Across:
@@ -47,6 +50,8 @@ def front_across(runs: Mapping[str, Storage], *, budget: float | None = None, ta
         table = EVALUATIONS.name if trained else CANDIDATES.name
     chosen = EVALUATIONS if table == EVALUATIONS.name else CANDIDATES
     rows = {name: _rows(name, run, chosen) for name, run in runs.items()}
+    dataset = str(next(iter(rows.values()))["dataset"].iloc[0])
+    spaces = tuple(sorted({str(space) for frame in rows.values() for space in frame["space"]}))
     if budget is not None:
         rows = {name: frame[frame["macs"] <= budget] for name, frame in rows.items()}
     everything = pd.concat(rows.values(), ignore_index=True)
@@ -66,6 +71,8 @@ def front_across(runs: Mapping[str, Storage], *, budget: float | None = None, ta
         kind=kind,
         hypervolume=hypervolume(front, reference) if len(front) else 0.0,
         reference=reference,
+        dataset=dataset,
+        spaces=spaces,
     )
 
 
@@ -76,6 +83,8 @@ def _rows(name: str, run: Storage, table: Table) -> pd.DataFrame:
     if table is EVALUATIONS:
         # Each fidelity has a front of its own: here it is the highest's.
         frame = frame[frame["complete"] & (frame["epochs"] == frame.loc[frame["complete"], "epochs"].max())]
+        if not len(frame):
+            raise InvalidInput(f"run {name!r} has no complete evaluations: accepted are runs that have some")
         if frame["seed"].nunique() > 1:
             frame = average_over_seeds(frame)
     return frame

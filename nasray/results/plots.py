@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,21 +10,23 @@ import numpy as np
 import pandas as pd
 
 from nasray.errors import InvalidInput
+from nasray.results.pictures import rendered, write_picture
 from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without the yellow that is lost on white;
 # the markers tell them apart in print.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_REFERENCE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _INK, _GRID = "#333333", "#E3E3E3"
 _AXIS_LABELS = {
     CANDIDATES.kind: "accuracy (inherited weights, validation split)",
     EVALUATIONS.kind: "accuracy (trained from scratch, validation split)",
 }
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 def plot_front(
@@ -33,34 +34,45 @@ def plot_front(
     path: str | Path,
     *,
     points: Mapping[str, pd.DataFrame] | None = None,
+    references: pd.DataFrame | None = None,
     title: str | None = None,
 ) -> None:
     """Write the picture of :func:`front_picture` to a .png, .svg or .pdf file.
 
     InvalidInput: another ending, a path that cannot be written, and what :func:`front_picture` refuses.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        raise InvalidInput(f"plot {path}: a file that ends in {', '.join(_FORMATS)} would be accepted")
-    picture = front_picture(frames, points=points, title=title, form=path.suffix[1:].lower())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
-    except OSError as error:
-        raise InvalidInput(f"plot {path}: cannot be written ({error.strerror})") from error
+
+    def draw(form: str) -> bytes:
+        return front_picture(frames, points=points, references=references, title=title, form=form)
+
+    write_picture(path, draw)
 
 
 def front_picture(
     frames: Mapping[str, pd.DataFrame],
     *,
     points: Mapping[str, pd.DataFrame] | None = None,
+    references: pd.DataFrame | None = None,
     title: str | None = None,
     form: str = "png",
 ) -> bytes:
+    """The picture of :func:`front_figure`, with the same arguments, as png, svg or pdf."""
+    return rendered(front_figure(frames, points=points, references=references, title=title), form)
+
+
+def front_figure(
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    points: Mapping[str, pd.DataFrame] | None = None,
+    references: pd.DataFrame | None = None,
+    title: str | None = None,
+) -> Figure:
     """Draw fronts by name as steps, and faintly behind each the `points` of that name: all rows of its run.
 
-    frames, points: columns `macs` (M) and `accuracy` (fraction); `accuracy_std` gives error bars. form: png, svg or
-    pdf. The macs axis is logarithmic where it spans more than a decade.
+    frames, points: columns `macs` (M) and `accuracy` (fraction); `accuracy_std` gives error bars.
+    references: published architectures, hollow: a column `name` besides these three; their accuracies are of another
+    kind, on the test split, and the legend says so. The macs axis is logarithmic where it spans more than a
+    decade.
     InvalidInput: a frame without the two columns, frames of two kinds of accuracy.
     """
     # pyplot is left alone: it keeps global state, and may look for a display.
@@ -80,7 +92,8 @@ def front_picture(
     axes = figure.add_subplot()
     everything = [_finite(frame)["macs"].to_numpy(dtype=np.float64) for frame in (*frames.values(), *points.values())]
     macs = np.concatenate(everything) if everything else np.empty(0)
-    if macs.size and macs.min() > 0 and macs.max() > 10 * macs.min():
+    shown = macs if references is None else np.append(macs, references["macs"])
+    if shown.size and shown.min() > 0 and shown.max() > 10 * shown.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -97,6 +110,8 @@ def front_picture(
     for place, name in enumerate(names):
         if name in frames:
             _draw_front(axes, name, _finite(frames[name]), place, macs.max() if macs.size else 0.0)
+    if references is not None:
+        _draw_references(axes, references)
 
     axes.set_xlabel("multiply-adds (M)", color=_INK)
     axes.set_ylabel(_AXIS_LABELS.get(kinds[0], f"accuracy ({kinds[0]})") if kinds else "accuracy", color=_INK)
@@ -107,11 +122,9 @@ def front_picture(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(colors=_INK, labelsize=9)
-    if frames:
+    if frames or references is not None:
         axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=form)
-    return picture.getvalue()
+    return figure
 
 
 def _draw_front(axes: Axes, name: str, front: pd.DataFrame, place: int, right: float) -> None:
@@ -130,6 +143,17 @@ def _draw_front(axes: Axes, name: str, front: pd.DataFrame, place: int, right: f
         axes.errorbar(
             x, y, yerr=front["accuracy_std"].fillna(0.0).to_numpy(dtype=np.float64), fmt="none",
             ecolor=colour, elinewidth=1.0, capsize=2.5, alpha=0.7, zorder=3,
+        )  # fmt: skip
+
+
+def _draw_references(axes: Axes, references: pd.DataFrame) -> None:
+    for place, row in enumerate(references.to_dict("records")):
+        spread = row.get("accuracy_std", np.nan)
+        axes.errorbar(
+            row["macs"], row["accuracy"], yerr=spread if np.isfinite(spread) else None,
+            fmt=_REFERENCE_MARKERS[place % len(_REFERENCE_MARKERS)], markersize=7, markerfacecolor="none",
+            markeredgecolor=_INK, ecolor=_INK, elinewidth=0.8, capsize=2.5, zorder=5,
+            label=f"{row['name']}, published (test)",
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from nasray.spaces.graph import CellGraph
 
 if TYPE_CHECKING:
     from nasray.spaces.architecture import Architecture
+
+
+_WITH_SPREAD = r"(?P<mean>\d+(\.\d+)?)(\s*(±|\+/-|\+-)\s*(?P<spread>\d+(\.\d+)?))?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,8 @@ class CellSpace:
     evaluation_normalisation: Normalisation
     references: Mapping[str, Reference] = field(default_factory=dict)
     """Published architectures of this space by name."""
+    published_sizes: Mapping[str, NetworkSize] = field(default_factory=dict)
+    """Dataset to the size of the networks that the published figures are of."""
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -166,3 +172,15 @@ class Reference:
     source: str
     published: Mapping[str, Any] = field(default_factory=dict)
     """Dataset to figures as printed (strings where the print has a spread)."""
+
+    def test_accuracy(self, dataset: str) -> tuple[float, float | None] | None:
+        """Accuracy on the test split as published, and its spread where one is printed: fractions.
+
+        None where no figure is published for the dataset, or none that is a number with or without a spread.
+        """
+        figures = self.published.get(dataset, {})
+        printed = re.fullmatch(_WITH_SPREAD, str(figures.get("test_error_pct", figures.get("top1_err"))).strip())
+        if printed is None:
+            return None
+        spread = printed["spread"]
+        return 1 - float(printed["mean"]) / 100, None if spread is None else float(spread) / 100

@@ -6,7 +6,7 @@ During search no normalisation inside cells is affine and poolings are normalise
 normalisations are affine and poolings are not normalised (released code).
 """
 
-from nasray.spaces import CellGraph, CellSpace, Normalisation
+from nasray.spaces import CellGraph, CellSpace, NetworkSize, Normalisation
 from search_spaces.architectures.published import references
 
 OPERATIONS = (
@@ -33,4 +33,8 @@ DARTS = CellSpace(
     search_normalisation=Normalisation(affine=False, after_pool=True, after_identity=False),
     evaluation_normalisation=Normalisation(affine=True, after_pool=False, after_identity=False),
     references=references("darts"),
+    published_sizes={
+        "cifar10": NetworkSize(channels=36, cells=20, input_shape=(3, 32, 32), classes=10),
+        "imagenet": NetworkSize(channels=48, cells=14, input_shape=(3, 224, 224), classes=1000, skeleton="imagenet"),
+    },
 )

@@ -6,7 +6,7 @@ position. Normalisations are never affine and follow the identity too, in search
 code, which calls itself unofficial).
 """
 
-from nasray.spaces import CellGraph, CellSpace, Normalisation
+from nasray.spaces import CellGraph, CellSpace, NetworkSize, Normalisation
 from search_spaces.architectures.published import references
 
 OPERATIONS = ("skip_connect", "sep_conv_3x3")
@@ -26,4 +26,5 @@ GOLD = CellSpace(
     search_normalisation=_NORMALISATION,
     evaluation_normalisation=_NORMALISATION,
     references=references("gold"),
+    published_sizes={"cifar10": NetworkSize(channels=36, cells=14, input_shape=(3, 32, 32), classes=10)},
 )

@@ -11,6 +11,7 @@ import pytest
 
 from nasray.errors import InvalidInput
 from nasray.results import pareto_front, plot_front
+from nasray.results.plots import front_figure
 
 from .conftest import Row
 
@@ -44,6 +45,28 @@ def test_the_axis_is_logarithmic_over_more_than_a_decade(tmp_path: Path) -> None
     assert "<!-- 150 -->" not in text_of(tmp_path / "log.svg")
     assert "<!-- 10 -->" in text_of(tmp_path / "log.svg")
     assert "<!-- 140 -->" in text_of(tmp_path / "linear.svg")
+
+
+def test_references_are_hollow_and_named_as_published() -> None:
+    references = pd.DataFrame({"name": ["A", "B"], "macs": [500.0, 600.0], "accuracy": [0.97, 0.98]})
+    figure = front_figure({"run": rows([1.0, 2.0])}, references=references.assign(accuracy_std=[0.001, float("nan")]))
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["run (2 on the front)", "A, published (test)", "B, published (test)"]
+    marks = {
+        tuple(line.get_xydata()[0]): line
+        for line in axes.lines
+        if line.get_marker() != "None" and len(line.get_xydata()) == 1
+    }
+    for x, y in ((500.0, 0.97), (600.0, 0.98)):
+        assert marks[x, y].get_markerfacecolor() == "none"
+    front = next(line for line in axes.lines if line.get_label() == named[0])
+    assert front.get_markerfacecolor() != "none"
+    # The front ends with its run's last row: nothing is said of what it would have at a reference's cost.
+    assert max(x for line in axes.lines if len(line.get_xydata()) > 1 for x in line.get_xdata()) == 2.0
+    assert axes.get_xscale() == "log"
 
 
 def test_frames_without_rows_and_of_other_shapes_are_drawn(tmp_path: Path) -> None:
