@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
+from nasray.gates import Gates, Mask, architecture_masks, candidate_mask, strongest_on_edges
 from nasray.networks.blocks import Block
 from nasray.networks.needs import Needs
 from nasray.networks.network import Network
@@ -55,6 +55,16 @@ class CostTable:
     def params(self, masks: Sequence[Mask]) -> float:
         """Exact parameters, in M, of what the masks choose."""
         return (self.base_params + self._chosen(masks, self.params_EO, self.params_N)) / 1e6
+
+    @property
+    def largest_macs(self) -> float:
+        """Multiply-adds, in M, of the dearest architecture: with every candidate, or the dearest of every edge where
+        it takes one."""
+        masks = []
+        for graph, macs_EO in zip(self.graphs, self.macs_EO, strict=True):
+            everything = candidate_mask(graph)
+            masks.append(strongest_on_edges(graph, macs_EO, everything) if graph.one_per_edge else everything)
+        return self.macs(masks)
 
     def _chosen(self, masks: Sequence[Mask], costs_EO: Sequence[Cost_EO], costs_N: Sequence[Cost_N]) -> int:
         # Positions that share a mask are counted together: what is live there is the same.

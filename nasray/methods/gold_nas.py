@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nasray.costs import macs
 from nasray.errors import InvalidInput
-from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
+from nasray.gates import Gates, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMethod, joint_step
 from nasray.settings import Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
@@ -89,7 +89,7 @@ class GoldNAS(SearchMethod):
         # Summed over the positions that share a cell: the price of one operation, as often as it is bought.
         self.register_buffer("_price_CEO", (config.uniform * repeats + config.mu * macs_CEO).float(), persistent=False)
         self.optimizer = torch.optim.SGD(self.parameters(), lr=config.architecture_learning_rate, momentum=0.9)
-        largest = problem.evaluation_costs.macs(self._dearest())
+        largest = problem.evaluation_costs.largest_macs
         if config.stop_macs >= largest:
             raise InvalidInput(
                 f"stop_macs {config.stop_macs:g}: accepted are values below {largest:.4g} M, the multiply-adds of the "
@@ -119,18 +119,6 @@ class GoldNAS(SearchMethod):
         if most >= 20:
             return f"a node has {most} candidates, and pruning begins at a share of 1/20"
         return None
-
-    def _dearest(self) -> list[Mask]:
-        # At every position of the evaluated network all candidates, or the dearest of every edge that takes one.
-        space, costs = self.problem.space, self.problem.evaluation_costs
-        layout = space.layout(self.problem.evaluation_size.cells)
-        masks = {}
-        for name in dict.fromkeys(layout):
-            graph = space.graph(name)
-            macs_EO = np.sum([m for m, at in zip(costs.macs_EO, layout, strict=True) if at == name], axis=0)
-            everything = candidate_mask(graph)
-            masks[name] = strongest_on_edges(graph, macs_EO, everything) if graph.one_per_edge else everything
-        return [masks[name] for name in layout]
 
     def _shares(self, sigma_CEO: Tensor) -> Tensor:
         """w: the share of every operation in the gates of its node."""
