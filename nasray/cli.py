@@ -316,12 +316,14 @@ def _find_run(run: str) -> Storage:
 
 
 def _find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
-    from nasray.spaces import Architecture, from_genotype
+    from nasray.spaces import Architecture, from_genotype, from_string, has_strings, string_form
 
     if text in space.references:
         return from_genotype(space, space.references[text].genotype)
     if text.lstrip().startswith("{"):
         return Architecture.from_json(space, text)
+    if text.lstrip().startswith("|"):
+        return from_string(space, text)
     places = [Path(text), *sorted(Path(storage).glob(f"*/architectures/{text}.json"))] if "\0" not in text else []
     for path in places:
         if path.is_file():
@@ -329,9 +331,10 @@ def _find_architecture(space: CellSpace, text: str, storage: str) -> Architectur
                 return Architecture.from_json(space, path.read_text(encoding="utf-8"))
             except UnicodeDecodeError:
                 raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
-    known = ", ".join(space.references) or "none published"
+    known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
     raise InvalidInput(
-        f"architecture {text!r}: accepted are {known}, a JSON file, JSON, or the id of one in a run below {storage}/"
+        f"architecture {text!r}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id of "
+        f"one in a run below {storage}/"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,21 @@ def candidate_mask(graph: CellGraph) -> Mask:
     if graph.none is not None:
         mask[:, graph.operation_index[graph.none]] = False
     return mask
+
+
+def strongest_on_edges(graph: CellGraph, strengths_EO: npt.NDArray[Any], allowed_EO: Mask | None = None) -> Mask:
+    """The strongest operation of every edge, and nothing where that is ``none`` or none is allowed.
+
+    Args:
+        graph: the cell.
+        strengths_EO: (edges, operations).
+        allowed_EO: (edges, operations), which are compared; None is all, ``none`` among them.
+    """
+    allowed_EO = np.ones(strengths_EO.shape, dtype=bool) if allowed_EO is None else allowed_EO
+    strongest = np.where(allowed_EO, strengths_EO, -np.inf).argmax(axis=1)
+    mask = np.zeros(strengths_EO.shape, dtype=bool)
+    mask[np.arange(len(mask)), strongest] = True
+    return mask & allowed_EO & candidate_mask(graph)
 
 
 def architecture_masks(space: CellSpace, architecture: Architecture, num_cells: int) -> list[Mask]:

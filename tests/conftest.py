@@ -30,7 +30,10 @@ RandomMasks = Callable[[CellSpace, int, np.random.Generator], list[npt.NDArray[n
 
 @pytest.fixture(scope="session")
 def random_masks() -> RandomMasks:
-    """Masks, one for each cell position, in which every node receives something; thin ones and full ones."""
+    """Masks, one for each cell position, in which every node receives something; thin ones and full ones.
+
+    Where an edge takes one operation, one of all on every edge, that may be none.
+    """
 
     def make(space: CellSpace, cells: int, generator: np.random.Generator) -> list[npt.NDArray[np.bool_]]:
         by_name: dict[str, npt.NDArray[np.bool_]] = {}
@@ -38,8 +41,11 @@ def random_masks() -> RandomMasks:
             graph = space.graph(name)
             mask = generator.random((len(graph.edges), len(graph.operations))) < generator.uniform(0.05, 0.9)
             usable = [i for i, operation in enumerate(graph.operations) if operation != graph.none]
+            if graph.one_per_edge:
+                mask[:] = False
+                mask[np.arange(len(mask)), generator.integers(mask.shape[1], size=len(mask))] = True
             mask[:, [i for i in range(len(graph.operations)) if i not in usable]] = False
-            for node in graph.targets:
+            for node in graph.targets if not graph.one_per_edge else ():
                 edges = [i for i, (_, target) in enumerate(graph.edges) if target == node]
                 if not mask[edges].any():
                     mask[generator.choice(edges), generator.choice(usable)] = True

@@ -8,7 +8,7 @@ cost of any of its architectures exactly and of any gates as an expectation, so 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
+from nasray.gates import Gates, Mask, architecture_masks, candidate_mask, strongest_on_edges
 from nasray.networks.blocks import Block
 from nasray.networks.needs import Needs
 from nasray.networks.network import Network
@@ -35,7 +35,7 @@ class CostTable:
     """Costs of a space at a size, in single multiply-adds and parameters (not millions)."""
 
     base_macs: int
-    """Stem, the cells' preprocessing, classifier: what every architecture pays."""
+    """Stem, the cells' preprocessing, reductions without a choice, classifier: what every architecture pays."""
     base_params: int
     graphs: tuple[CellGraph, ...]
     """Of every cell position."""
@@ -45,6 +45,8 @@ class CostTable:
     macs_N: tuple[Cost_N, ...]
     """For every cell position (intermediate nodes): what a node costs that anything enters. Zeros in plain cells."""
     params_N: tuple[Cost_N, ...]
+    _sums: dict[tuple[int, ...], npt.NDArray[np.int64]] = field(default_factory=dict, repr=False, compare=False)
+    """What was summed over positions."""
 
     def macs(self, masks: Sequence[Mask]) -> float:
         """Exact multiply-adds, in M, of what the masks, one for each position, choose."""
@@ -54,13 +56,36 @@ class CostTable:
         """Exact parameters, in M, of what the masks choose."""
         return (self.base_params + self._chosen(masks, self.params_EO, self.params_N)) / 1e6
 
+    @property
+    def largest_macs(self) -> float:
+        """Multiply-adds, in M, of the dearest architecture: with every candidate, or the dearest of every edge where
+        it takes one."""
+        masks = []
+        for graph, macs_EO in zip(self.graphs, self.macs_EO, strict=True):
+            everything = candidate_mask(graph)
+            masks.append(strongest_on_edges(graph, macs_EO, everything) if graph.one_per_edge else everything)
+        return self.macs(masks)
+
     def _chosen(self, masks: Sequence[Mask], costs_EO: Sequence[Cost_EO], costs_N: Sequence[Cost_N]) -> int:
+        # Positions that share a mask are counted together: what is live there is the same.
+        positions: dict[tuple[int, int], list[int]] = {}
+        for position, (graph, mask) in enumerate(zip(self.graphs, masks, strict=True)):
+            positions.setdefault((id(graph), id(mask)), []).append(position)
         total = 0
-        for graph, mask, cost_EO, cost_N in zip(self.graphs, masks, costs_EO, costs_N, strict=True):
+        for same in positions.values():
+            graph, mask = self.graphs[same[0]], masks[same[0]]
             chosen = live(graph, mask)
-            entered = [chosen[list(edges)].any() for edges in graph.incoming.values()]
-            total += int(cost_EO[chosen].sum()) + int(cost_N[entered].sum())
+            total += int(self._summed(costs_EO, same)[chosen].sum())
+            if graph.node_operations:
+                entered = [chosen[list(edges)].any() for edges in graph.incoming.values()]
+                total += int(self._summed(costs_N, same)[entered].sum())
         return total
+
+    def _summed(self, costs: Sequence[npt.NDArray[np.int64]], positions: Sequence[int]) -> npt.NDArray[np.int64]:
+        key = (id(costs), *positions)
+        if key not in self._sums:
+            self._sums[key] = np.sum([costs[position] for position in positions], axis=0)
+        return self._sums[key]
 
 
 def cost_table(space: CellSpace, size: NetworkSize) -> CostTable:
@@ -93,11 +118,12 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
         for cell in network.cells:
             cell.register_forward_pre_hook(lambda _module, given: shapes.append(given[0][-1].shape))
         base = count_macs(network, torch.empty(1, *size.input_shape))
-    channels = size.channels
+    graphs = tuple(space.cells[kind] for kind in space.kinds(size.cells))
     costs: list[_CellCosts] = []
-    for kind, mask, (_, before, *resolution) in zip(space.kinds(size.cells), masks, shapes, strict=True):
-        graph = space.cells[kind]
-        channels *= graph.stride
+    for graph, width, mask, (_, before, *resolution) in zip(
+        graphs, space.widths(size.cells), masks, shapes, strict=True
+    ):
+        channels = size.channels * width
         if graph.node_operations:
             costs.append(_block_costs(graph, before, channels, tuple(resolution), space.evaluation_normalisation))
         else:
@@ -106,7 +132,7 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     return CostTable(
         base_macs=sum(base.values()),
         base_params=count_params(network),
-        graphs=tuple(space.cells[kind] for kind in space.kinds(size.cells)),
+        graphs=graphs,
         macs_EO=macs_EO,
         params_EO=params_EO,
         macs_N=macs_N,

@@ -29,7 +29,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nasray.gates import Gates, Mask, architecture_of, candidate_mask
+from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.ensemble_gumbel import Floats, Sample, derive, sample
 from nasray.methods.method import Batch, Learner, Problem, SearchMethod, gradients, update_architecture
 from nasray.settings import TrainingSettings, knob, setting
@@ -245,8 +245,11 @@ def derive_cell(graph: CellGraph, p_EO: Floats, samples: int) -> Mask:
     """The derivation of methods.md 4.4 at every node, over all operations of all its edges.
 
     The ``none`` of all edges are one candidate, which is left out if it is kept. Where nothing else is kept, the most
-    likely operation is (our choice: every node of an architecture receives something here).
+    likely operation is (our choice: every node of an architecture receives something here). Where every edge takes one
+    operation, the most likely one of each edge, ``none`` among them (our choice).
     """
+    if graph.one_per_edge:
+        return strongest_on_edges(graph, p_EO)
     real = candidate_mask(graph)
     mask = np.zeros_like(real)
     for edges in map(list, graph.incoming.values()):

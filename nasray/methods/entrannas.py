@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from nasray.errors import InvalidInput
-from nasray.gates import Gates, Mask, architecture_of, binary_gates, candidate_mask
+from nasray.gates import Gates, Mask, architecture_of, binary_gates, candidate_mask, strongest_on_edges
 from nasray.methods.darts import derive
 from nasray.methods.method import Batch, Learner, Problem, SearchMethod, first_order_step
 from nasray.networks import Needs
@@ -82,7 +82,8 @@ class EnTranNAS(SearchMethod):
         """Settings of EnTranNAS."""
 
         edges_per_node: int = knob(2, 1, 8, integer=True)
-        """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours)."""
+        """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours). Without
+        effect where the space gives every edge one operation."""
 
     config: Config
     architecture_fraction = 0.5
@@ -164,7 +165,8 @@ class EnTranNASDST(SearchMethod):
     Open points settled by us: p is a softmax per edge, as in eq. 20. ``none`` competes in the softmax of its edge and
     nowhere else: the largest p, the thresholds and the sum are of the operations that can be computed, so that it
     weakens an edge, is never derived, and never is all that a node keeps. Cells share choices as in
-    :class:`EnTranNAS`.
+    :class:`EnTranNAS`. Where the space gives every edge one operation, that is the strongest of those above the
+    threshold or, where there are none, ``none``: Engine-cells may then hold more than Transit-cells.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -213,9 +215,18 @@ class EnTranNASDST(SearchMethod):
         return Needs(shared_features=self.config.shared_features)
 
     def gates(self) -> list[Gates]:
-        """qhat in Engine-cells; in Transit-cells 1 where it is above zero."""
+        """qhat in Engine-cells; in Transit-cells 1 for what is derived from it: where it is above zero."""
         engine = self._engine()
-        return place(self._kinds, self._engines, engine, {kind: gates.active_EO for kind, gates in engine.items()})
+        return place(self._kinds, self._engines, engine, self._derived(engine))
+
+    def _derived(self, engine: Mapping[str, Gates]) -> dict[str, Mask]:
+        masks = {}
+        for kind, gates in engine.items():
+            graph, masks[kind] = self.problem.space.cells[kind], gates.active_EO
+            if graph.one_per_edge:
+                strengths_EO = gates.values_EO.detach().cpu().numpy()
+                masks[kind] = strongest_on_edges(graph, strengths_EO, gates.active_EO)
+        return masks
 
     def _engine(self) -> dict[str, Gates]:
         engine = {}
@@ -249,8 +260,8 @@ class EnTranNASDST(SearchMethod):
     def architecture(self) -> Architecture:
         """What Transit-cells hold."""
         with torch.no_grad():
-            engine = self._engine()
-        return architecture_of(self.problem.space, [engine[kind].active_EO for kind in self._kinds])
+            derived = self._derived(self._engine())
+        return architecture_of(self.problem.space, [derived[kind] for kind in self._kinds])
 
     def metrics(self) -> dict[str, float]:
         """The temperature and the mean threshold."""

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from nasray.costs import macs
 from nasray.errors import InvalidInput
-from nasray.gates import Gates, architecture_of, candidate_mask
+from nasray.gates import Gates, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMethod, joint_step
 from nasray.settings import Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
@@ -58,7 +59,7 @@ class GoldNAS(SearchMethod):
         stable_epochs: int = setting(3, low=0)
         """An architecture is given once pruning ends a rest of more epochs than this."""
         stop_macs: float = knob(240.0, 0.0, 1e5)
-        """The search ends below so many multiply-adds (M) at the evaluation size."""
+        """The search ends once its architecture has fewer multiply-adds (M) at the evaluation size."""
 
     config: Config
     kept_CEO: Tensor
@@ -69,7 +70,7 @@ class GoldNAS(SearchMethod):
         super().__init__(config, problem)
         layout = problem.layout
         names = list(dict.fromkeys(layout))
-        graph = problem.space.graph(names[0])
+        self._graph = graph = problem.space.graph(names[0])  # all have its edges and operations
         self._positions = [names.index(name) for name in layout]
         self._incoming = list(graph.incoming.values())
         self.alpha_CEO = nn.Parameter(torch.zeros(len(names), len(graph.edges), len(graph.operations)))
@@ -88,11 +89,11 @@ class GoldNAS(SearchMethod):
         # Summed over the positions that share a cell: the price of one operation, as often as it is bought.
         self.register_buffer("_price_CEO", (config.uniform * repeats + config.mu * macs_CEO).float(), persistent=False)
         self.optimizer = torch.optim.SGD(self.parameters(), lr=config.architecture_learning_rate, momentum=0.9)
-        largest = problem.evaluation_costs.macs([self._kept[c] for c in self._positions])
+        largest = problem.evaluation_costs.largest_macs
         if config.stop_macs >= largest:
             raise InvalidInput(
-                f"stop_macs {config.stop_macs:g}: accepted are values below {largest:.4g} M, the multiply-adds of all "
-                f"operations of {problem.space.name!r} at the evaluation size"
+                f"stop_macs {config.stop_macs:g}: accepted are values below {largest:.4g} M, the multiply-adds of the "
+                f"largest architecture of {problem.space.name!r} at the evaluation size"
             )
         most = max(int(self._kept[0, list(edges)].sum()) for edges in self._incoming)
         if max(config.share_min, config.share_max) + (most - 1) * config.share_min >= 1:
@@ -164,10 +165,11 @@ class GoldNAS(SearchMethod):
         else:
             self._increment *= config.growth
             self._strength += self._increment
-        macs = self.problem.evaluation_costs.macs([self._kept[c] for c in self._positions])
+        current = self.architecture()
+        cost = macs(self.problem.space, current, self.problem.evaluation_size)
         rested = self._rest > config.stable_epochs and pruned > 0
         self._rest = 0 if pruned else self._rest + 1
-        return EpochEnd(finished=macs < config.stop_macs, architectures=(self.architecture(),) if rested else ())
+        return EpochEnd(finished=cost < config.stop_macs, architectures=(current,) if rested else ())
 
     def _prune(self) -> int:
         pruned = 0
@@ -195,8 +197,13 @@ class GoldNAS(SearchMethod):
         return shares
 
     def architecture(self) -> Architecture:
-        """Every operation that is not pruned."""
-        return architecture_of(self.problem.space, [self._kept[c] for c in self._positions])
+        """Every operation that is not pruned; the strongest of them on an edge that takes one (our choice)."""
+        masks = list(self._kept)
+        if self._graph.one_per_edge:
+            with torch.no_grad():
+                sigma_CEO = torch.sigmoid(self.alpha_CEO.double()).cpu().numpy()
+            masks = [strongest_on_edges(self._graph, s, k) for s, k in zip(sigma_CEO, self._kept, strict=True)]
+        return architecture_of(self.problem.space, [masks[c] for c in self._positions])
 
     def metrics(self) -> dict[str, float]:
         """The penalty's strength."""

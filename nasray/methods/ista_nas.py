@@ -94,7 +94,8 @@ class SparseCoding(nn.Module):
 
         Entries that the LASSO left at zero are not in S, even if it becomes smaller (our choice: nothing speaks for
         one of them more than for another). Where all are zero, S is the candidate that would be the first to enter
-        the solution as gamma falls.
+        the solution as gamma falls. Where the space gives every edge one operation, only the largest entry of an edge
+        can be in S, and an edge without one takes ``none`` (our choice).
 
         Raises:
             NonFiniteLoss: some b is infinite or not a number.
@@ -103,14 +104,24 @@ class SparseCoding(nn.Module):
         if not np.isfinite(b_JM).all():
             raise NonFiniteLoss("the compressed variables became infinite or not a number")
         z_JN = lasso(A_JMN, b_JM, self._gamma)
-        largest_JS = np.argsort(-np.abs(z_JN), axis=1, kind="stable")[:, : self._sparsity]
+        size_JN = self._one_per_edge(np.abs(z_JN))
+        largest_JS = np.argsort(-size_JN, axis=1, kind="stable")[:, : self._sparsity]
         selected_JN = np.zeros(z_JN.shape, dtype=bool)
         np.put_along_axis(selected_JN, largest_JS, True, axis=1)
-        selected_JN &= z_JN != 0.0
+        selected_JN &= size_JN != 0.0
         enters_JN = self.candidates_JN().numpy()
         for j in np.flatnonzero(~selected_JN.any(axis=1)):
             selected_JN[j, np.where(enters_JN[j], np.abs(b_JM[j] @ A_JMN[j]), -1.0).argmax()] = True
         return torch.from_numpy(z_JN).float(), torch.from_numpy(selected_JN)
+
+    def _one_per_edge(self, size_JN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        # Zero for all but the largest of an edge that takes one operation.
+        kept_JN = torch.from_numpy(size_JN).clone()
+        for name, rows_NEO in self.of_cells(kept_JN).items():
+            if self._graphs[name].one_per_edge:
+                largest_NE1 = rows_NEO.argmax(dim=2, keepdim=True)
+                rows_NEO.copy_(torch.zeros_like(rows_NEO).scatter_(2, largest_NE1, rows_NEO.gather(2, largest_NE1)))
+        return kept_JN.numpy()
 
     def adopt(self, z_JN: Tensor, selected_JN: Tensor) -> None:
         """Take what was recovered for the gates to come."""

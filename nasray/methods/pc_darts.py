@@ -49,7 +49,8 @@ class PCDARTS(SearchMethod):
         """Of Adam, with betas (0.5, 0.999). 6e-3 on ImageNet."""
         architecture_weight_decay: float = setting(1e-3, low=0.0)
         edges_per_node: int = knob(2, 1, 8, integer=True)
-        """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours)."""
+        """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours). Without
+        effect where the space gives every edge one operation."""
 
     config: Config
     architecture_fraction = 0.5

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nasray.gates import Gates, Mask, architecture_of, candidate_mask
+from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.method import Batch, Learner, Problem, SearchMethod, weight_step
 from nasray.settings import TrainingSettings, knob
 from nasray.spaces import Architecture, CellGraph, CellSpace, live
@@ -28,7 +28,7 @@ class Random(SearchMethod):
         operations_per_node: int = knob(2, 1, 16, integer=True)
         """Operations drawn for each node: first one on each of as many edges, then second ones (our choice). With 2
         it is the random baseline of DARTS. In a block, connections drawn for each node; those that lead nowhere are
-        left out."""
+        left out. Without effect where the space gives every edge one operation."""
 
     config: Config
 
@@ -65,9 +65,12 @@ def draw(graph: CellGraph, operations_per_node: int, generator: np.random.Genera
     """(edges, operations): for each node a uniform choice of edges, and of an operation on each.
 
     Where more operations are asked for than a node has edges, its edges are gone through again with the operations
-    that are left on each. In a block only what lies between input and output is given.
+    that are left on each. In a block only what lies between input and output is given. Where every edge takes one
+    operation, a uniform choice of it on each edge, ``none`` among them: all architectures are then equally likely.
     """
     candidates = candidate_mask(graph)
+    if graph.one_per_edge:
+        return strongest_on_edges(graph, generator.random(candidates.shape))
     mask = np.zeros_like(candidates)
     for edges in graph.incoming.values():
         orders = {edge: generator.permutation(np.flatnonzero(candidates[edge])) for edge in edges}

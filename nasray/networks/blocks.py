@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask
 from nasray.networks.cell import drop_path
-from nasray.networks.skeletons import AuxiliaryHead, Skeleton, Stem
+from nasray.networks.skeletons import AuxiliaryHead, Skeleton, Stem, final_norm
 from nasray.spaces import CellGraph, NetworkSize, Normalisation, live
 
 NodeBuilder = Callable[[int, int, int, Normalisation], nn.Sequential]
@@ -253,11 +253,7 @@ class BlockStem(Stem):
         return x, x
 
 
-def _final(channels: int) -> nn.Module:
-    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
-
-
 BLOCK_SKELETONS = {
-    "cifar": Skeleton(lambda size: BlockStem(size, 0), True, _norm_relu_auxiliary(3), _final),
-    "imagenet": Skeleton(lambda size: BlockStem(size, 2), True, _norm_relu_auxiliary(2), _final),
+    "cifar": Skeleton(lambda size: BlockStem(size, 0), True, _norm_relu_auxiliary(3), final_norm),
+    "imagenet": Skeleton(lambda size: BlockStem(size, 2), True, _norm_relu_auxiliary(2), final_norm),
 }

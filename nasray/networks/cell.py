@@ -26,7 +26,8 @@ class Cell(nn.Module):
     """The operations of a graph that a mask names.
 
     With all of them it is a cell of the supernet and is run with gates; with those of an architecture it is a
-    cell of the target network and is run without: each node is then the plain sum of its operations.
+    cell of the target network and is run without: each node is then the plain sum of its operations. A cell that gives
+    a sum takes the output of the last cell as it is; another one brings its inputs to its own channels first.
 
     Raises:
         InvalidInput: the channels do not divide into the fractions that are asked for.
@@ -51,17 +52,17 @@ class Cell(nn.Module):
         self.graph = graph
         self.needs = needs
         self._width = channels // fraction
-        self.channels_out = channels * graph.nodes
-        affine = normalisation.affine
-        before_last, last = channels_before
-        self.preprocess = nn.ModuleList(
-            [
+        self.channels_out = channels * len(graph.outputs)
+        self.preprocess = nn.ModuleList()
+        if graph.output == "concatenation":
+            before_last, last = channels_before
+            affine = normalisation.affine
+            self.preprocess.append(
                 nn.Sequential(nn.ReLU(), FactorizedReduce(before_last, channels, affine))
                 if after_reduction
-                else relu_conv_norm(before_last, channels, affine),
-                relu_conv_norm(last, channels, affine),
-            ]
-        )
+                else relu_conv_norm(before_last, channels, affine)
+            )
+            self.preprocess.append(relu_conv_norm(last, channels, affine))
         operations: dict[str, Operation] = {}
         # For every node its (source, edge, operation, module): walked at each forward pass.
         self._incoming: list[list[tuple[int, int, int, Operation]]] = []
@@ -83,14 +84,14 @@ class Cell(nn.Module):
     def forward(
         self, inputs: tuple[Tensor, Tensor], gates: Gates | None = None, drop_probability: float = 0.0
     ) -> Tensor:
-        """The concatenation of the cell's nodes.
+        """The concatenation of the cell's nodes, or the last of them.
 
         Args:
             inputs: outputs of the cell before the last and of the last cell, NCHW.
             gates: of this position; None sums the operations plainly.
             drop_probability: of drop path, in training only.
         """
-        states = [module(x) for module, x in zip(self.preprocess, inputs, strict=True)]
+        states = [m(x) for m, x in zip(self.preprocess, inputs, strict=True)] if self.preprocess else [inputs[-1]]
         seen = [self._seen(state) for state in states]
         activated: dict[int, Tensor] = {}
         features: dict[Operation, Tensor] = {}
@@ -120,7 +121,7 @@ class Cell(nn.Module):
                 total = self._join(total, self._bypass(states, computed, gates, bypasses))
             states.append(total)
             seen.append(self._seen(total))
-        return torch.cat(states[self.graph.inputs :], dim=1)
+        return states[-1] if self.graph.output == "sum" else torch.cat(states[self.graph.inputs :], dim=1)
 
     def _seen(self, state: Tensor) -> Tensor:
         # The channels that operations see.

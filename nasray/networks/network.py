@@ -12,7 +12,8 @@ from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
 from nasray.networks.blocks import BLOCK_SKELETONS, Block, initialise
 from nasray.networks.cell import Cell
 from nasray.networks.needs import Needs
-from nasray.networks.skeletons import SKELETONS, skeleton
+from nasray.networks.residual import ResidualReduction
+from nasray.networks.skeletons import SKELETONS, SUM_SKELETONS, skeleton
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
 
 
@@ -33,25 +34,30 @@ class Network(nn.Module):
         needs: Needs,
     ) -> None:
         super().__init__()
-        in_blocks = any(graph.node_operations for graph in space.cells.values())
-        frame = skeleton(size, BLOCK_SKELETONS if in_blocks else SKELETONS)
+        graphs = [space.cells[kind] for kind in space.kinds(size.cells)]
+        in_blocks = any(graph.node_operations for graph in graphs)
+        of_sums = all(graph.output == "sum" for graph in graphs)
+        frame = skeleton(size, BLOCK_SKELETONS if in_blocks else SUM_SKELETONS if of_sums else SKELETONS)
         self.drop_path = 0.0
         """Probability with which drop path zeroes an operation's output, in training."""
         self.dropout = 0.0
         """Probability with which a feature is zeroed before the classifier, in training."""
         self.stem = frame.stem(size)
-        channels = size.channels
         before = self.stem.channels
         after_reduction = frame.after_reduction
         self.cells = nn.ModuleList()
+        self.reductions = nn.ModuleDict()
+        """Those without a choice, by the position of the cell that follows."""
         self.auxiliary: nn.Module | None = None
-        kinds = space.kinds(size.cells)
-        reductions = [position for position, kind in enumerate(kinds) if space.cells[kind].stride > 1]
-        self._auxiliary_position = reductions[-1] if reductions else 2 * size.cells // 3
+        widths, fixed = space.widths(size.cells), space.fixed_reductions(size.cells)
+        widened = [position for position in range(1, size.cells) if widths[position] > widths[position - 1]]
+        self._auxiliary_position = widened[-1] if widened else 2 * size.cells // 3
         cell: Cell | Block
-        for position, kind in enumerate(kinds):
-            graph = space.cells[kind]
-            channels *= graph.stride
+        for position, (graph, width) in enumerate(zip(graphs, widths, strict=True)):
+            channels = size.channels * width
+            if position in fixed:
+                self.reductions[str(position)] = ResidualReduction(before[1], channels)
+                before = (before[1], channels)
             if graph.node_operations:
                 depth = (position + 1) / size.cells
                 cell = Block(graph, present[position], before[1], channels, after_reduction, normalisation, depth)
@@ -87,6 +93,8 @@ class Network(nn.Module):
         auxiliary_logits = None
         before_last, last = self.stem(x)
         for position, cell in enumerate(self.cells):
+            if str(position) in self.reductions:
+                last = self.reductions[str(position)](last)
             output = cell((before_last, last), None if gates is None else gates[position], self.drop_path)
             before_last, last = last, output
             if with_auxiliary and self.auxiliary is not None and position == self._auxiliary_position:

@@ -62,11 +62,13 @@ class FactorizedReduce(nn.Module):
         return normalised
 
 
-def relu_conv_norm(channels_in: int, channels_out: int, affine: bool) -> nn.Sequential:
-    """ReLU, 1x1 convolution, batch normalisation: what brings a cell's inputs to its channels."""
+def relu_conv_norm(
+    channels_in: int, channels_out: int, affine: bool, kernel: int = 1, stride: int = 1
+) -> nn.Sequential:
+    """ReLU, convolution, batch normalisation; as a 1x1 convolution it brings a cell's inputs to its channels."""
     return nn.Sequential(
         nn.ReLU(),
-        nn.Conv2d(channels_in, channels_out, 1, bias=False),
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out, affine=affine),
     )
 
@@ -78,6 +80,14 @@ def _separable(channels: int, kernel: int, stride: int, dilation: int, affine: b
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels, affine=affine),
     ]
+
+
+def _nor_conv(kernel: int) -> Builder:
+    def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
+        _, *after_relu = relu_conv_norm(channels, channels, normalisation.affine, kernel, stride)
+        return Operation.of(*after_relu, activated=True)
+
+    return build
 
 
 def _sep_conv(kernel: int) -> Builder:
@@ -118,6 +128,8 @@ _BUILDERS: dict[str, Builder] = {
     "max_pool_3x3": _pool(lambda stride: nn.MaxPool2d(3, stride, padding=1)),
     "avg_pool_3x3": _pool(lambda stride: nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)),
     "skip_connect": _skip_connect,
+    "nor_conv_1x1": _nor_conv(1),
+    "nor_conv_3x3": _nor_conv(3),
     "sep_conv_3x3": _sep_conv(3),
     "sep_conv_5x5": _sep_conv(5),
     "sep_conv_7x7": _sep_conv(7),

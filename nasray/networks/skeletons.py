@@ -1,4 +1,4 @@
-"""What surrounds the cells of an image network: stems and auxiliary heads (methods.md 0.4)."""
+"""What surrounds the cells of an image network: stems, auxiliary heads (methods.md 0.4), and what comes last."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Stem(nn.Module):
 
 
 class CifarStem(Stem):
-    """Small images: one 3x3 convolution to 3C channels; both inputs of the first cell are its output."""
+    """Small images: one 3x3 convolution, to 3C channels for cells that concatenate; both inputs of the first cell are
+    its output."""
 
-    def __init__(self, size: NetworkSize) -> None:
+    def __init__(self, size: NetworkSize, widening: int = 3) -> None:
         super().__init__()
-        channels = 3 * size.channels
+        channels = widening * size.channels
         self.layers = nn.Sequential(
             nn.Conv2d(size.input_shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
@@ -104,11 +105,24 @@ class Skeleton:
     """(channels) to what stands between the last cell and the pooling before the classifier."""
 
 
+def final_norm(channels: int) -> nn.Module:
+    """Batch normalisation and ReLU, after cells that end in neither."""
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+
+
+def _cifar_head(channels: int, classes: int) -> nn.Module:
+    return AuxiliaryHead(channels, classes, 3, True)
+
+
 SKELETONS = {
-    "cifar": Skeleton(CifarStem, False, lambda channels, classes: AuxiliaryHead(channels, classes, 3, True)),
+    "cifar": Skeleton(CifarStem, False, _cifar_head),
     # The released ImageNet head has no second normalisation, kept so on purpose by its authors.
     "imagenet": Skeleton(ImageNetStem, True, lambda channels, classes: AuxiliaryHead(channels, classes, 2, False)),
 }
+
+
+# Around cells that give a sum (NAS-Bench-201). The auxiliary head is DARTS's (our choice: none is published).
+SUM_SKELETONS = {"cifar": Skeleton(lambda size: CifarStem(size, widening=1), False, _cifar_head, final_norm)}
 
 
 def skeleton(size: NetworkSize, skeletons: Mapping[str, Skeleton] = SKELETONS) -> Skeleton:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nasray.errors import InvalidInput, shown
-from nasray.spaces.graph import CellGraph, Choice
+from nasray.spaces.graph import CellGraph, Choice, Edge
 from nasray.spaces.liveness import live
 from nasray.spaces.space import CellSpace
 
@@ -36,8 +37,8 @@ class Architecture:
 
         Raises:
             InvalidInput: a cell is missing or unknown, an edge or operation is not of the space, something is
-                chosen twice, a node receives nothing that must, or a connection of a block lies on no path from its
-                input to its output.
+                chosen twice, a node receives nothing that must, an edge has several operations or none that takes
+                exactly one, or a connection of a block lies on no path from its input to its output.
         """
         names = space.layout(len(cells)) if space.cell_per_position else tuple(space.cells)
         if not cells or set(cells) != set(names):
@@ -126,6 +127,8 @@ def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[
     if len(set(chosen)) != len(chosen):
         twice = next(c for c in chosen if chosen.count(c) > 1)
         raise InvalidInput(f"{twice!r} chosen twice {where}: accepted is each operation of an edge once")
+    if graph.one_per_edge:
+        _check_edges(graph, Counter((source, target) for source, target, _ in chosen), where)
     missing = sorted(set(graph.required) - {target for _, target, _ in chosen})
     if missing:
         raise InvalidInput(f"nothing enters node {missing[0]} {where}: accepted is at least one operation")
@@ -139,6 +142,16 @@ def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[
             "accepted are connections that are"
         )
     return tuple(sorted(chosen, key=lambda c: (graph.edge_index[c[:2]], graph.operation_index[c[2]])))
+
+
+def _check_edges(graph: CellGraph, operations: Mapping[Edge, int], where: str) -> None:
+    least = 1 if graph.none is None else 0
+    for edge in graph.edges:
+        if not least <= operations.get(edge, 0) <= 1:
+            nothing = "" if least else f", or none for {graph.none!r}"
+            raise InvalidInput(
+                f"{operations.get(edge, 0)} operations on edge {edge[0]} to {edge[1]} {where}: accepted is one{nothing}"
+            )
 
 
 def _accepted_edges(graph: CellGraph, target: int) -> str:

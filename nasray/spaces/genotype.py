@@ -60,13 +60,13 @@ def to_genotype(space: CellSpace, architecture: Architecture) -> dict[str, Any]:
         names = space.layout(len(architecture.cells))
         graph = next(iter(space.cells.values()))
         cells = [[[op, s, t] for s, t, op in architecture.cells[name]] for name in names]
-        return {"cells": cells, "concat": list(graph.targets)}
+        return {"cells": cells, "concat": list(graph.outputs)}
     genotype: dict[str, Any] = {}
     for kind, graph in space.cells.items():
         by_node = [[[op, s] for s, t, op in architecture.cells[kind] if t == node] for node in graph.targets]
-        equal = len({len(entries) for entries in by_node}) == 1
+        equal = len({len(entries) for entries in by_node}) == 1 and any(by_node)
         genotype[kind] = [entry for entries in by_node for entry in entries] if equal else by_node
-        genotype[f"{kind}_concat"] = list(graph.targets)
+        genotype[f"{kind}_concat"] = list(graph.outputs)
     return genotype
 
 
@@ -109,9 +109,9 @@ def _gold_choice(entry: Any) -> Choice:
 
 
 def _check_concat(genotype: Mapping[str, Any], key: str, graph: CellGraph) -> None:
-    concat = genotype.get(key, list(graph.targets))
-    if list(_list(concat, key)) != list(graph.targets):
-        raise InvalidInput(f"genotype with {key} {shown(concat)}: accepted is {list(graph.targets)}")
+    concat = genotype.get(key, list(graph.outputs))
+    if list(_list(concat, key)) != list(graph.outputs):
+        raise InvalidInput(f"genotype with {key} {shown(concat)}: accepted is {list(graph.outputs)}")
 
 
 def _list(value: Any, where: str) -> list[Any]:

@@ -26,7 +26,7 @@ class CellGraph:
 
     Nodes ``0 .. inputs-1`` are the cell's inputs, ``inputs .. inputs+nodes-1`` its intermediate nodes; each
     intermediate node is the sum of the operations on its incoming edges, and the cell's output is the
-    concatenation of its intermediate nodes.
+    concatenation of its intermediate nodes, or the last of them.
 
     A cell whose nodes carry operations is a *block*: its edges are bare connections, each node applies its
     operation to their sum, and the last node is the output. A node of a block may be left out.
@@ -34,7 +34,8 @@ class CellGraph:
     Raises:
         InvalidInput: an edge runs backwards, leaves the cell, or ends in an input; a block with more than one
             input or operation on an edge, or with another number of node operations than it has nodes before its
-            output.
+            output; a cell that gives its last node and has several inputs or a stride; a block whose edges take one
+            operation each.
     """
 
     inputs: int
@@ -50,12 +51,17 @@ class CellGraph:
     none: str | None = None
     """Name of the operation that stands for "no connection" while a method chooses, if the space has one. It is
     never part of an architecture and never computed."""
+    one_per_edge: bool = False
+    """Whether every edge takes one operation, of which ``none`` is one if the space has it: a choice that names no
+    operation on an edge chose ``none`` there, and a node may receive nothing. Elsewhere a choice names any number of
+    operations on an edge, and every node receives something."""
     node_operations: tuple[str, ...] = ()
     """The operation of every intermediate node but the last, which is the output; empty where nodes are plain
     sums."""
     output: Literal["concatenation", "sum", "residual"] = "concatenation"
-    """``concatenation`` of the intermediate nodes. In a block: ``sum`` of what enters the last node, or
-    ``residual``, the 1x1 convolution of all that enters it, normalised, plus the block's input."""
+    """``concatenation`` of the intermediate nodes, or ``sum`` of what enters the last of them. A cell that gives a sum
+    keeps the channels of its input, which it takes as it is. In a block ``sum``, or ``residual``: the 1x1 convolution
+    of all that enters the last node, normalised, plus the block's input."""
 
     def __post_init__(self) -> None:
         if not self.edges:
@@ -66,13 +72,20 @@ class CellGraph:
                     f"edge {(source, target)}: accepted are edges from an earlier node to one of the nodes "
                     f"{self.inputs} to {self.inputs + self.nodes - 1}"
                 )
-        if (self.output == "concatenation") == bool(self.node_operations):
+        if self.output == ("concatenation" if self.node_operations else "residual"):
             raise InvalidInput(
                 f"output {self.output!r} of a cell: accepted are sum and residual where nodes carry "
-                "operations, concatenation elsewhere"
+                "operations, sum and concatenation elsewhere"
             )
         if not self.node_operations:
+            if self.output == "sum" and (self.inputs, self.stride) != (1, 1):
+                raise InvalidInput(
+                    f"cell with {self.inputs} inputs and stride {self.stride} whose output is a sum: accepted is one "
+                    "input and stride 1"
+                )
             return
+        if self.one_per_edge:
+            raise InvalidInput("one operation an edge in a block: accepted are connections that may be left out")
         if len(self.node_operations) != self.nodes - 1:
             raise InvalidInput(
                 f"{len(self.node_operations)} node operations: accepted are {self.nodes - 1}, one for each node "
@@ -92,13 +105,13 @@ class CellGraph:
     @property
     def outputs(self) -> range:
         """The nodes that make the cell's output."""
-        return self.targets[-1:] if self.node_operations else self.targets
+        return self.targets if self.output == "concatenation" else self.targets[-1:]
 
     @property
     def required(self) -> range:
         """The nodes that every choice must connect: in a block only the output, and that only where nothing else
-        reaches it."""
-        return self.targets[:0] if self.output == "residual" else self.outputs
+        reaches it. None where it is each edge that takes an operation."""
+        return self.targets[:0] if self.output == "residual" or self.one_per_edge else self.outputs
 
     @cached_property
     def incoming(self) -> dict[int, tuple[int, ...]]:

@@ -15,7 +15,9 @@ def live(graph: CellGraph, chosen_EO: Mask) -> Mask:
 
     A node that nothing enters is dead, one that no live node uses is dead, and so is what touches them
     (X. Zhang, Z. Huang, N. Wang, arXiv:1811.01567, clean up until nothing changes; one walk forth and one back
-    reach the same end). In a cell of plain sums every node is part of the output, and all is live.
+    reach the same end). In a cell of plain sums all is live: every node is part of the output, or, where the output
+    is the last node alone, what leads nowhere is computed all the same, as in the published networks of NAS-Bench-201,
+    whose costs count it.
 
     Args:
         graph: the cell.

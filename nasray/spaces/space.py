@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from nasray.errors import InvalidInput
@@ -28,6 +30,7 @@ class NetworkSize:
     channels: int
     """Channels of the first cell's nodes."""
     cells: int
+    """Cells in which something can be chosen."""
     input_shape: tuple[int, ...]
     """Shape of one network input without the batch dimension, (channels, height, width) for images."""
     classes: int
@@ -80,7 +83,8 @@ class CellSpace:
     """Kind of cell to its graph: ``normal``, and ``reduce``, which halves the resolution and doubles the channels.
     In a space with stages the reduction that ends stage S may have a kind ``reduce_S`` of its own."""
     stages: tuple[int, ...] = ()
-    """Normal cells of every stage in the published network; a reduction ends every stage but the last. Empty where
+    """Normal cells of every stage in the published network; a reduction ends every stage but the last. Where no kind
+    of cell is a reduction, it is a residual block without any choice, which does not count as a cell. Empty where
     reductions stand at one and two thirds of the depth."""
     cell_per_position: bool = False
     search_channels: int
@@ -97,6 +101,10 @@ class CellSpace:
     def __post_init__(self) -> None:
         if not self.cells:
             raise InvalidInput(f"space {self.name!r} without cells: accepted is at least one kind of cell")
+
+    @property
+    def _cells_reduce(self) -> bool:
+        return any(graph.stride > 1 for graph in self.cells.values())
 
     def kinds(self, num_cells: int) -> tuple[str, ...]:
         """Kind of cell at every position: reductions at one and two thirds of the depth (methods.md 0.1), or at the
@@ -116,20 +124,39 @@ class CellSpace:
     def _staged_kinds(self, num_cells: int) -> tuple[str, ...]:
         # One normal cell a stage, then always one more where the published share is met least (our choice): with
         # as many cells as published it is the published network.
-        reductions = len(self.stages) - 1
+        reductions = len(self.stages) - 1 if self._cells_reduce else 0
         least = len(self.stages) + reductions
         if num_cells < least:
             raise InvalidInput(f"{num_cells} cells for {self.name!r}: accepted are {least} and more")
-        normal = [1] * len(self.stages)
-        while sum(normal) < num_cells - reductions:
-            least_met = min(range(len(normal)), key=lambda stage: normal[stage] / self.stages[stage])
-            normal[least_met] += 1
         kinds: list[str] = []
-        for stage, cells in enumerate(normal, start=1):
+        for stage, cells in enumerate(self._normal_cells(num_cells - reductions), start=1):
             kinds += ["normal"] * cells
-            if stage < len(normal):
+            if reductions and stage < len(self.stages):
                 kinds.append("reduce" if "reduce" in self.cells else f"reduce_{stage}")
         return tuple(kinds)
+
+    def _normal_cells(self, num_cells: int) -> list[int]:
+        # Of every stage.
+        normal = [1] * len(self.stages)
+        while sum(normal) < num_cells:
+            least_met = min(range(len(normal)), key=lambda stage: normal[stage] / self.stages[stage])
+            normal[least_met] += 1
+        return normal
+
+    def fixed_reductions(self, num_cells: int) -> frozenset[int]:
+        """Positions of the cells before which a reduction without any choice stands."""
+        if not self.stages or self._cells_reduce:
+            return frozenset()
+        return frozenset(accumulate(self._normal_cells(num_cells)[:-1]))
+
+    def widths(self, num_cells: int) -> tuple[int, ...]:
+        """Channels at every position, in those of the first cell: every reduction doubles them."""
+        fixed = self.fixed_reductions(num_cells)
+        factors = [
+            self.cells[kind].stride * (2 if position in fixed else 1)
+            for position, kind in enumerate(self.kinds(num_cells))
+        ]
+        return tuple(accumulate(factors, mul))
 
     def layout(self, num_cells: int) -> tuple[str, ...]:
         """Cell name at every position."""

@@ -16,6 +16,7 @@ from nasray.networks import supernet, target_network
 from nasray.spaces import CellSpace, NetworkSize, from_genotype
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.gold import GOLD
+from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 
 CIFAR = NetworkSize(channels=36, cells=20, input_shape=(3, 32, 32), classes=10)
 IMAGENET = NetworkSize(channels=48, cells=14, input_shape=(3, 224, 224), classes=1000, skeleton="imagenet")
@@ -165,6 +166,19 @@ def test_soft_gates_cost_the_weighted_sum(random_masks: Any):
             for operation in range(2):
                 slow += float(value[edge, operation]) * int(macs_EO[edge, operation]) / 1e6
     assert float(expected_macs(GOLD, gates, size)) == pytest.approx(slow, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("space", "size", "largest"),
+    # All candidates in GOLD's code (methods.md 3.5), and a 3x3 convolution on every edge in NAS-Bench-201's table.
+    [(GOLD, CIFAR.replace(cells=14), 777.0), (NAS_BENCH_201, CIFAR.replace(channels=16, cells=15), 220.12)],
+    ids=["gold", "nas_bench_201"],
+)
+def test_the_dearest_architecture(space: CellSpace, size: NetworkSize, largest: float, random_masks: Any):
+    table = cost_table(space, size)
+    assert table.largest_macs == pytest.approx(largest, abs=0.5)
+    generator = np.random.default_rng(0)
+    assert max(table.macs(random_masks(space, size.cells, generator)) for _ in range(200)) <= table.largest_macs
 
 
 def test_another_number_of_cells_than_an_architecture_of_positions_has():
