@@ -7,10 +7,8 @@ import json
 import math
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -410,7 +408,7 @@ def test_in_a_run_of_ray_tune_it_stops_the_trials_that_it_should(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_sigkill_of_the_driver_costs_it_no_entry(tmp_path: Path) -> None:
+def test_sigkill_of_the_driver_costs_it_no_entry(tmp_path: Path, run_and_kill: Any) -> None:
     script = tmp_path / "toy.py"
     start_ray = "import ray; ray.init(address='local', num_cpus=1, include_dashboard=False, log_to_driver=False)"
     tell = "import json; print(json.dumps(run(sys.argv[1])))"
@@ -429,14 +427,7 @@ def test_sigkill_of_the_driver_costs_it_no_entry(tmp_path: Path) -> None:
         return {t["config"]["number"]: t["pareto_asha_record"] for t in trials if "pareto_asha_record" in t}
 
     for judged in (3, 7):  # killed once so many trials have come to a rung
-        driver = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
-        deadline = time.monotonic() + 120
-        while driver.poll() is None and len(records()) < judged:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert driver.poll() is None
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
+        run_and_kill(command, environment, lambda judged=judged: len(records()) >= judged)
     end = subprocess.run(command, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, env=environment)
     ends = {int(number): epoch for number, epoch in json.loads(end.stdout.decode().splitlines()[-1]).items()}
 
