@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -52,3 +56,23 @@ def tiny_sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 def tiny_run(ray_session: None, tiny_sweep: Sweep) -> Outcome:
     """The run of the tiny sweep, which several tests look at."""
     return run_sweep(tiny_sweep)
+
+
+Kill = Callable[[list[str], dict[str, str], Callable[[], bool]], None]
+
+
+@pytest.fixture
+def run_and_kill() -> Kill:
+    """Start a driver in an environment, and kill it once a condition holds."""
+
+    def run(command: list[str], environment: dict[str, str], condition: Callable[[], bool]) -> None:
+        driver = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
+        deadline = time.monotonic() + 120
+        while driver.poll() is None and not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert driver.poll() is None
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+
+    return run
