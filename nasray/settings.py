@@ -19,7 +19,7 @@ from nasray.errors import InvalidInput, shown
 
 Schedule = Literal["cosine", "cosine_restarts", "linear", "constant"]
 
-S = TypeVar("S", bound="TrainingSettings")
+S = TypeVar("S", bound="Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +59,48 @@ def knob(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How a network's weights are trained. Defaults: the search of DARTS on CIFAR-10 (methods.md 0.5).
+class Settings:
+    """Values by name, each of its type and in its range.
 
     Raises:
         InvalidInput: a value of another type or outside its range.
     """
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for one in fields(self):
+            value = _coerced(one.name, getattr(self, one.name), hints[one.name])
+            object.__setattr__(self, one.name, value)
+            low, high = one.metadata.get("low"), one.metadata.get("high")
+            if value is None or (low is None and high is None):
+                continue
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                accepted = f"{low} to {high}" if high is not None and low is not None else f"{low} and above"
+                raise InvalidInput(f"{one.name} {value}: accepted are values from {accepted}")
+
+    @classmethod
+    def knobs(cls) -> dict[str, Range]:
+        """The fields that trade accuracy for cost, with their ranges."""
+        return {one.name: one.metadata["knob"] for one in fields(cls) if "knob" in one.metadata}
+
+    @classmethod
+    def of(cls: type[S], values: Mapping[str, Any]) -> S:
+        """Settings from names and values, the rest at their defaults.
+
+        Raises:
+            InvalidInput: a name that is no field, or a value that the field does not accept.
+        """
+        check_names(cls, values)
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name: JSON can hold them, and :meth:`of` reads them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """How a network's weights are trained. Defaults: the search of DARTS on CIFAR-10 (methods.md 0.5)."""
 
     epochs: int = setting(50, low=1)
     """Epochs, at most: a method may finish earlier."""
@@ -110,40 +146,12 @@ class TrainingSettings:
     """Of the split into training, architecture and validation parts: the same for every trial of a sweep."""
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for one in fields(self):
-            value = _coerced(one.name, getattr(self, one.name), hints[one.name])
-            object.__setattr__(self, one.name, value)
-            low, high = one.metadata.get("low"), one.metadata.get("high")
-            if value is None or (low is None and high is None):
-                continue
-            if (low is not None and not value >= low) or (high is not None and not value <= high):
-                accepted = f"{low} to {high}" if high is not None and low is not None else f"{low} and above"
-                raise InvalidInput(f"{one.name} {value}: accepted are values from {accepted}")
+        super().__post_init__()
         if self.nesterov and self.momentum == 0.0:
             raise InvalidInput("nesterov true with momentum 0: accepted is false, or a momentum above 0")
 
-    @classmethod
-    def knobs(cls) -> dict[str, Range]:
-        """The fields that trade accuracy for cost, with their ranges."""
-        return {one.name: one.metadata["knob"] for one in fields(cls) if "knob" in one.metadata}
 
-    @classmethod
-    def of(cls: type[S], values: Mapping[str, Any]) -> S:
-        """Settings from names and values, the rest at their defaults.
-
-        Raises:
-            InvalidInput: a name that is no field, or a value that the field does not accept.
-        """
-        check_names(cls, values)
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values by name: JSON can hold them, and :meth:`of` reads them."""
-        return asdict(self)
-
-
-def check_names(cls: type[TrainingSettings], values: Mapping[str, Any]) -> None:
+def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
     """Check that every name is a field.
 
     Raises:
@@ -157,7 +165,7 @@ def check_names(cls: type[TrainingSettings], values: Mapping[str, Any]) -> None:
             raise InvalidInput(f"unknown setting {name!r}: {hint}accepted are {', '.join(sorted(known))}")
 
 
-def changes(settings: TrainingSettings) -> dict[str, Any]:
+def changes(settings: Settings) -> dict[str, Any]:
     """The fields of settings that differ from their defaults."""
     return {
         one.name: getattr(settings, one.name)
