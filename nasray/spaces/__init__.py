@@ -5,7 +5,7 @@ from nasray.spaces.genotype import from_genotype, to_genotype
 from nasray.spaces.graph import CellGraph, Choice, Edge
 from nasray.spaces.liveness import live
 from nasray.spaces.space import CellSpace, NetworkSize, Normalisation, Reference
-from nasray.spaces.strings import from_string, has_strings, string_form, to_string
+from nasray.spaces.strings import from_string, has_strings, string_form, string_pattern, to_string
 
 __all__ = [
     "Architecture",
@@ -21,6 +21,7 @@ __all__ = [
     "has_strings",
     "live",
     "string_form",
+    "string_pattern",
     "to_genotype",
     "to_string",
 ]

@@ -70,6 +70,18 @@ def string_form(space: CellSpace) -> str:
     return "+".join(_form(graph, target) for target in graph.targets)
 
 
+def string_pattern(space: CellSpace) -> re.Pattern[str]:
+    """What matches, as a whole, the strings that :func:`to_string` writes and no others.
+
+    Raises:
+        InvalidInput: the space has no strings.
+    """
+    _, graph = _only_cell(space)
+    operation = "|".join(map(re.escape, graph.operations))
+    nodes = ("".join(rf"(?:{operation})~{source}\|" for source in _sources(graph, t)) for t in graph.targets)
+    return re.compile(r"\+".join(rf"\|{node}" for node in nodes))
+
+
 def _only_cell(space: CellSpace) -> tuple[str, CellGraph]:
     if not has_strings(space):
         raise InvalidInput(

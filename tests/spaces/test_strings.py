@@ -7,7 +7,16 @@ from itertools import product
 import pytest
 
 from nasray.errors import InvalidInput
-from nasray.spaces import Architecture, CellGraph, from_string, has_strings, string_form, to_genotype, to_string
+from nasray.spaces import (
+    Architecture,
+    CellGraph,
+    from_string,
+    has_strings,
+    string_form,
+    string_pattern,
+    to_genotype,
+    to_string,
+)
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.gold import GOLD
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201, OPERATIONS
@@ -35,6 +44,8 @@ def test_every_string_is_an_architecture_of_its_own() -> None:
     architectures = [from_string(NAS_BENCH_201, text) for text in strings]
     assert len(strings) == len({a.id for a in architectures}) == len({a.to_json() for a in architectures}) == 15_625
     assert [to_string(NAS_BENCH_201, a) for a in architectures] == strings
+    pattern = string_pattern(NAS_BENCH_201)
+    assert all(pattern.fullmatch(text) for text in strings)
     for architecture in architectures[::97]:
         assert Architecture.from_json(NAS_BENCH_201, architecture.to_json()) == architecture
 
@@ -51,6 +62,7 @@ def test_none_is_an_edge_without_an_operation() -> None:
 def test_the_order_of_a_nodes_edges_has_no_say() -> None:
     shuffled = "|nor_conv_3x3~0|+|avg_pool_3x3~1|nor_conv_3x3~0|+|skip_connect~2|skip_connect~0|nor_conv_3x3~1|"
     assert from_string(NAS_BENCH_201, f" {shuffled}\n") == from_string(NAS_BENCH_201, PUBLISHED)
+    assert not string_pattern(NAS_BENCH_201).fullmatch(shuffled)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""Reading tables of accuracies: Parquet, CSV, and NATS-Bench's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nasray.errors import InvalidInput, shown
+from nasray.spaces import CellSpace
+from nasray.tabular.columns import columns_by_name
+from nasray.tabular.nats_bench import read_nats_bench
+from nasray.tabular.table import AccuracyTable, Unit, index_rows
+
+ARCHITECTURES = "arch"
+"""The column of architectures."""
+
+
+def read_table(
+    path: str | Path,
+    space: CellSpace,
+    *,
+    columns: Mapping[int, str] | None = None,
+    dataset: str | None = None,
+    unit: Unit = "percent",
+) -> AccuracyTable:
+    """A table of accuracies of a space's architectures.
+
+    A Parquet or CSV file has a column ``arch`` of official strings or of nasray's JSON, and columns of accuracies. A
+    folder or a ``.pbz2`` file is NATS-Bench's, see :mod:`nasray.tabular.nats_bench`.
+
+    Args:
+        path: of the file or folder, local.
+        space: of the architectures.
+        columns: epochs to the column of their accuracies, as :func:`nasray.tabular.column_epochs` makes them; None is
+            as far as the names of the columns tell.
+        dataset: whose columns are meant where the names must tell.
+        unit: of the accuracies.
+
+    Raises:
+        InvalidInput: not a table; a column is missing or is ambiguous; an architecture is none of the space or
+            occurs twice; an accuracy is missing or outside its unit's range.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir() or path.suffix == ".pbz2":
+        return read_nats_bench(path, space, columns=columns, dataset=dataset)
+    source = str(path)
+    names, frame = _read(path)
+    if ARCHITECTURES not in names:
+        raise InvalidInput(f"table {source} with columns {shown(names)}: accepted is one with a column 'arch'")
+    columns = dict(columns or columns_by_name(names, dataset, source))
+    absent = [column for column in columns.values() if column not in names or column == ARCHITECTURES]
+    if absent:
+        raise InvalidInput(f"column {shown(absent[0])} of table {source}: accepted are {_some(names)}")
+    table = frame([ARCHITECTURES, *dict.fromkeys(columns.values())])
+    rows = index_rows(space, table[ARCHITECTURES].tolist(), source)
+    if not rows:
+        raise InvalidInput(f"table {source} without rows: accepted is one row for each architecture")
+    accuracies = {epochs: _accuracies(table[column], column, source, unit) for epochs, column in columns.items()}
+    if unit == "percent" and all(values.max() <= 1.0 for values in accuracies.values()):
+        raise InvalidInput(f"accuracies in table {source} that are all at most 1: accepted as percent are 0 to 100")
+    return AccuracyTable(space, source, columns, unit, rows, _Columns(accuracies))
+
+
+@dataclass(frozen=True)
+class _Columns:
+    accuracies: Mapping[int, npt.NDArray[np.float64]]
+
+    def __call__(self, row: int, epochs: int) -> float:
+        return float(self.accuracies[epochs][row])
+
+
+def _read(path: Path) -> tuple[list[str], Callable[[list[str]], pd.DataFrame]]:
+    """The names of a table's columns, and what reads some of them."""
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        if is_parquet:
+            # Of many columns only those that are asked for are read.
+            return list(pq.read_schema(path).names), lambda names: _parquet(path, names)
+        frame = pd.read_csv(path, dtype={ARCHITECTURES: str})
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _no_table(path, error) from None
+    return list(map(str, frame.columns)), lambda names: frame[names]
+
+
+def _parquet(path: Path, names: list[str]) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = pq.ParquetFile(path).read(columns=names).to_pandas()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _no_table(path, error) from None
+    if len(frame.columns) != len(names):
+        raise InvalidInput(f"table {path} with columns {shown(list(frame.columns))}: accepted is each name once")
+    return frame
+
+
+def _no_table(path: Path, error: Exception) -> InvalidInput:
+    reason = str(getattr(error, "strerror", None) or error).strip().partition("\n")[0][:200]
+    return InvalidInput(f"table {str(path)!r} cannot be read ({reason}): accepted is a Parquet or CSV file")
+
+
+def _accuracies(series: pd.Series[Any], column: str, source: str, unit: Unit) -> npt.NDArray[np.float64]:
+    where, high = f"column {shown(column)} of table {source}", 100.0 if unit == "percent" else 1.0
+    if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_bool_dtype(series.dtype):
+        raise InvalidInput(f"{where} of type {series.dtype}: accepted are numbers")
+    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = np.flatnonzero(~((values >= 0.0) & (values <= high)))
+    if len(wrong):
+        raise InvalidInput(
+            f"accuracy {values[wrong[0]]:g} in {where}, row {wrong[0] + 1}: accepted as {unit} is 0 to {high:g}"
+        )
+    return values
+
+
+def _some(names: list[str]) -> str:
+    accepted = [name for name in names if name != ARCHITECTURES]
+    return ", ".join([*accepted[:20], *(["..."] if len(accepted) > 20 else [])]) or "none: it has no other"
