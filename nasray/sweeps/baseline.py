@@ -64,7 +64,7 @@ def random_like(
     nearest: Drawn | None = None
     distance = np.inf
     for _ in range(DRAWS):
-        operations = int(generator.integers(1, most + 1))
+        operations = int(generator.integers(1, max(most, 1) + 1))
         drawn = {name: draw(space.graph(name), operations, generator) for name in dict.fromkeys(layout)}
         masks = [drawn[name] for name in layout]
         macs = costs.macs(masks)

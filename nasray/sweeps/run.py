@@ -20,7 +20,6 @@ from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.evaluation import EvaluationConfig, EvaluationSettings, evaluation_size
-from nasray.gates import candidate_mask
 from nasray.methods.random import Random
 from nasray.results import (
     CANDIDATES,
@@ -169,8 +168,7 @@ def _reference(configs: list[SearchConfig]) -> tuple[float, float]:
     for config in {config.space: config for config in configs}.values():
         space: CellSpace = registry.find("space", config.space)
         _, size = sizes(config, space, dataset)
-        masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
-        largest = max(largest, cost_table(space, size).macs(masks))
+        largest = max(largest, cost_table(space, size).largest_macs)
     return largest, 1.0 / dataset.classes
 
 
