@@ -53,6 +53,8 @@ class EvaluationConfig:
     """As JSON."""
     settings: EvaluationSettings
     seed: int = 0
+    budget: float | None = None
+    """Largest multiply-adds (M): a network that exceeds it is made narrower."""
     data_root: str | None = None
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class Evaluation:
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         settings = config.settings
         task = task_of(self.space, dataset)
-        self.size = evaluation_size(self.space, self.architecture, settings, dataset)
+        self.size = evaluation_size(self.space, self.architecture, settings, dataset, config.budget)
         self.macs = macs(self.space, self.architecture, self.size)
         """M."""
         self.params = params(self.space, self.architecture, self.size)
@@ -183,12 +185,17 @@ class Evaluation:
 
 
 def evaluation_size(
-    space: CellSpace, architecture: Architecture, settings: EvaluationSettings, dataset: Dataset
+    space: CellSpace,
+    architecture: Architecture,
+    settings: EvaluationSettings,
+    dataset: Dataset,
+    budget: float | None = None,
 ) -> NetworkSize:
-    """The size at which an architecture is trained from scratch.
+    """The size at which an architecture is trained from scratch: narrower than its settings say where it would exceed
+    the budget (multiply-adds, M).
 
     Raises:
-        InvalidInput: a width budget that one channel exceeds.
+        InvalidInput: a budget that one channel exceeds.
     """
     own_cells = len(architecture.cells) if space.cell_per_position else space.evaluation_cells
     size = NetworkSize(
@@ -198,6 +205,8 @@ def evaluation_size(
         classes=dataset.classes,
         skeleton=settings.skeleton,
     )
-    if settings.width_budget is None:
-        return size
-    return size.replace(channels=width_for_budget(space, architecture, size, settings.width_budget))
+    if settings.width_budget is not None:
+        size = size.replace(channels=width_for_budget(space, architecture, size, settings.width_budget))
+    if budget is not None and macs(space, architecture, size) > budget:
+        size = size.replace(channels=width_for_budget(space, architecture, size, budget))
+    return size

@@ -10,7 +10,7 @@ each at which it rested. methods.md 3.2 to 3.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,12 @@ class GoldNAS(SearchMethod):
 
     def _sigma(self) -> Tensor:
         return torch.sigmoid(self.alpha_CEO) * self.kept_CEO
+
+    @classmethod
+    def within_budget(cls, config: TrainingSettings, budget: float) -> TrainingSettings:
+        """Pruning goes on until the budget is met."""
+        assert isinstance(config, cls.Config)
+        return replace(config, stop_macs=min(config.stop_macs, budget))
 
     def gates(self) -> list[Gates]:
         """sigmoid(alpha) of the operations whose share exceeds ``share_min``, zero for the others and the pruned."""

@@ -145,6 +145,14 @@ class SearchMethod(nn.Module, ABC):
         return None
 
     @classmethod
+    def within_budget(cls, config: TrainingSettings, budget: float) -> TrainingSettings:
+        """The settings of a search that keeps to a budget (multiply-adds, M), where the method has a setting for it.
+
+        Elsewhere what it finds is made narrower.
+        """
+        return config
+
+    @classmethod
     def trained_epochs(cls, config: TrainingSettings) -> int:
         """For how many epochs the supernet is trained as the target network that, under the last gates, it is.
 

@@ -164,6 +164,11 @@ def _count(name: str, meaning: str) -> Column:
     return Column(name, _WHOLE, "", meaning, low=0)
 
 
+def _examples(name: str, meaning: str) -> Column:
+    # What is looked up in a table does not say.
+    return Column(name, _WHOLE, "", meaning, nullable=True, low=0)
+
+
 def _fraction(name: str, meaning: str, nullable: bool = False) -> Column:
     return Column(name, _REAL, "fraction", meaning, nullable, low=0.0, high=1.0)
 
@@ -190,10 +195,10 @@ _BOTH = (
     Column("host", _TEXT, "", "Name of the machine."),
     Column("device", _TEXT, "", "Device that trained, by its own name."),
     Column("created_at", _TIME, "UTC", "When the row was made."),
-    _count("train_examples", "Examples that weights were trained on."),
-    _count("architecture_examples", "Examples kept for architecture parameters alone; 0 where there are none."),
-    _count("validation_examples", "Examples that `accuracy` was measured on."),
-    _count("test_examples", "Examples of the test split, which nothing is selected by."),
+    _examples("train_examples", "Examples that weights were trained on."),
+    _examples("architecture_examples", "Examples kept for architecture parameters alone; 0 where there are none."),
+    _examples("validation_examples", "Examples that `accuracy` was measured on."),
+    _examples("test_examples", "Examples of the test split, which nothing is selected by."),
     _count("channels", "Channels of the first cell, at the evaluation size."),
     _count("cells", "Number of cells, at the evaluation size."),
 )
@@ -241,7 +246,7 @@ EVALUATIONS = Table(
             "training",
             _TEXT,
             "",
-            "`from scratch`, or `one stage` where the search itself trained the network to the end.",
+            "`from scratch`; `one stage` where the search itself trained the network to the end; `looked up` in a table.",
         ),
         Column("search_trial_id", _TEXT, "", "Search that found the architecture, where one did.", nullable=True),
         Column(
@@ -253,7 +258,18 @@ EVALUATIONS = Table(
         ),
         Column("weights", _TEXT, "", "File of the trained weights in the run's folder (safetensors).", nullable=True),
     ),
-    key=("dataset", "space", "architecture_id", "channels", "cells", "training", "settings", "epochs", "seed"),
+    key=(
+        "dataset",
+        "space",
+        "architecture_id",
+        "channels",
+        "cells",
+        "method",
+        "training",
+        "settings",
+        "epochs",
+        "seed",
+    ),  # fmt: skip
 )
 """One row for each training of an architecture to the end."""
 

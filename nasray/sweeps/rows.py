@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import safetensors.torch
@@ -14,6 +15,7 @@ from nasray.results import CANDIDATES, EVALUATIONS, Storage, write_row
 from nasray.search import Epoch, Search, SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, NetworkSize
+from nasray.sweeps.lookup import Lookup, table_settings
 from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
@@ -76,44 +78,59 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
 
 
 def write_evaluation(
-    storage: Storage, run: str, evaluation: Evaluation, test_accuracy: float, found: dict[str, Any]
-) -> None:
-    """The row of a finished training from scratch, and its weights.
+    storage: Storage, run: str, evaluation: Evaluation | Lookup, trial: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The row of an evaluation as it stands, complete or not, and where it is complete the trained weights.
 
     Args:
         storage: the run's folder.
         run: its name.
-        evaluation: with all its epochs done.
-        test_accuracy: on the test split, 0 to 1.
-        found: ``method``, ``search_trial_id``, ``knobs`` and ``baseline_of`` of what gave the architecture.
+        evaluation: with some epochs done.
+        trial: with ``evaluation`` (its config's values), ``table``, and ``found``: ``method``, ``search_trial_id``,
+            ``knobs`` and ``baseline_of`` of what gave the architecture.
+
+    Returns:
+        The row.
     """
-    config = evaluation.config
-    _write_trained(
-        storage,
-        {
-            **_common(evaluation.data, evaluation.splits, evaluation.size),
-            "run": run,
-            "method": found["method"],
-            "search_trial_id": found["search_trial_id"],
-            "baseline_of": found["baseline_of"],
-            "training": "from scratch",
-            "space": config.space,
-            "dataset": config.dataset,
-            "seed": config.seed,
-            "macs": evaluation.macs,
-            "params": evaluation.params,
-            "settings": json.dumps(config.settings.to_dict()),
-            "epochs": evaluation.epoch,
-            "complete": evaluation.finished,
-            "accuracy": evaluation.accuracy,
-            "test_accuracy": test_accuracy,
-            "seconds": evaluation.seconds,
-            "peak_memory_bytes": evaluation.peak_memory_bytes,
-        },
-        evaluation.architecture,
-        evaluation.learner.network,
-        found["knobs"],
-    )
+    found, config = trial["found"], trial["evaluation"]
+    row = {
+        "run": run,
+        "method": found["method"],
+        "search_trial_id": found["search_trial_id"],
+        "baseline_of": found["baseline_of"],
+        "space": config["space"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "architecture_id": evaluation.architecture.id,
+        "architecture": evaluation.architecture.to_json(),
+        "macs": evaluation.macs,
+        "params": evaluation.params,
+        "epochs": evaluation.epoch,
+        "complete": evaluation.finished,
+        "accuracy": evaluation.accuracy,
+    }
+    if isinstance(evaluation, Lookup):
+        table = trial["table"]
+        row |= {
+            **_of_machine("table", evaluation.size),
+            "training": "looked up",
+            "settings": table_settings(table["path"], table["columns"], table["unit"]),
+            "seconds": 0.0,
+        }
+        write_row(storage, EVALUATIONS, row, knobs=found["knobs"])
+        return row
+    row |= {
+        **_common(evaluation.data, evaluation.splits, evaluation.size),
+        "training": "from scratch",
+        "settings": json.dumps(evaluation.config.settings.to_dict()),
+        "seconds": evaluation.seconds,
+        "peak_memory_bytes": evaluation.peak_memory_bytes,
+    }
+    if evaluation.finished:
+        row["test_accuracy"] = evaluation.test_accuracy()
+        _write_network(storage, row, evaluation.architecture, evaluation.learner.network)
+    write_row(storage, EVALUATIONS, row, knobs=found["knobs"])
+    return row
 
 
 def write_trained_network(storage: Storage, run: str, search: Search, varied: list[str]) -> None:
@@ -122,59 +139,55 @@ def write_trained_network(storage: Storage, run: str, search: Search, varied: li
     if trained is None:
         return
     config = search.config
-    _write_trained(
-        storage,
-        {
-            **_common(search.data, search.splits, trained.size),
-            "run": run,
-            "method": config.method,
-            "search_trial_id": trial_id(config),
-            "training": "one stage",
-            "space": config.space,
-            "dataset": config.dataset,
-            "seed": config.seed,
-            "macs": trained.macs,
-            "params": trained.params,
-            "settings": json.dumps(config.settings.to_dict()),
-            "epochs": trained.epochs,
-            "complete": True,
-            "accuracy": trained.accuracy,
-            "test_accuracy": trained.test_accuracy,
-            "seconds": search.seconds,
-            "peak_memory_bytes": search.peak_memory_bytes,
-        },
-        trained.architecture,
-        trained.network,
-        knob_columns(config.settings, varied),
-    )
+    row = {
+        **_common(search.data, search.splits, trained.size),
+        "run": run,
+        "method": config.method,
+        "search_trial_id": trial_id(config),
+        "training": "one stage",
+        "space": config.space,
+        "dataset": config.dataset,
+        "seed": config.seed,
+        "architecture_id": trained.architecture.id,
+        "architecture": trained.architecture.to_json(),
+        "macs": trained.macs,
+        "params": trained.params,
+        "settings": json.dumps(config.settings.to_dict()),
+        "epochs": trained.epochs,
+        "complete": True,
+        "accuracy": trained.accuracy,
+        "test_accuracy": trained.test_accuracy,
+        "seconds": search.seconds,
+        "peak_memory_bytes": search.peak_memory_bytes,
+    }
+    _write_network(storage, row, trained.architecture, trained.network)
+    write_row(storage, EVALUATIONS, row, knobs=knob_columns(config.settings, varied))
 
 
-def _write_trained(
-    storage: Storage, row: dict[str, Any], architecture: Architecture, network: Network, knobs: dict[str, Any]
-) -> None:
-    # The weights come first: a row never names a file that is not there.
+def _write_network(storage: Storage, row: dict[str, Any], architecture: Architecture, network: Network) -> None:
+    """Architecture and weights, before the row that names them: a row never names a file that is not there."""
     identity = hashlib.sha256(f"{row['training']} {row['settings']} {row['seed']}".encode()).hexdigest()[:8]
-    name = f"architectures/{architecture.id}_{row['epochs']}_{identity}.safetensors"
+    row["weights"] = f"architectures/{architecture.id}_{row['epochs']}_{identity}.safetensors"
     weights = {k: v.contiguous() for k, v in network.state_dict().items() if not k.startswith("auxiliary.")}
-    storage.write_bytes(name, safetensors.torch.save(weights))
+    storage.write_bytes(row["weights"], safetensors.torch.save(weights))
     storage.write_bytes(f"architectures/{architecture.id}.json", architecture.to_json().encode())
-    write_row(
-        storage,
-        EVALUATIONS,
-        {**row, "architecture_id": architecture.id, "architecture": architecture.to_json(), "weights": name},
-        knobs=knobs,
-    )
 
 
 def _common(data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:
     return {
-        "versions": json.dumps(versions()),
-        "host": host(),
-        "device": device_name(data.device),
+        **_of_machine(device_name(data.device), size),
         "train_examples": len(splits.train),
         "architecture_examples": len(splits.architecture),
         "validation_examples": len(splits.validation),
         "test_examples": len(data.test[1]),
+    }
+
+
+def _of_machine(device: str, size: NetworkSize) -> dict[str, Any]:
+    return {
+        "versions": json.dumps(versions()),
+        "host": host(),
+        "device": device,
         "channels": size.channels,
         "cells": size.cells,
     }

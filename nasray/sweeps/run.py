@@ -1,17 +1,17 @@
-"""Running a sweep, or resuming it: searches, their front, its training from scratch, the front of that."""
+"""Running a sweep, or resuming it: searches, what they find trained from scratch, the front of that."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,8 +19,7 @@ import pandas as pd
 from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
-from nasray.evaluation import EvaluationConfig, EvaluationSettings, evaluation_size
-from nasray.methods.random import Random
+from nasray.evaluation import EvaluationSettings
 from nasray.results import (
     CANDIDATES,
     EVALUATIONS,
@@ -29,17 +28,19 @@ from nasray.results import (
     compact,
     front_picture,
     hypervolume,
-    near_front,
     open_storage,
     pareto_front,
     read,
     write_front,
 )
-from nasray.search import SearchConfig, find_method, sizes
-from nasray.spaces import Architecture, CellSpace
-from nasray.sweeps.baseline import random_like
-from nasray.sweeps.rows import knob_columns, trial_id
+from nasray.search import sizes
+from nasray.spaces import CellSpace
+from nasray.sweeps.lookup import tabular_size
+from nasray.sweeps.proposals import Proposals, proposals
+from nasray.sweeps.rows import trial_id
+from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.tuning import Phase, run_phase
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 
@@ -75,10 +76,10 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         InvalidInput: the data are not to be had, the storage cannot be written, or the run is another sweep's.
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
-    configs = sweep.searches()
-    reference = sweep.reference or _reference(configs)
+    reference = sweep.reference or _reference(sweep)
+    proposed = proposals(sweep)
     storage = _open_run(sweep, reference)
-    trials = [
+    searches = [
         {
             "name": trial_id(config),
             "run": sweep.name,
@@ -86,15 +87,19 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
             "search": config.to_dict(),
             "varied": sweep.varied,
         }
-        for config in configs
+        for config in sweep.searches()
     ]
     with ExitStack() as session:
-        failures = _run_trials(sweep, storage, "search", trials, session)
+        failures = run_phase(sweep, storage, Phase(name="search", kind="searches", trials=searches), session)
         compact(storage, CANDIDATES)
-        candidates = _affordable(read(storage, CANDIDATES), sweep.budget)
-        if sweep.retrain == "nothing":
-            return _finish(sweep, storage, candidates, pareto_front(candidates), reference, failures)
-        return _train_front(sweep, storage, candidates, reference, failures, session)
+        for one in proposed:
+            failures += run_phase(sweep, storage, _proposing(sweep, storage, one), session)
+        if proposed:
+            compact(storage, EVALUATIONS)
+        if sweep.retrain == "nothing" and searches:
+            candidates = within_budget(read(storage, CANDIDATES), sweep.budget)
+            return _finish(sweep, storage, candidates, reference, failures)
+        return _train(sweep, storage, reference, failures, session)
 
 
 def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
@@ -105,7 +110,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
         changes: fields of its evaluation settings to change.
 
     Raises:
-        InvalidInput: no run lies there, it has no candidates, or a setting is not accepted.
+        InvalidInput: no run lies there, or a setting is not accepted.
     """
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
@@ -114,10 +119,8 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             f"channels {evaluation.channels}, cells {evaluation.cells}: accepted are the run's own "
             f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
         )
-    sweep = dataclasses.replace(sweep, evaluation=evaluation)
-    candidates = _affordable(read(run, CANDIDATES), sweep.budget)
     with ExitStack() as session:
-        return _train_front(sweep, run, candidates, reference, (), session)
+        return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
@@ -161,139 +164,76 @@ def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
     return storage
 
 
-def _reference(configs: list[SearchConfig]) -> tuple[float, float]:
-    """The worst corner that means something: every operation of the spaces, and the accuracy of guessing."""
-    dataset = load_dataset(configs[0].dataset, configs[0].data_root)
-    largest = 0.0
-    for config in {config.space: config for config in configs}.values():
-        space: CellSpace = registry.find("space", config.space)
-        _, size = sizes(config, space, dataset)
-        largest = max(largest, cost_table(space, size).largest_macs)
-    return largest, 1.0 / dataset.classes
+def _reference(sweep: Sweep) -> tuple[float, float]:
+    """The worst corner that means something: the spaces' dearest architecture, and the accuracy of guessing."""
+    largest, classes = 0.0, 1
+    for arm in {arm.space: arm for arm in sweep.arms}.values():
+        space: CellSpace = registry.find("space", arm.space)
+        if sweep.table:
+            size = tabular_size(space, sweep.dataset)
+        else:
+            dataset = load_dataset(sweep.dataset, sweep.data_root)
+            size = sizes(sweep.search_config(arm), space, dataset)[1]
+        largest, classes = max(largest, cost_table(space, size).largest_macs), size.classes
+    return largest, 1.0 / classes
 
 
-def _affordable(frame: pd.DataFrame, budget: float | None) -> pd.DataFrame:
-    if budget is None:
-        return frame
-    kept = frame[frame["macs"] <= budget]
-    if len(frame) and not len(kept):
-        print(
-            f"none of {len(frame)} architectures is within {budget:g} M multiply-adds "
-            f"(the smallest has {frame['macs'].min():.4g} M)",
-            file=sys.stderr,
-        )
-    return kept
+def _proposing(sweep: Sweep, storage: Storage, one: Proposals) -> Phase:
+    return Phase(
+        name=f"{one.method}-{one.trial_id}",
+        kind="trainings",
+        searcher=partial(one.searcher, sweep),
+        proposals=one.evaluations,
+        shared=one.shared(sweep, storage),
+        rungs=sweep.fidelities(one.space),
+    )
 
 
-def _train_front(
-    sweep: Sweep,
-    storage: Storage,
-    candidates: pd.DataFrame,
-    reference: tuple[float, float],
-    failures: tuple[str, ...],
-    session: ExitStack,
+def _train(
+    sweep: Sweep, storage: Storage, reference: tuple[float, float], failures: tuple[str, ...], session: ExitStack
 ) -> Outcome:
-    trials = _trainings(sweep, storage, _chosen(sweep, candidates))
+    """Train what was found, and give the front of all that was trained."""
+    found = chosen(sweep, read(storage, CANDIDATES))
+    trials: list[Trial] = candidate_trials(sweep, storage, found)
+    trials += repeated_trials(sweep, storage, _of_fidelity(sweep, read(storage, EVALUATIONS)))
     # Another selection or other settings are other trials, with a folder of Tune's of their own.
     identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
-    failures += _run_trials(sweep, storage, f"retrain-{digest}", trials, session)
+    rungs = sweep.fidelities(trials[0]["found"]["space"]) if trials else ()
+    phase = Phase(name=f"retrain-{digest}", kind="trainings", trials=trials, rungs=rungs)
+    failures += run_phase(sweep, storage, phase, session)
     compact(storage, EVALUATIONS)
-    rows = _of_fidelity(_affordable(read(storage, EVALUATIONS), sweep.budget), sweep.evaluation)
-    rows = average_over_seeds(rows) if len(sweep.retrain_seeds) > 1 else rows
-    return _finish(sweep, storage, rows, pareto_front(rows), reference, failures)
+    rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.budget)
+    if len(sweep.retrain_seeds) > 1:
+        rows = average_over_seeds(rows)
+        rows = rows[rows["seeds"] == len(sweep.retrain_seeds)]
+    return _finish(sweep, storage, rows, reference, failures)
 
 
-def _chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
-    """The candidates that are trained from scratch, of each method its own."""
-    if sweep.retrain == "final":
-        ordered = candidates.sort_values(["trial_id", "epoch", "snapshot"], kind="stable")
-        return ordered.groupby("trial_id", sort=False).tail(1)
-    methods = candidates.groupby("method", sort=True)
-    fronts = [near_front(rows, sweep.retrain_within) for _, rows in methods]
-    return pd.concat(fronts, ignore_index=True) if fronts else candidates
-
-
-def _trainings(sweep: Sweep, storage: Storage, chosen: pd.DataFrame) -> list[dict[str, Any]]:
-    """Trials that train the chosen candidates from scratch, and a random baseline beside each."""
-    dataset = load_dataset(sweep.dataset, sweep.data_root)
-    taken, beside = set(chosen["architecture_id"]), set[str]()
-    selected: dict[str, tuple[Architecture, dict[str, Any]]] = {}
-    baselines: dict[str, tuple[Architecture, dict[str, Any]]] = {}
-    for row in chosen.to_dict("records"):
-        search = SearchConfig.of(json.loads(row["settings"]))
-        method = find_method(search.method)
-        found = {
-            "space": row["space"],
-            "method": row["method"],
-            "search_trial_id": row["trial_id"],
-            "knobs": knob_columns(search.settings, sweep.varied),
-            "baseline_of": None,
-        }
-        space: CellSpace = registry.find("space", row["space"])
-        architecture = Architecture.from_json(space, row["architecture"])
-        if not method.trained_epochs(search.settings):
-            _, first = selected.setdefault(architecture.id, (architecture, found))
-            if row["method"] not in first["method"].split(", "):
-                first["method"] += f", {row['method']}"
-        if not sweep.random_baseline or method is Random or architecture.id in beside:
-            continue
-        beside.add(architecture.id)
-        size = evaluation_size(space, architecture, sweep.evaluation, dataset)
-        drawn = random_like(space, size, architecture, budget=sweep.budget, taken=taken)
-        if drawn is not None:
-            taken.add(drawn.architecture.id)
-            knobs = {"operations_per_node": drawn.operations_per_node}
-            found = {**found, "method": "random", "search_trial_id": None, "knobs": knobs}
-            baselines[drawn.architecture.id] = (drawn.architecture, {**found, "baseline_of": architecture.id})
-            storage.write_bytes(f"architectures/{drawn.architecture.id}.json", drawn.architecture.to_json().encode())
-    return [
-        {
-            "name": f"{architecture.id}_{sweep.evaluation.epochs}_{seed}",
-            "run": sweep.name,
-            "storage": str(storage),
-            "evaluation": EvaluationConfig(
-                space=found["space"],
-                dataset=sweep.dataset,
-                architecture=architecture.id,
-                settings=sweep.evaluation,
-                seed=seed,
-                data_root=sweep.data_root,
-            ).to_dict(),
-            "found": found,
-        }
-        for architecture, found in (*selected.values(), *baselines.values())
-        for seed in sweep.retrain_seeds
-    ]
-
-
-def _of_fidelity(evaluations: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
-    """The rows that share a front: trained from scratch with exactly these settings, or in one stage for as long."""
-    from_scratch = evaluations["settings"] == json.dumps(settings.to_dict())
+def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The rows that share a front: with exactly the sweep's settings, or trained in one stage for as long."""
+    if not len(evaluations):
+        return evaluations
+    own = evaluations["complete"] & (evaluations["settings"] == sweep.fidelity)
     one_stage = evaluations["training"] == "one stage"
-    longer = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != settings.epochs), "epochs"]))
-    if longer:
+    epochs = sweep.evaluation.epochs
+    other = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != epochs), "epochs"]))
+    if other and not sweep.table:
         print(
-            f"trained in one stage for {', '.join(map(str, longer))} epochs, not {settings.epochs}: in the table, but "
-            "on no front with networks trained from scratch",
+            f"trained in one stage for {', '.join(map(str, other))} epochs, not {epochs}: in the table, but on no "
+            "front with networks trained from scratch",
             file=sys.stderr,
         )
-    return evaluations[from_scratch | (one_stage & (evaluations["epochs"] == settings.epochs))]
+    return evaluations[own | (one_stage & (evaluations["epochs"] == epochs) & (sweep.table is None))]
 
 
 def _finish(
-    sweep: Sweep,
-    storage: Storage,
-    rows: pd.DataFrame,
-    front: pd.DataFrame,
-    reference: tuple[float, float],
-    failures: tuple[str, ...],
+    sweep: Sweep, storage: Storage, rows: pd.DataFrame, reference: tuple[float, float], failures: tuple[str, ...]
 ) -> Outcome:
+    front = pareto_front(rows)
     write_front(storage, front)
-    by_method = {
-        method: rows[[method in names.split(", ") for names in rows["method"]]]
-        for method in sorted({name for names in rows["method"] for name in names.split(", ")}, key=_random_last)
-    }
+    methods = sorted({name for names in rows["method"] for name in names.split(", ")}, key=_baselines_last)
+    by_method = {method: rows[[method in names.split(", ") for names in rows["method"]]] for method in methods}
     fronts = {method: pareto_front(own) for method, own in by_method.items()}
     if len(front):
         storage.write_bytes("front.png", front_picture(fronts, points=by_method, title=sweep.name))
@@ -305,103 +245,5 @@ def _finish(
     return Outcome(str(storage), front, volume, reference, failures, volumes)
 
 
-def _random_last(method: str) -> tuple[bool, str]:
-    return method == "random", method
-
-
-def _run_trials(
-    sweep: Sweep, storage: Storage, phase: str, trials: list[dict[str, Any]], session: ExitStack
-) -> tuple[str, ...]:
-    """Run trials of a phase under Tune, or those that an earlier try left; gives the reasons of failed ones.
-
-    Ray is connected to by the first phase that has something to run, and stays for the session.
-    """
-    done = f"tune/{phase}.json"
-    if not trials:
-        return ()
-    if storage.exists(done):
-        return tuple(storage.read_json(done)["failures"])
-    session.enter_context(_ray(sweep.address))
-    failures = _tune(sweep, storage, phase, trials)
-    if not failures:
-        # Written after the last row: from here on the phase needs neither Ray nor its checkpoints.
-        storage.write_json(done, {"trials": len(trials), "failures": []})
-    return failures
-
-
-def _tune(sweep: Sweep, storage: Storage, phase: str, trials: list[dict[str, Any]]) -> tuple[str, ...]:
-    # Tune's loggers would write the same figures three times over for every trial.
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # Tune's other way of printing says things even where it is told to say nothing.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    from ray import tune
-
-    from nasray.sweeps.progress import Progress
-    from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
-
-    searching = phase == "search"
-    trainable = tune.with_resources(
-        SearchTrainable if searching else EvaluationTrainable,
-        {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial},
-    )
-    param_space = {"trial": tune.grid_search(trials)}
-    folder = f"{storage}/tune"
-    if tune.Tuner.can_restore(f"{folder}/{phase}"):
-        tuner = tune.Tuner.restore(
-            f"{folder}/{phase}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
-        )
-    else:
-        tuner = tune.Tuner(
-            trainable,
-            param_space=param_space,
-            tune_config=tune.TuneConfig(
-                reuse_actors=True, trial_name_creator=_trial_name, trial_dirname_creator=_trial_name
-            ),
-            run_config=tune.RunConfig(
-                name=phase,
-                storage_path=folder,
-                verbose=0,
-                callbacks=[Progress("searches" if searching else "trainings", len(trials))],
-                failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=2),
-            ),
-        )
-    failures = []
-    results = tuner.fit()
-    for result in (results[i] for i in range(len(results))):
-        name = (result.config or {}).get("trial", {}).get("name", "?")
-        given_up = (result.metrics or {}).get(FAILED)
-        if result.error is not None:
-            reason = str(result.error).strip().splitlines()[-1]
-            failures.append(f"trial {name} failed {sweep.max_failures + 1} times: {reason}")
-        elif given_up:
-            failures.append(f"trial {name}: {given_up}")
-    return tuple(sorted(failures))
-
-
-def _trial_name(trial: Any) -> str:
-    return str(trial.config["trial"]["name"])
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
-    own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
-    try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
-    if context.dashboard_url:
-        print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def _baselines_last(method: str) -> tuple[bool, str]:
+    return method.startswith("random"), method

@@ -15,8 +15,13 @@ import tyro
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.evaluation import EvaluationSettings
+from nasray.methods.random import Random
 from nasray.search import SearchConfig, find_method
-from nasray.settings import Range, TrainingSettings, changes, check_names
+from nasray.settings import Range, Settings, TrainingSettings, changes, check_names
+from nasray.spaces import CellSpace
+from nasray.sweeps.lookup import open_table, table_settings, tabular_size
+from nasray.sweeps.searchers import OBJECTIVES, find_searcher, is_searcher
+from nasray.tabular import Unit
 
 ParamSpace = Mapping[str, Range | tuple[Any, ...]]
 """Setting to what it takes: all of a tuple's values, or draws from a range."""
@@ -34,8 +39,9 @@ class Arm:
     """
 
     method: str
+    """Or a black-box searcher."""
     space: str
-    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
+    settings: Annotated[Settings, tyro.conf.arg(name="")]
     """Of every search, where the param space does not say otherwise: the method's Config."""
     param_space: Annotated[ParamSpace, tyro.conf.Suppress] = field(default_factory=dict)
     samples: int = 1
@@ -44,7 +50,7 @@ class Arm:
     def __post_init__(self) -> None:
         for kind in ("method", "space"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-        config = find_method(self.method).Config
+        config = config_of(self.method)
         if type(self.settings) is not config:
             raise InvalidInput(
                 f"settings {type(self.settings).__qualname__} for method {self.method!r}: "
@@ -59,7 +65,7 @@ class Arm:
             for value in (values.low, values.high) if isinstance(values, Range) else values:
                 dataclasses.replace(self.settings, **{name: value})
 
-    def points(self) -> list[TrainingSettings]:
+    def points(self) -> list[Settings]:
         """The settings of all its searches, for one seed; the same at every call."""
         names = list(self.param_space)
         grids = [[(n, value) for value in v] for n, v in self.param_space.items() if not isinstance(v, Range)]
@@ -96,13 +102,28 @@ class Sweep(Arm):
     """How far, in accuracy, a candidate may lie below its method's front and still be trained: accuracies by inherited
     weights are coarse, and trained from scratch its place may change."""
     retrain_seeds: tuple[int, ...] = (0,)
-    """Of the trainings from scratch; with several, the front is one of means."""
+    """Of the trainings from scratch; with several, the front is one of means. What black-box searchers propose is
+    trained with the first, and with the others where it is near the front."""
     random_baseline: bool = True
-    """Whether beside every architecture that is trained from scratch a random one of like multiply-adds is."""
+    """Whether random architectures are trained too: beside every one that a method found one of like multiply-adds,
+    beside a black-box search as many as it proposes."""
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     """How architectures are trained from scratch."""
+    rungs: tuple[int, ...] = ()
+    """Epochs at which trainings are compared by ParetoASHA, and all but the best stopped. None lets all end."""
+    reduction_factor: float = 3.0
+    """One of so many goes on at a rung."""
+    objectives: tuple[str, ...] = ("accuracy", "macs")
+    """What black-box searchers trade: of accuracy, macs, params, latency_ms."""
+    table: str | None = None
+    """File of accuracies that are looked up in place of training (nasray.tabular)."""
+    table_columns: tuple[str, ...] = ()
+    """Its columns, as COLUMN=EPOCHS; none is as far as their names tell."""
+    table_unit: Unit = "percent"
+    """Of its accuracies."""
     budget: float | None = None
-    """Largest multiply-adds (M, at the evaluation size) of what is trained from scratch."""
+    """Largest multiply-adds (M, at the evaluation size): what is trained from scratch obeys it, as a narrower network
+    if need be."""
     reference: tuple[float, float] | None = None
     """The hypervolume's reference point, multiply-adds (M) and accuracy. None is the spaces' largest network and
     the accuracy of guessing."""
@@ -124,6 +145,16 @@ class Sweep(Arm):
         for name in ("seeds", "retrain_seeds"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InvalidInput(f"{name} {getattr(self, name)}: accepted are one or more different numbers")
+        unknown = [name for name in self.objectives if name not in OBJECTIVES]
+        if unknown or not self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")
+        if "latency_ms" in self.objectives and (self.table or self.evaluation.latency_batch is None):
+            raise InvalidInput("objective latency_ms: accepted with evaluation.latency_batch, and without a table")
+        if not self.reduction_factor > 1:
+            raise InvalidInput(f"reduction_factor {self.reduction_factor}: accepted are values above 1")
+        ascending = all(a < b for a, b in itertools.pairwise((0, *self.rungs)))
+        if not ascending or (not self.table and self.rungs and self.rungs[-1] >= self.evaluation.epochs):
+            raise InvalidInput(f"rungs {self.rungs}: accepted are rising epochs below those of the evaluation")
         for name, low in (
             ("max_failures", 0),
             ("cpus_per_trial", 0.01),
@@ -135,7 +166,7 @@ class Sweep(Arm):
         if not self.name or self.name.startswith(".") or set(self.name) & set("/\\\0"):
             raise InvalidInput(f"name {self.name!r}: accepted is the name of one folder")
         for arm in self.arms:
-            self._search(arm, arm.settings, 0)  # refuses what cannot be searched
+            self.search_config(arm)  # refuses what cannot be searched
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -145,17 +176,40 @@ class Sweep(Arm):
     def searches(self) -> list[SearchConfig]:
         """The configs of all searches, the same at every call."""
         return [
-            self._search(arm, settings, seed) for seed in self.seeds for arm in self.arms for settings in arm.points()
+            self.search_config(arm, settings, seed)
+            for seed in self.seeds
+            for arm in self.arms
+            if not is_searcher(arm.method)
+            for settings in arm.points()
         ]
+
+    @property
+    def black_box_arms(self) -> list[Arm]:
+        """Those whose method is a black-box searcher."""
+        return [arm for arm in self.arms if is_searcher(arm.method)]
 
     @property
     def varied(self) -> list[str]:
         """Names of the settings that some arm varies."""
         return list(dict.fromkeys(name for arm in self.arms for name in arm.param_space))
 
-    def _search(self, arm: Arm, settings: TrainingSettings, seed: int) -> SearchConfig:
+    def search_config(self, arm: Arm, settings: Settings | None = None, seed: int = 0) -> SearchConfig:
+        """Of one search of an arm, by the arm's own settings where none are given.
+
+        For a black-box searcher it is that of a random search at the evaluation size, which says what sizes are.
+
+        Raises:
+            InvalidInput: what cannot be searched.
+        """
+        method, settings = arm.method, settings or arm.settings
+        if is_searcher(method):
+            method = "random"
+            settings = Random.Config(channels=self.evaluation.channels, cells=self.cells_of(arm.space))
+        assert isinstance(settings, TrainingSettings)
+        if self.budget is not None:
+            settings = find_method(method).within_budget(settings, self.budget)
         return SearchConfig(
-            method=arm.method,
+            method=method,
             space=arm.space,
             dataset=self.dataset,
             settings=settings,
@@ -164,6 +218,42 @@ class Sweep(Arm):
             evaluation_cells=self.evaluation.cells,
             data_root=self.data_root,
         )
+
+    def cells_of(self, space: str) -> int:
+        """Cells of the networks that are trained from scratch."""
+        found: CellSpace = registry.find("space", space, CellSpace)
+        if self.table:
+            return tabular_size(found, self.dataset).cells
+        return self.evaluation.cells or found.evaluation_cells
+
+    def table_of(self, space: str) -> dict[str, Any] | None:
+        """What opens the table of accuracies, where they are looked up."""
+        if self.table is None:
+            return None
+        return {
+            "path": self.table,
+            "columns": self.table_columns,
+            "unit": self.table_unit,
+            "space": space,
+            "dataset": self.dataset,
+        }
+
+    def fidelities(self, space: str) -> tuple[int, ...]:
+        """The rungs, and the epochs of a complete training.
+
+        Raises:
+            InvalidInput: the table cannot be read.
+        """
+        table = self.table_of(space)
+        last = self.evaluation.epochs if table is None else open_table(**table).epochs[-1]
+        return (*self.rungs, last)
+
+    @property
+    def fidelity(self) -> str:
+        """What rows of one front were trained with, as their column ``settings`` says it."""
+        if self.table is None:
+            return json.dumps(self.evaluation.to_dict())
+        return table_settings(self.table, self.table_columns, self.table_unit)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; its presets are not part of it."""
@@ -185,16 +275,25 @@ class Sweep(Arm):
         made = {**values, **_arm_fields(values)}
         made["others"] = tuple(Arm(**{**other, **_arm_fields(other)}) for other in values.get("others", ()))
         made["evaluation"] = EvaluationSettings.of(values.get("evaluation", {}))
-        for name in ("seeds", "retrain_seeds", "reference"):
+        for name in ("seeds", "retrain_seeds", "reference", "rungs", "objectives", "table_columns"):
             if values.get(name) is not None:
                 made[name] = tuple(values[name])
         return cls(**made)
 
 
+def config_of(method: str) -> type[Settings]:
+    """The settings of a method, or of a black-box searcher.
+
+    Raises:
+        InvalidInput: there is neither.
+    """
+    return find_searcher(method).Config if is_searcher(method) else find_method(method).Config
+
+
 def _arm_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings and param space of an arm, from JSON's values."""
     return {
-        "settings": find_method(values["method"]).Config.of(values["settings"]),
+        "settings": config_of(values["method"]).of(values["settings"]),
         "param_space": {
             name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()
         },
@@ -215,7 +314,7 @@ def with_method(sweep: Sweep, method: str) -> Sweep:
     method = registry.absolute(method)
     arm = next((one for one in sweep.arms if one.method == method), None)
     if arm is None:
-        config = find_method(method).Config
+        config = config_of(method)
         names = {one.name for one in fields(config)}
         settings = config.of({name: value for name, value in changes(sweep.settings).items() if name in names})
         varied = {name: values for name, values in sweep.param_space.items() if name in names}

@@ -15,11 +15,15 @@ from typing import Any
 import torch
 from ray.tune import Trainable
 
+from nasray import registry
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.results import open_storage
 from nasray.search import Search, SearchConfig
+from nasray.spaces import Architecture, CellSpace, decode
+from nasray.sweeps.lookup import Lookup, open_table, tabular_size
 from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
+from nasray.sweeps.searchers import EPOCH
 
 STATE = "state.pt"
 FAILED = "failed"
@@ -32,12 +36,17 @@ Point = tuple[float, float]
 class _Trial(Trainable):
     """What both kinds of trial share: threads, checkpoints, and giving up."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Start the trial that ``config["trial"]`` describes."""
+    def setup(self, config: dict[str, Any], shared: dict[str, Any] | None = None) -> None:
+        """Start the trial that ``config["trial"]`` describes, or the one that a searcher proposed.
+
+        Args:
+            config: of the trial. A proposed one's has the parameters of an architecture.
+            shared: what all proposed trials have beside them.
+        """
         resources = self.trial_resources
         cpus = (resources.head_cpus if resources is not None else None) or 1
         torch.set_num_threads(max(1, int(cpus)))
-        self._trial: dict[str, Any] = config["trial"]
+        self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
         self._points: list[Point] = []
         self._refused: str | None = None
         try:
@@ -54,11 +63,11 @@ class _Trial(Trainable):
     def step(self) -> dict[str, Any]:
         """One epoch; what Tune keeps in memory of it is small."""
         if self._refused is not None:
-            return {"done": True, FAILED: self._refused}
+            return {"done": True, EPOCH: 0, FAILED: self._refused}
         try:
             return self._step()
-        except NonFiniteLoss as error:
-            return {"done": True, FAILED: str(error)}
+        except (NonFiniteLoss, InvalidInput) as error:
+            return {"done": True, EPOCH: 0, FAILED: str(error)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The state after the last epoch."""
@@ -130,29 +139,50 @@ class SearchTrainable(_Trial):
 
 
 class EvaluationTrainable(_Trial):
-    """A training from scratch.
+    """A training from scratch, or its figures looked up.
 
     Its trial: ``run``, ``storage`` (the run's folder), ``evaluation`` (an EvaluationConfig's values, where the
-    architecture is the id of one in that folder), ``found`` (what gave it, as ``write_evaluation`` takes it).
+    architecture is the id of one in that folder), ``rungs`` (epochs that leave a row of what is not complete),
+    ``table`` (what opens a table of accuracies, or None), ``found`` (what gave the architecture, as
+    ``write_evaluation`` takes it); where a searcher proposed it ``parameters`` and ``cells``.
     """
 
-    evaluation: Evaluation | None = None
+    evaluation: Evaluation | Lookup | None = None
 
     def _start(self, trial: dict[str, Any]) -> None:
-        values = dict(trial["evaluation"])
-        name = f"architectures/{values['architecture']}.json"
-        values["architecture"] = open_storage(trial["storage"]).read_bytes(name).decode()
-        self.evaluation = Evaluation(EvaluationConfig.of(values))
+        config = EvaluationConfig.of({**trial["evaluation"], "architecture": self._architecture(trial)})
+        if trial["table"] is None:
+            self.evaluation = Evaluation(config)
+            return
+        table = open_table(**{**trial["table"], "columns": tuple(trial["table"]["columns"])})
+        architecture = Architecture.from_json(table.space, config.architecture)
+        size = tabular_size(table.space, config.dataset)
+        self.evaluation = Lookup(table, architecture, size, trial["rungs"])
+
+    def _architecture(self, trial: dict[str, Any]) -> str:
+        """As JSON."""
+        if "parameters" in trial:
+            space = registry.find("space", trial["evaluation"]["space"], CellSpace)
+            return decode(space, trial["parameters"], trial["cells"]).to_json()
+        name = f"architectures/{trial['evaluation']['architecture']}.json"
+        return open_storage(trial["storage"]).read_bytes(name).decode()
 
     def _step(self) -> dict[str, Any]:
         evaluation = self.evaluation
         assert evaluation is not None
+        cost = {"macs": evaluation.macs, "params": evaluation.params}
+        budget = self._trial["evaluation"]["budget"]
+        if budget is not None and evaluation.macs > budget:
+            # Only where it cannot be made narrower: a searcher learns the cost, and nothing is spent on it.
+            return {**cost, EPOCH: 0, "done": True}
         metrics = evaluation.run_epoch()
+        if evaluation.finished or evaluation.epoch in self._trial["rungs"]:
+            storage = open_storage(self._trial["storage"])
+            row = write_evaluation(storage, self._trial["run"], evaluation, self._trial)
+            cost["latency_ms"] = row.get("latency_ms")
         if evaluation.finished:
-            storage, run = open_storage(self._trial["storage"]), self._trial["run"]
-            write_evaluation(storage, run, evaluation, evaluation.test_accuracy(), self._trial["found"])
             self._points = [(evaluation.macs, evaluation.accuracy)]
-        return {**metrics, "epoch": evaluation.epoch, "points": self._points, "done": evaluation.finished}
+        return {**metrics, **cost, EPOCH: evaluation.epoch, "points": self._points, "done": evaluation.finished}
 
     def _stop(self) -> None:
         self.evaluation = None

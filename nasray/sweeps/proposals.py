@@ -1,0 +1,104 @@
+"""Black-box searches of a sweep: who proposes, what its trials share, and the random one beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nasray import registry
+from nasray.costs import macs
+from nasray.results import Storage
+from nasray.spaces import Architecture, CellSpace
+from nasray.sweeps.searchers import Searcher, Task, find_searcher
+from nasray.sweeps.selection import evaluation_trial, trained_size
+from nasray.sweeps.sweep import Arm, Sweep
+
+if TYPE_CHECKING:
+    from ray.tune.search import Searcher as TuneSearcher
+
+BASELINE = "random_search"
+"""The searcher that stands beside the others."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """One black-box search."""
+
+    method: str
+    """The searcher's name."""
+    space: str
+    settings: Searcher.Config
+    seed: int
+
+    @property
+    def evaluations(self) -> int:
+        """How many architectures it proposes."""
+        return self.settings.evaluations
+
+    @property
+    def trial_id(self) -> str:
+        """Ten hexadecimal digits that name the search by all that it depends on."""
+        text = json.dumps([self.method, self.space, self.settings.to_dict(), self.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def searcher(self, sweep: Sweep) -> TuneSearcher:
+        """What proposes."""
+        space: CellSpace = registry.find("space", self.space)
+
+        def cost(architecture: Architecture) -> float:
+            return macs(space, architecture, trained_size(sweep, space, architecture))
+
+        task = Task(
+            space=space,
+            cells=sweep.cells_of(self.space),
+            objectives=sweep.objectives,
+            epochs=sweep.fidelities(self.space)[-1],
+            budget=sweep.budget,
+            macs=cost,
+            seed=self.seed,
+        )
+        return find_searcher(self.method).make(self.settings, task)
+
+    def shared(self, sweep: Sweep, storage: Storage) -> dict[str, Any]:
+        """What all its trials have beside the parameters of their architecture."""
+        found = {
+            "space": self.space,
+            "method": self.method,
+            "search_trial_id": self.trial_id,
+            "knobs": {},
+            "baseline_of": None,
+        }
+        trial = evaluation_trial(sweep, storage, "", found, sweep.retrain_seeds[0])
+        return {**trial, "cells": sweep.cells_of(self.space)}
+
+
+def proposals(sweep: Sweep) -> list[Proposals]:
+    """The black-box searches of a sweep, each with each seed; with the baseline, a random one of each space."""
+    found = []
+    for seed in sweep.seeds:
+        arms = sweep.black_box_arms
+        for arm in arms:
+            found += [Proposals(arm.method, arm.space, _settings(point), seed) for point in arm.points()]
+        if sweep.random_baseline:
+            found += [_baseline([arm for arm in arms if arm.space == space], seed) for space in _spaces(arms)]
+    return found
+
+
+def _spaces(arms: list[Arm]) -> list[str]:
+    """Those in which no arm is the baseline itself."""
+    random = {arm.space for arm in arms if arm.method == BASELINE}
+    return [space for space in dict.fromkeys(arm.space for arm in arms) if space not in random]
+
+
+def _baseline(arms: list[Arm], seed: int) -> Proposals:
+    most = max(_settings(point).evaluations for arm in arms for point in arm.points())
+    settings = dataclasses.replace(find_searcher(BASELINE).Config(), evaluations=most)
+    return Proposals(BASELINE, arms[0].space, settings, seed)
+
+
+def _settings(settings: Any) -> Searcher.Config:
+    assert isinstance(settings, Searcher.Config)
+    return settings

@@ -1,0 +1,154 @@
+"""What a run trains from scratch: chosen candidates, and a random architecture beside each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from nasray import registry
+from nasray.evaluation import EvaluationConfig, evaluation_size
+from nasray.methods.random import Random
+from nasray.results import Storage, near_front
+from nasray.search import SearchConfig, find_method
+from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.sweeps.baseline import random_like
+from nasray.sweeps.lookup import tabular_size
+from nasray.sweeps.rows import knob_columns
+from nasray.sweeps.sweep import Sweep
+from nasray.training.dataset import load_dataset
+
+Trial = Mapping[str, Any]
+
+
+def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
+    """The candidates that are trained from scratch, of each method its own.
+
+    With a budget they are chosen among those that obey it; of a search none of whose candidates does the cheapest is
+    taken too, for it is trained as a narrower network.
+    """
+    if not len(candidates):
+        return candidates
+    if sweep.retrain == "final":
+        return _last(candidates)
+    affordable = candidates if sweep.budget is None else candidates[candidates["macs"] <= sweep.budget]
+    fronts = [near_front(rows, sweep.retrain_within) for _, rows in affordable.groupby("method", sort=True)]
+    without = candidates[~candidates["trial_id"].isin(affordable["trial_id"])]
+    if len(without):
+        fronts.append(without.sort_values("macs", kind="stable").groupby("trial_id", sort=True).head(1))
+    return pd.concat(fronts, ignore_index=True)
+
+
+def _last(candidates: pd.DataFrame) -> pd.DataFrame:
+    """The last candidate of every search."""
+    ordered = candidates.sort_values(["trial_id", "epoch", "snapshot"], kind="stable")
+    return ordered.groupby("trial_id", sort=False).tail(1)
+
+
+def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list[Trial]:
+    """Trials that train chosen candidates, and a random baseline beside each."""
+    selected: dict[str, tuple[Architecture, dict[str, Any]]] = {}
+    baselines: dict[str, tuple[Architecture, dict[str, Any]]] = {}
+    taken, beside = set(rows["architecture_id"]), set[str]()
+    for row in rows.to_dict("records"):
+        search = SearchConfig.of(json.loads(row["settings"]))
+        method = find_method(search.method)
+        found = {
+            "space": row["space"],
+            "method": row["method"],
+            "search_trial_id": row["trial_id"],
+            "knobs": knob_columns(search.settings, sweep.varied),
+            "baseline_of": None,
+        }
+        space: CellSpace = registry.find("space", row["space"])
+        architecture = Architecture.from_json(space, row["architecture"])
+        if not method.trained_epochs(search.settings) or sweep.table:
+            _, first = selected.setdefault(architecture.id, (architecture, found))
+            if row["method"] not in first["method"].split(", "):
+                first["method"] += f", {row['method']}"
+        if not sweep.random_baseline or method is Random or architecture.id in beside:
+            continue
+        beside.add(architecture.id)
+        size = trained_size(sweep, space, architecture)
+        drawn = random_like(space, size, architecture, budget=sweep.budget, taken=taken)
+        if drawn is not None:
+            taken.add(drawn.architecture.id)
+            knobs = {"operations_per_node": drawn.operations_per_node}
+            found = {**found, "method": "random", "search_trial_id": None, "knobs": knobs}
+            baselines[drawn.architecture.id] = (drawn.architecture, {**found, "baseline_of": architecture.id})
+            storage.write_bytes(f"architectures/{drawn.architecture.id}.json", drawn.architecture.to_json().encode())
+    return [
+        evaluation_trial(sweep, storage, architecture.id, found, seed)
+        for architecture, found in (*selected.values(), *baselines.values())
+        for seed in sweep.retrain_seeds
+    ]
+
+
+def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -> list[Trial]:
+    """Trials that train what black-box searches found best again, with the seeds that they were not trained with."""
+    if sweep.retrain != "front" or len(sweep.retrain_seeds) == 1 or not len(evaluations):
+        return []
+    trials = []
+    for method, rows in evaluations.groupby("method", sort=True):
+        for row in near_front(rows, sweep.retrain_within).to_dict("records"):
+            found = {
+                "space": row["space"],
+                "method": method,
+                "search_trial_id": row["search_trial_id"],
+                "knobs": {},
+                "baseline_of": None,
+            }
+            trials += [
+                evaluation_trial(sweep, storage, row["architecture_id"], found, seed)
+                for seed in sweep.retrain_seeds[1:]
+            ]
+    return trials
+
+
+def evaluation_trial(
+    sweep: Sweep, storage: Storage, architecture: str, found: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """A trial that trains an architecture, by its id, or looks it up."""
+    config = EvaluationConfig(
+        space=found["space"],
+        dataset=sweep.dataset,
+        architecture=architecture,
+        settings=sweep.evaluation,
+        seed=seed,
+        budget=sweep.budget,
+        data_root=sweep.data_root,
+    )
+    return {
+        "name": f"{architecture}_{found['method'].replace(', ', '+')}_{seed}",
+        "run": sweep.name,
+        "storage": str(storage),
+        "evaluation": config.to_dict(),
+        "rungs": list(sweep.rungs),
+        "table": sweep.table_of(found["space"]),
+        "found": dict(found),
+    }
+
+
+def trained_size(sweep: Sweep, space: CellSpace, architecture: Architecture) -> NetworkSize:
+    """The size at which a sweep trains an architecture, or that a table's accuracies are of."""
+    if sweep.table:
+        return tabular_size(space, sweep.dataset)
+    dataset = load_dataset(sweep.dataset, sweep.data_root)
+    return evaluation_size(space, architecture, sweep.evaluation, dataset, sweep.budget)
+
+
+def within_budget(rows: pd.DataFrame, budget: float | None) -> pd.DataFrame:
+    """The rows that obey a budget (M); where there are some and none does, that is said."""
+    if budget is None:
+        return rows
+    kept = rows[rows["macs"] <= budget]
+    if len(rows) and not len(kept):
+        print(
+            f"none of {len(rows)} architectures is within {budget:g} M multiply-adds "
+            f"(the smallest has {rows['macs'].min():.4g} M)",
+            file=sys.stderr,
+        )
+    return kept

@@ -1,0 +1,153 @@
+"""Phases of a run: trials under Ray Tune, run once or gone on with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nasray.errors import InvalidInput
+from nasray.results import Storage
+from nasray.sweeps.searchers import EPOCH, OBJECTIVES
+from nasray.sweeps.sweep import Sweep
+
+if TYPE_CHECKING:
+    from ray.tune.search import Searcher as TuneSearcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Trials of one kind: either all of them are known, or a searcher proposes them one after the other."""
+
+    name: str
+    """Of Tune's folder of it."""
+    kind: str
+    """``searches`` or ``trainings``."""
+    trials: Sequence[Mapping[str, Any]] = ()
+    """The known ones."""
+    searcher: Callable[[], TuneSearcher] | None = None
+    """Makes the one that proposes ``parameters``."""
+    proposals: int = 0
+    """How many it is asked for."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """What every proposed trial has beside its parameters."""
+    rungs: tuple[int, ...] = ()
+    """Epochs at which trainings are compared, and all but the best stopped; the last ends them."""
+
+
+def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) -> tuple[str, ...]:
+    """Run a phase's trials, or those that an earlier try left; gives the reasons of failed ones.
+
+    Ray is connected to by the first phase that has something to run, and stays for the session.
+    """
+    if not phase.trials and phase.searcher is None:
+        return ()
+    done = f"tune/{phase.name}.json"
+    if storage.exists(done):
+        return tuple(storage.read_json(done)["failures"])
+    session.enter_context(_ray(sweep.address))
+    failures = _tune(sweep, storage, phase)
+    if not failures:
+        # Written after the last row: from here on the phase needs neither Ray nor its checkpoints.
+        storage.write_json(done, {"trials": len(phase.trials) or phase.proposals, "failures": []})
+    return failures
+
+
+def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
+    # Tune's loggers would write the same figures three times over for every trial.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # Tune's other way of printing says things even where it is told to say nothing.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    from ray import tune
+
+    from nasray.sweeps.pareto_asha import ParetoASHA
+    from nasray.sweeps.progress import Progress
+    from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
+
+    trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
+    if phase.searcher is not None:
+        trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
+    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
+    param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
+    folder = f"{storage}/tune"
+    if tune.Tuner.can_restore(f"{folder}/{phase.name}"):
+        tuner = tune.Tuner.restore(
+            f"{folder}/{phase.name}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
+        )
+    else:
+        metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
+        tuner = tune.Tuner(
+            trainable,
+            param_space=param_space,
+            tune_config=tune.TuneConfig(
+                search_alg=None if phase.searcher is None else phase.searcher(),
+                num_samples=phase.proposals or 1,
+                scheduler=ParetoASHA(
+                    metrics,
+                    [OBJECTIVES[name] for name in metrics],
+                    time_attr=EPOCH,
+                    rungs=phase.rungs,
+                    reduction_factor=sweep.reduction_factor,
+                )
+                if len(phase.rungs) > 1
+                else None,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=phase.name,
+                storage_path=folder,
+                verbose=0,
+                callbacks=[Progress(phase.kind, len(phase.trials) or phase.proposals)],
+                failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
+                # What is looked up need not be taken up again.
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_frequency=0 if sweep.table and phase.kind == "trainings" else 1, num_to_keep=2
+                ),
+            ),
+        )
+    failures = []
+    results = tuner.fit()
+    for result in (results[i] for i in range(len(results))):
+        name = os.path.basename(result.path)
+        given_up = (result.metrics or {}).get(FAILED)
+        if result.error is not None:
+            reason = str(result.error).strip().splitlines()[-1]
+            failures.append(f"trial {name} failed {sweep.max_failures + 1} times: {reason}")
+        elif given_up:
+            failures.append(f"trial {name}: {given_up}")
+    return tuple(sorted(failures))
+
+
+def _trial_name(trial: Any) -> str:
+    known = trial.config.get("trial")
+    return str(trial.trial_id if known is None else known["name"])
+
+
+@contextmanager
+def _ray(address: str | None) -> Iterator[None]:
+    """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
+    own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
+    try:
+        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
+    if context.dashboard_url:
+        print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
+    try:
+        yield
+    finally:
+        ray.shutdown()
