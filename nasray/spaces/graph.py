@@ -46,6 +46,10 @@ class CellGraph:
     """Candidate operations of every edge, by their published names."""
     edges: tuple[Edge, ...] = ()
     """Empty means every edge from an earlier to a later node."""
+    edges_per_node: int | None = None
+    """How many edges, with one operation each, enter every node of the architectures that searchers propose, as in the
+    published ones (DARTS: 2); None where any number may. Others are architectures of the space too, and a method may
+    derive them."""
     stride: int = 1
     """Stride of the operations on edges that start at an input node."""
     none: str | None = None
@@ -72,6 +76,10 @@ class CellGraph:
                     f"edge {(source, target)}: accepted are edges from an earlier node to one of the nodes "
                     f"{self.inputs} to {self.inputs + self.nodes - 1}"
                 )
+        if self.edges_per_node is not None and not 1 <= self.edges_per_node <= self._fewest_edges:
+            raise InvalidInput(
+                f"{self.edges_per_node} edges a node: accepted are 1 to {self._fewest_edges}, which the first node has"
+            )
         if self.output == ("concatenation" if self.node_operations else "residual"):
             raise InvalidInput(
                 f"output {self.output!r} of a cell: accepted are sum and residual where nodes carry "
@@ -96,6 +104,10 @@ class CellGraph:
                 f"block with {self.inputs} inputs and {len(self.operations)} operations on an edge: accepted is one "
                 "of each"
             )
+
+    @property
+    def _fewest_edges(self) -> int:
+        return min(sum(target == node for _, target in self.edges) for node in self.targets)
 
     @property
     def targets(self) -> range:

@@ -1,7 +1,8 @@
 """The DARTS space.
 
 H. Liu, K. Simonyan, Y. Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, arXiv:1806.09055. One
-normal and one reduction cell, two inputs and four nodes each, eight candidate operations on fourteen edges.
+normal and one reduction cell, two inputs and four nodes each, eight candidate operations on fourteen edges, of which
+two enter each node of a published architecture.
 During search no normalisation inside cells is affine and poolings are normalised; at evaluation the
 normalisations are affine and poolings are not normalised (released code).
 """
@@ -23,8 +24,8 @@ OPERATIONS = (
 DARTS = CellSpace(
     name="darts",
     cells={
-        "normal": CellGraph(inputs=2, nodes=4, operations=OPERATIONS, none="none"),
-        "reduce": CellGraph(inputs=2, nodes=4, operations=OPERATIONS, none="none", stride=2),
+        "normal": CellGraph(inputs=2, nodes=4, operations=OPERATIONS, none="none", edges_per_node=2),
+        "reduce": CellGraph(inputs=2, nodes=4, operations=OPERATIONS, none="none", edges_per_node=2, stride=2),
     },
     search_channels=16,
     search_cells=8,
