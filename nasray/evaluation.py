@@ -37,6 +37,9 @@ class EvaluationSettings(TrainingSettings):
     width_budget: float | None = setting(None, low=0.0)
     """Multiply-adds (M): every architecture is trained at the largest number of channels that obeys it, in place of
     ``channels``. The width multiplier with which DSO-NAS meets a budget."""
+    latency_batch: int | None = setting(None, low=1)
+    """Examples at once at which the trained network's latency is measured, on the device and the threads of the
+    evaluation; None measures none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -246,7 +246,7 @@ EVALUATIONS = Table(
             "training",
             _TEXT,
             "",
-            "`from scratch`; `one stage` where the search itself trained the network to the end; `looked up` in a table.",
+            "`from scratch`, `one stage` (the search trained the network to the end), or `looked up` in a table.",
         ),
         Column("search_trial_id", _TEXT, "", "Search that found the architecture, where one did.", nullable=True),
         Column(
@@ -259,17 +259,9 @@ EVALUATIONS = Table(
         Column("weights", _TEXT, "", "File of the trained weights in the run's folder (safetensors).", nullable=True),
     ),
     key=(
-        "dataset",
-        "space",
-        "architecture_id",
-        "channels",
-        "cells",
-        "method",
-        "training",
-        "settings",
-        "epochs",
-        "seed",
-    ),  # fmt: skip
+        *("dataset", "space", "architecture_id", "channels", "cells"),
+        *("method", "training", "settings", "epochs", "seed"),
+    ),
 )
 """One row for each training of an architecture to the end."""
 

@@ -68,7 +68,7 @@ class Proposals:
             "space": self.space,
             "method": self.method,
             "search_trial_id": self.trial_id,
-            "knobs": {},
+            "knobs": dict[str, Any](),
             "baseline_of": None,
         }
         trial = evaluation_trial(sweep, storage, "", found, sweep.retrain_seeds[0])
@@ -77,7 +77,7 @@ class Proposals:
 
 def proposals(sweep: Sweep) -> list[Proposals]:
     """The black-box searches of a sweep, each with each seed; with the baseline, a random one of each space."""
-    found = []
+    found: list[Proposals] = []
     for seed in sweep.seeds:
         arms = sweep.black_box_arms
         for arm in arms:

@@ -8,17 +8,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.settings import Settings, setting
 from nasray.spaces import Architecture, CellSpace
+from nasray.spaces.encoding import parameters
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
 
-OBJECTIVES = {"accuracy": "max", "macs": "min", "params": "min", "latency_ms": "min"}
+OBJECTIVES: dict[str, Literal["min", "max"]] = {"accuracy": "max", "macs": "min", "params": "min", "latency_ms": "min"}
 """What can be asked for, and whether more or less of it is better."""
 EPOCH = "epoch"
 """In the results of trials: the epochs of training that they are of."""
@@ -56,6 +57,64 @@ class Searcher(ABC):
     @abstractmethod
     def make(cls, config: Config, task: Task) -> TuneSearcher:
         """A searcher of Ray Tune that proposes the parameters of architectures (``nasray.spaces``)."""
+
+
+class _OptunaSampler(Searcher):
+    """One of Optuna's samplers, over the categorical parameters of architectures."""
+
+    sampler: ClassVar[str]
+
+    @classmethod
+    def make(cls, config: Searcher.Config, task: Task) -> TuneSearcher:
+        """A searcher that tells Optuna what exceeds the budget as a constraint, and what was stopped as pruned."""
+        import optuna
+
+        from nasray.sweeps.optuna_search import ParetoOptunaSearch
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return ParetoOptunaSearch(
+            {
+                name: optuna.distributions.CategoricalDistribution(values)
+                for name, values in parameters(task.space, task.cells).items()
+            },
+            metrics=task.objectives,
+            modes=[OBJECTIVES[name] for name in task.objectives],
+            max_t=task.epochs,
+            time_attr=EPOCH,
+            sampler=cls.sampler,
+            seed=task.seed,
+            upper_bounds=None if task.budget is None else {"macs": task.budget},
+        )
+
+
+class TPE(_OptunaSampler):
+    """Tree-structured Parzen estimators for several objectives, Optuna's (Ozaki et al., GECCO 2020)."""
+
+    sampler = "tpe"
+
+
+class GP(_OptunaSampler):
+    """Gaussian processes, Optuna's: for evaluations that take minutes, for it takes seconds itself."""
+
+    sampler = "gp"
+
+
+class NSGA2(_OptunaSampler):
+    """NSGA-II, Optuna's (Deb et al., 2002)."""
+
+    sampler = "nsga2"
+
+
+class NSGA3(_OptunaSampler):
+    """NSGA-III, Optuna's (Deb and Jain, 2014): for three objectives and more."""
+
+    sampler = "nsga3"
+
+
+class RandomSearch(_OptunaSampler):
+    """Every parameter's values equally likely: the baseline of the other searchers."""
+
+    sampler = "random"
 
 
 def find_searcher(name: str) -> type[Searcher]:

@@ -91,7 +91,7 @@ def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -
     """Trials that train what black-box searches found best again, with the seeds that they were not trained with."""
     if sweep.retrain != "front" or len(sweep.retrain_seeds) == 1 or not len(evaluations):
         return []
-    trials = []
+    trials: list[Trial] = []
     for method, rows in evaluations.groupby("method", sort=True):
         for row in near_front(rows, sweep.retrain_within).to_dict("records"):
             found = {

@@ -20,7 +20,8 @@ from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.results import open_storage
 from nasray.search import Search, SearchConfig
-from nasray.spaces import Architecture, CellSpace, decode
+from nasray.spaces import Architecture, CellSpace
+from nasray.spaces.encoding import decode
 from nasray.sweeps.lookup import Lookup, open_table, tabular_size
 from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
 from nasray.sweeps.searchers import EPOCH
@@ -162,7 +163,7 @@ class EvaluationTrainable(_Trial):
     def _architecture(self, trial: dict[str, Any]) -> str:
         """As JSON."""
         if "parameters" in trial:
-            space = registry.find("space", trial["evaluation"]["space"], CellSpace)
+            space: CellSpace = registry.find("space", trial["evaluation"]["space"], CellSpace)
             return decode(space, trial["parameters"], trial["cells"]).to_json()
         name = f"architectures/{trial['evaluation']['architecture']}.json"
         return open_storage(trial["storage"]).read_bytes(name).decode()
@@ -170,7 +171,7 @@ class EvaluationTrainable(_Trial):
     def _step(self) -> dict[str, Any]:
         evaluation = self.evaluation
         assert evaluation is not None
-        cost = {"macs": evaluation.macs, "params": evaluation.params}
+        cost: dict[str, float | None] = {"macs": evaluation.macs, "params": evaluation.params}
         budget = self._trial["evaluation"]["budget"]
         if budget is not None and evaluation.macs > budget:
             # Only where it cannot be made narrower: a searcher learns the cost, and nothing is spent on it.

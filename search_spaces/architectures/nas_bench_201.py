@@ -11,7 +11,7 @@ nowhere, for every path from it to the output meets a ``none``, is computed and 
 networks and in their published costs.
 """
 
-from nasray.spaces import CellGraph, CellSpace, Normalisation
+from nasray.spaces import CellGraph, CellSpace, NetworkSize, Normalisation
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
@@ -26,6 +26,11 @@ NAS_BENCH_201 = CellSpace(
     evaluation_channels=16,
     evaluation_cells=15,
     # The released searches have no scales and shifts in cells.
+    published_sizes={
+        "cifar10": NetworkSize(channels=16, cells=15, input_shape=(3, 32, 32), classes=10),
+        "cifar100": NetworkSize(channels=16, cells=15, input_shape=(3, 32, 32), classes=100),
+        "imagenet16_120": NetworkSize(channels=16, cells=15, input_shape=(3, 16, 16), classes=120),
+    },
     search_normalisation=Normalisation(affine=False, after_pool=False, after_identity=False),
     evaluation_normalisation=Normalisation(affine=True, after_pool=False, after_identity=False),
 )
