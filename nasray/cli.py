@@ -118,7 +118,7 @@ def _retrain(arguments: list[str]) -> int:
 
 
 def _front(arguments: list[str]) -> int:
-    """RUN [RUN ...] [--budget M] [--plot FILE] [--references NAME ...] [--json]: the front across runs"""
+    """RUN [RUN ...] [--budget M] [--plot FILE] [--repeats runs] [--references NAME ...]: the front across runs"""
     from nasray.comparison import FrontOptions, lines
 
     runs, rest = _leading(arguments)

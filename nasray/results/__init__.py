@@ -1,8 +1,11 @@
 """The Parquet tables of a run, fronts, hypervolume and pictures. Neither torch nor Ray is needed."""
 
+from nasray.results.across import front_across
+from nasray.results.attainment import QUARTILES, attained, attainment_surfaces
 from nasray.results.cell_picture import cell_picture, draw_cells
-from nasray.results.fronts import average_over_seeds, hypervolume, near_front, pareto_front
+from nasray.results.fronts import average_over_seeds, check_comparable, hypervolume, near_front, pareto_front
 from nasray.results.plots import front_picture, plot_front
+from nasray.results.repetitions import repetitions
 from nasray.results.schema import (
     CANDIDATES,
     EVALUATIONS,
@@ -19,16 +22,21 @@ from nasray.results.tables import compact, load, read, write_front, write_row
 __all__ = [
     "CANDIDATES",
     "EVALUATIONS",
+    "QUARTILES",
     "SCHEMA_VERSION",
     "TABLES",
     "Column",
     "Storage",
     "Table",
+    "attained",
+    "attainment_surfaces",
     "average_over_seeds",
     "cell_picture",
+    "check_comparable",
     "compact",
     "describe",
     "draw_cells",
+    "front_across",
     "front_picture",
     "hypervolume",
     "kinds_of",
@@ -38,6 +46,7 @@ __all__ = [
     "pareto_front",
     "plot_front",
     "read",
+    "repetitions",
     "write_front",
     "write_row",
 ]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 from nasray.results.fronts import average_over_seeds, hypervolume, pareto_front
 from nasray.results.schema import CANDIDATES, EVALUATIONS, Table
 from nasray.results.storage import Storage
 from nasray.results.tables import read
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of runs that one front may be made of."""
+
+    table: Table
+    of: Mapping[str, pd.DataFrame]
+    """Of each run, by its name."""
+    kind: str
+    """Kind of accuracy and fidelity, in words."""
+    dataset: str
+    spaces: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -21,75 +36,128 @@ class Across:
     front: pd.DataFrame
     fronts: Mapping[str, pd.DataFrame]
     """Of each run alone, by its name."""
-    rows: Mapping[str, pd.DataFrame]
-    """All rows of each run that could be on a front."""
-    kind: str
-    """Kind of accuracy and fidelity, in words."""
+    rows: Rows
+    """All that could be on a front."""
     hypervolume: float
     """Of the common front (M x fraction)."""
     reference: tuple[float, float]
     """Multiply-adds (M), accuracy: the worst of the runs' own reference points."""
-    dataset: str
-    spaces: tuple[str, ...]
-    """Of all rows."""
 
 
-def front_across(runs: Mapping[str, Storage], *, budget: float | None = None, table: str | None = None) -> Across:
-    """The front of runs, at the highest fidelity that they have.
+def front_across(
+    runs: Mapping[str, Storage], *, budget: float | None = None, table: str | None = None, only: Sequence[str] = ()
+) -> Across:
+    """The front of runs, each at the highest fidelity that it has.
+
+    Where several seeds were trained it is one of means, over all runs that trained an architecture.
 
     Args:
         runs: folders by the name under which they are shown.
         budget: largest multiply-adds (M).
         table: ``evaluations`` or ``candidates``; None is evaluations where every run has some.
+        only: conditions that rows must meet, as :func:`rows_of_runs` takes them.
 
     Raises:
         InvalidInput: a run has no rows of that kind, or the runs' rows must not share a front.
+    """
+    rows = rows_of_runs(runs, budget=budget, table=table, only=only)
+    everything = pd.concat(rows.of.values(), ignore_index=True)
+    parts = dict(rows.of)
+    if rows.table is EVALUATIONS and everything["seed"].nunique() > 1:
+        everything = average_over_seeds(everything)
+        parts = {name: average_over_seeds(frame) for name, frame in parts.items()}
+    front = pareto_front(everything)
+    points = [point for run in runs.values() if (point := reference_of(run)) is not None]
+    if points:
+        reference = (max(macs for macs, _ in points), min(accuracy for _, accuracy in points))
+    else:  # single searches state none: their own worst corner
+        reference = (float(everything["macs"].max()), 0.0) if len(everything) else (0.0, 0.0)
+    return Across(
+        front=front,
+        fronts={name: pareto_front(frame) for name, frame in parts.items()},
+        rows=Rows(rows.table, parts, rows.kind, rows.dataset, rows.spaces),
+        hypervolume=hypervolume(front, reference) if len(front) else 0.0,
+        reference=reference,
+    )
+
+
+def rows_of_runs(
+    runs: Mapping[str, Storage], *, budget: float | None = None, table: str | None = None, only: Sequence[str] = ()
+) -> Rows:
+    """The rows of runs that could be on a front: complete ones, of each run's highest fidelity.
+
+    Args:
+        runs: folders by name.
+        budget: largest multiply-adds (M).
+        table: ``evaluations`` or ``candidates``; None is evaluations where every run has some.
+        only: NAME=VALUE, a column or a setting and the value that a row must have there.
+
+    Raises:
+        InvalidInput: a run has no such rows, or a condition names nothing that rows have.
     """
     if table is None:
         trained = all(len(read(run, EVALUATIONS)) for run in runs.values())
         table = EVALUATIONS.name if trained else CANDIDATES.name
     chosen = EVALUATIONS if table == EVALUATIONS.name else CANDIDATES
-    rows = {name: _rows(name, run, chosen) for name, run in runs.items()}
-    dataset = str(next(iter(rows.values()))["dataset"].iloc[0])
-    spaces = tuple(sorted({str(space) for frame in rows.values() for space in frame["space"]}))
-    if budget is not None:
-        rows = {name: frame[frame["macs"] <= budget] for name, frame in rows.items()}
-    everything = pd.concat(rows.values(), ignore_index=True)
-    front = pareto_front(everything)
-    points = [point for run in runs.values() if (point := _reference(run)) is not None]
-    if points:
-        reference = (max(macs for macs, _ in points), min(accuracy for _, accuracy in points))
-    else:  # single searches state none: their own worst corner
-        reference = (float(everything["macs"].max()), 0.0) if len(everything) else (0.0, 0.0)
+    of = {name: _rows(name, run, chosen, only) for name, run in runs.items()}
+    first = next(iter(of.values()))
     kind = chosen.kind + ", validation split"
-    if chosen is EVALUATIONS and len(everything):
-        kind += f", {int(everything['epochs'].iloc[0])} epochs"
-    return Across(
-        front=front,
-        fronts={name: pareto_front(frame) for name, frame in rows.items()},
-        rows=rows,
+    if chosen is EVALUATIONS:
+        kind += f", {int(first['epochs'].iloc[0])} epochs"
+    return Rows(
+        table=chosen,
+        of=of if budget is None else {name: frame[frame["macs"] <= budget] for name, frame in of.items()},
         kind=kind,
-        hypervolume=hypervolume(front, reference) if len(front) else 0.0,
-        reference=reference,
-        dataset=dataset,
-        spaces=spaces,
+        dataset=str(first["dataset"].iloc[0]),
+        spaces=tuple(sorted({str(space) for frame in of.values() for space in frame["space"].unique()})),
     )
 
 
-def _rows(name: str, run: Storage, table: Table) -> pd.DataFrame:
+def reference_of(run: Storage) -> tuple[float, float] | None:
+    """The hypervolume's reference point that a run has written down: multiply-adds (M), accuracy; None for none."""
+    values = run.read_json("run.json").get("reference")
+    return None if values is None else (float(values[0]), float(values[1]))
+
+
+def _rows(name: str, run: Storage, table: Table, only: Sequence[str]) -> pd.DataFrame:
     frame = read(run, table)
     if not len(frame):
         raise InvalidInput(f"run {name!r} has no {table.name}: accepted are runs that have some, or the other --table")
+    for condition in only:
+        frame = _kept(name, frame, condition)
     if table is EVALUATIONS:
         # Each fidelity has a front of its own: here it is the highest's.
         frame = frame[frame["complete"] & (frame["epochs"] == frame.loc[frame["complete"], "epochs"].max())]
         if not len(frame):
-            raise InvalidInput(f"run {name!r} has no complete evaluations: accepted are runs that have some")
-        if frame["seed"].nunique() > 1:
-            frame = average_over_seeds(frame)
+            raise InvalidInput(f"run {name!r} has no complete {table.name}: accepted are runs that have some")
     return frame
 
 
-def _reference(run: Storage) -> tuple[float, float] | None:
-    values = run.read_json("run.json").get("reference")
-    return None if values is None else (float(values[0]), float(values[1]))
+def _kept(run: str, frame: pd.DataFrame, condition: str) -> pd.DataFrame:
+    name, equals, wanted = condition.partition("=")
+    if name in frame.columns:
+        values = list(frame[name])
+    else:
+        settings = {text: json.loads(text) for text in frame["settings"].unique()}
+        # Those of a search lie one level deeper.
+        own = {text: {**one, **one["settings"]} if "settings" in one else one for text, one in settings.items()}
+        if not equals or not any(name in one for one in own.values()):
+            raise InvalidInput(f"only {shown(condition)}: accepted is NAME=VALUE, a column or a setting and its value")
+        values = [own[text].get(name) for text in frame["settings"]]
+    meets = [_spoken(value) == _spoken(wanted) for value in values]
+    if not any(meets):
+        there = ", ".join(sorted({_spoken(value) for value in values})[:5])
+        raise InvalidInput(f"only {shown(condition)}: run {run!r} has no such rows, accepted are {name}={there}")
+    return frame[meets]
+
+
+def _spoken(value: Any) -> str:
+    """A value as it may be typed: 5, 5.0 and "5" are one."""
+    if value is None or value is pd.NA or value != value:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        return f"{float(value):.12g}"
+    except (TypeError, ValueError):
+        return str(value).lower() if str(value) in ("True", "False", "None") else str(value)

@@ -1,12 +1,16 @@
 """Pareto fronts and hypervolume: what is best at which cost, of rows that may be compared.
 
 A front is worth what its worst row is worth, so rows of several datasets, kinds of accuracy or fidelities are
-refused, and what was stopped early is left out. Columns that a frame does not have are not checked, so that
-frames of any origin can be used.
+refused, and what was stopped early is left out. The fidelity of a training from scratch is its length and all other
+settings of it: an architecture that looks better because its learning rate was better has no place on a front (our
+choice). Columns that a frame does not have are not checked, so that frames of any origin can be used.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
+from dataclasses import fields
 from typing import Any
 
 import moocore
@@ -16,6 +20,7 @@ import pandas as pd
 
 from nasray.errors import InvalidInput
 from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
+from nasray.settings import TrainingSettings
 
 # The size of the network and the examples that measured it; an inherited accuracy has no epochs of its own,
 # and methods of one and of two levels leave a different number of examples to the weights.
@@ -23,6 +28,11 @@ _FIDELITY = {
     CANDIDATES.kind: ("channels", "cells", "validation_examples"),
     EVALUATIONS.kind: ("epochs", "channels", "cells", "train_examples", "validation_examples"),
 }
+# The other settings that an accuracy trained from scratch depends on. Channels and cells may stand there as None, for
+# the space's own numbers, and those of examples follow from shares: columns have them all as they are.
+_RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
+    *_FIDELITY[EVALUATIONS.kind], "validation_fraction",
+}  # fmt: skip
 _SAMPLE = 4096
 
 
@@ -41,10 +51,7 @@ def pareto_front(frame: pd.DataFrame, *, maximise: str = "accuracy", minimise: s
         return frame.iloc[:0].reset_index(drop=True)
     on_front = _non_dominated(cost, gain)
     rows = frame.iloc[usable[on_front]]
-    ties = [minimise, *(["architecture_id"] if "architecture_id" in rows.columns else [])]
-    ties += sorted((name for name in rows.columns if name not in ties), key=str)
-    rows = rows.sort_values(ties, key=_sortable, kind="stable")
-    return rows.drop_duplicates(minimise).reset_index(drop=True)
+    return rows.iloc[_one_each(rows, cost[on_front], minimise)].reset_index(drop=True)
 
 
 def near_front(frame: pd.DataFrame, within: float) -> pd.DataFrame:
@@ -94,21 +101,46 @@ def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
     out. Where runs or methods found the same architecture, their names are joined by a comma.
     InvalidInput: a column that it takes to tell architectures, fidelities and seeds apart is missing.
     """
-    fidelity = [*EVALUATIONS.key[:-1], "train_examples", "validation_examples"]
+    fidelity = [n for n in EVALUATIONS.key[:-1] if n != "settings"] + ["train_examples", "validation_examples"]
     missing = [n for n in (*fidelity, "seed", "accuracy", "complete") if n not in evaluations.columns]
     if missing:
         raise InvalidInput(f"rows of evaluations are expected; these have no column {', '.join(missing)}")
     rows = evaluations[_complete(evaluations)]
+    if "settings" in rows.columns:
+        rows, fidelity = rows.assign(recipe=_recipes(rows)), [*fidelity, "recipe"]
     order = [*fidelity, "seed", *(["created_at"] if "created_at" in rows.columns else [])]
     # One training may have been done by two runs: the newest counts, once.
     rows = rows.sort_values(order, kind="stable").drop_duplicates([*fidelity, "seed"], keep="last")
     groups = rows.groupby(fidelity, sort=True, dropna=False)
-    columns: dict[str, Any] = {n: groups[n].first() for n in ("architecture", "macs", "params") if n in rows.columns}
+    columns: dict[str, Any] = {
+        n: groups[n].first() for n in ("architecture", "macs", "params", "settings") if n in rows.columns
+    }
     columns |= {n: groups[n].agg(_joined) for n in ("run", "method") if n in rows.columns}
     columns |= {n: groups[n].mean() for n in ("accuracy", "test_accuracy", "seconds") if n in rows.columns}
     columns |= {f"{n}_std": groups[n].std() for n in ("accuracy", "test_accuracy") if n in rows.columns}
     averaged = pd.DataFrame({**columns, "seeds": groups["seed"].nunique()}).reset_index()
-    return averaged.assign(complete=True)
+    return averaged.drop(columns="recipe", errors="ignore").assign(complete=True)
+
+
+def check_comparable(frame: pd.DataFrame, *, but: Collection[str] = ()) -> None:
+    """Refuse rows that must not share a front, whether or not they could be on one.
+
+    but: names of columns and settings in which they may differ all the same. InvalidInput: saying what differs.
+    """
+    kinds = kinds_of(frame)
+    several = {"kind of accuracy": kinds} if len(kinds) > 1 else {}
+    fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
+    for name in ("dataset", *fidelity):
+        if name in frame.columns and frame[name].nunique(dropna=False) > 1:
+            several[name] = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
+    if kinds == [EVALUATIONS.kind] and "settings" in frame.columns:
+        several |= _differing_settings(frame)
+    said = [f"{name} ({', '.join(sorted(values)[:5])})" for name, values in several.items() if name not in but]
+    if said:
+        raise InvalidInput(
+            f"rows that do not compare were given, they differ in {', '.join(said)}; "
+            "rows of one dataset, one kind of accuracy and one fidelity would be accepted"
+        )
 
 
 def _usable(
@@ -118,9 +150,9 @@ def _usable(
     cost, gain = _numbers(frame, minimise), _numbers(frame, maximise)
     keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)
     usable = np.flatnonzero(keep)
-    told_by = {"dataset", "kind", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
+    told_by = {"dataset", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
     checked = frame[[name for name in frame.columns if name in told_by]]
-    _refuse_mixtures(checked if len(usable) == len(frame) else checked.iloc[usable])
+    check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable])
     return usable, cost[usable], gain[usable]
 
 
@@ -138,19 +170,33 @@ def _complete(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return ~frame["complete"].isin([False]).to_numpy(dtype=bool)
 
 
-def _refuse_mixtures(frame: pd.DataFrame) -> None:
-    kinds = kinds_of(frame)
-    several = [f"kind of accuracy ({', '.join(kinds)})"] if len(kinds) > 1 else []
-    fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
-    for name in ("dataset", *fidelity):
-        if name in frame.columns and frame[name].nunique(dropna=False) > 1:
-            values = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
-            several.append(f"{name} ({', '.join(sorted(values)[:5])})")
-    if several:
-        raise InvalidInput(
-            f"rows that do not compare were given, they differ in {', '.join(several)}; "
-            "rows of one dataset, one kind of accuracy and one fidelity would be accepted"
-        )
+def _differing_settings(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The settings of trainings from scratch that are not the same in all rows, with their values."""
+    recipes = [json.loads(_recipe(text)) for text in frame["settings"][_from_scratch(frame)].unique()]
+    found: dict[str, list[str]] = {}
+    for name in sorted({name for recipe in recipes for name in recipe}):
+        values = {json.dumps(recipe[name]) if name in recipe else "missing" for recipe in recipes}
+        if len(values) > 1:
+            found[name] = sorted(values)
+    return found
+
+
+def _recipes(frame: pd.DataFrame) -> pd.Series[Any]:
+    """JSON of those settings that tell trainings apart; a search of one stage is told by all that it was set to."""
+    recipes = frame["settings"].map({text: _recipe(text) for text in frame["settings"].unique()})
+    return recipes.where(_from_scratch(frame), frame["settings"])
+
+
+def _recipe(settings: str) -> str:
+    values = json.loads(settings)
+    return json.dumps({name: values[name] for name in sorted(_RECIPE & values.keys())})
+
+
+def _from_scratch(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    # Where a search ends with a trained network, how it trained is part of the method.
+    if "training" not in frame.columns:
+        return np.ones(len(frame), dtype=bool)
+    return frame["training"].eq("from scratch").to_numpy(dtype=bool)
 
 
 def _non_dominated(cost: npt.NDArray[np.float64], gain: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
@@ -176,6 +222,19 @@ def _front_by_sorting(cost: npt.NDArray[np.float64], gain: npt.NDArray[np.float6
     point = np.flatnonzero(first)[np.cumsum(first) - 1]
     positions: npt.NDArray[np.intp] = order[(cost == cost[point]) & (gain == gain[point])]
     return positions
+
+
+def _one_each(rows: pd.DataFrame, cost: npt.NDArray[np.float64], minimise: str) -> npt.NDArray[np.intp] | slice:
+    """Positions of one row for each cost, of rows by rising cost: whichever order they were given in, the same one."""
+    same = cost[1:] == cost[:-1]
+    if not same.any():
+        return slice(None)
+    tied = np.append(False, same) | np.append(same, False)
+    order = [minimise, *(["architecture_id"] if "architecture_id" in rows.columns else [])]
+    order += sorted((name for name in rows.columns if name not in order), key=str)
+    several = rows[tied].reset_index(drop=True).sort_values(order, key=_sortable, kind="stable")
+    first = several.drop_duplicates(minimise).index.to_numpy()
+    return np.sort(np.append(np.flatnonzero(~tied), np.flatnonzero(tied)[first]))
 
 
 def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:

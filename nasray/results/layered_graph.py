@@ -52,7 +52,7 @@ class Place:
 def place(
     boxes: Mapping[Key, Box], lines: Sequence[tuple[Key, Key]], *, between: float, gap: float
 ) -> dict[Key, Place]:
-    """A place for every box; the first column begins at x = 0, the topmost box at y = 0.
+    """A place for every box; the first column begins at x = 0, the topmost box at y = 0. Empty ranks take no room.
 
     Args:
         boxes: by any names; those of the first rank stand in their order from above, of others it breaks ties.
@@ -67,7 +67,7 @@ def place(
     for one, other in lines:
         before[other].append(one)
         after[one].append(other)
-    ranks = range(min(box.rank for box in boxes.values()), max(box.rank for box in boxes.values()) + 1)
+    ranks = sorted({box.rank for box in boxes.values()})
     columns = [[key for key, box in boxes.items() if box.rank == rank] for rank in ranks]
     columns = _few_crossings(columns, before, after)
     y = _heights(columns, boxes, before, after, between)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nasray.errors import InvalidInput
+from nasray.results.attainment import attained
 from nasray.results.pictures import rendered, write_picture
 from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
 
@@ -35,6 +36,7 @@ def plot_front(
     *,
     points: Mapping[str, pd.DataFrame] | None = None,
     references: pd.DataFrame | None = None,
+    bands: Mapping[str, pd.DataFrame] | None = None,
     title: str | None = None,
 ) -> None:
     """Write the picture of :func:`front_picture` to a .png, .svg or .pdf file.
@@ -43,7 +45,7 @@ def plot_front(
     """
 
     def draw(form: str) -> bytes:
-        return front_picture(frames, points=points, references=references, title=title, form=form)
+        return front_picture(frames, points=points, references=references, bands=bands, title=title, form=form)
 
     write_picture(path, draw)
 
@@ -53,11 +55,12 @@ def front_picture(
     *,
     points: Mapping[str, pd.DataFrame] | None = None,
     references: pd.DataFrame | None = None,
+    bands: Mapping[str, pd.DataFrame] | None = None,
     title: str | None = None,
     form: str = "png",
 ) -> bytes:
     """The picture of :func:`front_figure`, with the same arguments, as png, svg or pdf."""
-    return rendered(front_figure(frames, points=points, references=references, title=title), form)
+    return rendered(front_figure(frames, points=points, references=references, bands=bands, title=title), form)
 
 
 def front_figure(
@@ -65,11 +68,14 @@ def front_figure(
     *,
     points: Mapping[str, pd.DataFrame] | None = None,
     references: pd.DataFrame | None = None,
+    bands: Mapping[str, pd.DataFrame] | None = None,
     title: str | None = None,
 ) -> Figure:
     """Draw fronts by name as steps, and faintly behind each the `points` of that name: all rows of its run.
 
     frames, points: columns `macs` (M) and `accuracy` (fraction); `accuracy_std` gives error bars.
+    bands: surfaces by name, as :func:`attainment_surfaces` gives them: the middle one as steps, and all between the
+    outermost.
     references: published architectures, hollow: a column `name` besides these three; their accuracies are of another
     kind, on the test split, and the legend says so. The macs axis is logarithmic where it spans more than a
     decade.
@@ -79,8 +85,8 @@ def front_figure(
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    points = points or {}
-    for name, frame in (*frames.items(), *points.items()):
+    points, bands = points or {}, bands or {}
+    for name, frame in (*frames.items(), *points.items(), *bands.items()):
         missing = [column for column in ("macs", "accuracy") if column not in frame.columns]
         if missing:
             raise InvalidInput(f"plot: the frame {name!r} has no column {', '.join(missing)}")
@@ -90,14 +96,17 @@ def front_figure(
 
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    everything = [_finite(frame)["macs"].to_numpy(dtype=np.float64) for frame in (*frames.values(), *points.values())]
+    everything = [
+        _finite(frame)["macs"].to_numpy(dtype=np.float64)
+        for frame in (*frames.values(), *points.values(), *bands.values())
+    ]
     macs = np.concatenate(everything) if everything else np.empty(0)
     shown = macs if references is None else np.append(macs, references["macs"])
     if shown.size and shown.min() > 0 and shown.max() > 10 * shown.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    names = list(dict.fromkeys((*frames, *points)))
+    names = list(dict.fromkeys((*frames, *points, *bands)))
     for place, name in enumerate(names):
         if name in points:
             behind = _finite(points[name])
@@ -110,6 +119,8 @@ def front_figure(
     for place, name in enumerate(names):
         if name in frames:
             _draw_front(axes, name, _finite(frames[name]), place, macs.max() if macs.size else 0.0)
+        if name in bands:
+            _draw_band(axes, name, bands[name], place, macs.max() if macs.size else 0.0)
     if references is not None:
         _draw_references(axes, references)
 
@@ -122,7 +133,7 @@ def front_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(colors=_INK, labelsize=9)
-    if frames or references is not None:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
     return figure
 
@@ -144,6 +155,31 @@ def _draw_front(axes: Axes, name: str, front: pd.DataFrame, place: int, right: f
             x, y, yerr=front["accuracy_std"].fillna(0.0).to_numpy(dtype=np.float64), fmt="none",
             ecolor=colour, elinewidth=1.0, capsize=2.5, alpha=0.7, zorder=3,
         )  # fmt: skip
+
+
+def _draw_band(axes: Axes, name: str, surfaces: pd.DataFrame, place: int, right: float) -> None:
+    colour = _COLOURS[place % len(_COLOURS)]
+    fractions = sorted(surfaces["fraction"].unique())
+    if not fractions:
+        return
+    middle = min(fractions, key=lambda fraction: abs(fraction - 0.5))
+    for fraction in {fractions[0], middle, fractions[-1]}:
+        surface = surfaces[surfaces["fraction"] == fraction]
+        x, y = np.append(surface["macs"], right), np.append(surface["accuracy"], surface["accuracy"].iloc[-1])
+        outer = fraction != middle
+        band = f" (band: {_percent(fractions[0])} to {_percent(fractions[-1])})" if len(fractions) > 1 else ""
+        label = None if outer else f"{name}: attained by {_percent(middle)} of repetitions{band}"
+        axes.step(
+            x, y, where="post", color=colour, linewidth=0.7 if outer else 1.8, alpha=0.6 if outer else 0.95,
+            label=label, zorder=2,
+        )  # fmt: skip
+    x = np.append(np.unique(surfaces["macs"]), right)
+    best, worst = (attained(surfaces[surfaces["fraction"] == fractions[i]], x) for i in (0, -1))
+    axes.fill_between(x, worst, best, step="post", color=colour, alpha=0.18, linewidth=0, zorder=1)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"
 
 
 def _draw_references(axes: Axes, references: pd.DataFrame) -> None:

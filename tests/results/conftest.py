@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nasray.results import Storage, open_storage
+from nasray.results import CANDIDATES, EVALUATIONS, Storage, open_storage, write_row
 
 _BOTH = {
     "run": "r1",
@@ -60,3 +60,25 @@ def evaluation() -> Row:
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     return open_storage(tmp_path / "run")
+
+
+WriteRun = Callable[..., Storage]
+
+
+@pytest.fixture
+def write_run(tmp_path: Path, evaluation: Row, candidate: Row) -> WriteRun:
+    """Makes a run: `rows` are what differs of its evaluations (or of its candidates, where they name a snapshot)."""
+
+    def make(
+        name: str, rows: list[dict[str, Any]], reference: tuple[float, float] | None = (100.0, 0.1), **sweep: Any
+    ) -> Storage:
+        made = open_storage(tmp_path / name)
+        values = {"name": name, "method": "gold_nas", "settings": {"lambda0": 0.1, "split_seed": 0}, **sweep}
+        made.write_json("run.json", {"sweep": values, **({} if reference is None else {"reference": list(reference)})})
+        for row in rows:
+            table, whole = (CANDIDATES, candidate) if "snapshot" in row else (EVALUATIONS, evaluation)
+            told = {"training": "from scratch"} if table is EVALUATIONS and "training" in table.names else {}
+            write_row(made, table, whole(**{**told, "run": name, **row}))
+        return made
+
+    return make

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import statistics
 import time
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
-from nasray.results import EVALUATIONS, average_over_seeds, hypervolume, pareto_front
+from nasray.results import EVALUATIONS, average_over_seeds, check_comparable, hypervolume, pareto_front
 
 from .conftest import Row
 
@@ -132,6 +133,68 @@ def test_rows_that_do_not_compare_are_refused(evaluation: Row, column: str, othe
     pareto_front(frame.assign(complete=[True, False]))
     pareto_front(frame.assign(accuracy=[0.5, math.nan]))
     pareto_front(frame.drop(columns=column))
+
+
+def settings_of(**changes: Any) -> str:
+    common = {"epochs": 5, "learning_rate": 0.025, "channels": None, "schedule": "cosine", "split_seed": 0}
+    return json.dumps({**common, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rate": 0.05}, r"learning_rate \(0\.025, 0\.05\)"),
+        ({"schedule": "linear"}, r'schedule \("cosine", "linear"\)'),
+        # Another split measures on other examples, though on as many.
+        ({"split_seed": 1}, r"split_seed \(0, 1\)"),
+        # A setting that an older version did not have may have had any value.
+        ({"nesterov": False}, r"nesterov \(false, missing\)"),
+    ],
+)
+def test_trainings_by_other_settings_are_refused(evaluation: Row, changes: dict[str, Any], said: str) -> None:
+    rows = [evaluation(settings=settings_of(), architecture_id="a"), evaluation(settings=settings_of(**changes))]
+    frame = pd.DataFrame(rows)
+    with pytest.raises(InvalidInput, match=said) as caught:
+        pareto_front(frame)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InvalidInput, match=said):
+        pareto_front(average_over_seeds(frame))
+    check_comparable(frame, but=tuple(changes))
+    pareto_front(frame.assign(complete=[True, False]))
+
+
+def test_settings_that_say_the_same_in_other_words_share_a_front(evaluation: Row) -> None:
+    # The size is told by its own columns; the order of names and a method's own knobs say nothing of the training.
+    same = [settings_of(), settings_of(channels=8), json.dumps(dict(reversed(json.loads(settings_of()).items())))]
+    same.append(settings_of(strength=0.5))
+    rows = [evaluation(settings=text, seed=i, accuracy=0.5 + 0.1 * i) for i, text in enumerate(same)]
+    averaged = average_over_seeds(pd.DataFrame(rows))
+    assert averaged["seeds"].tolist() == [4]
+    assert averaged["accuracy"].tolist() == pytest.approx([0.65])
+    assert len(pareto_front(pd.DataFrame(rows))) == 1
+
+
+def test_seeds_are_not_averaged_over_settings(evaluation: Row) -> None:
+    slow, fast = settings_of(), settings_of(learning_rate=0.1)
+    rows = [evaluation(settings=text, seed=seed) for text in (slow, fast) for seed in range(3)]
+    averaged = average_over_seeds(pd.DataFrame(rows))
+    assert sorted(averaged["settings"]) == sorted([slow, fast])
+    assert averaged["seeds"].tolist() == [3, 3]
+
+
+def test_how_a_search_trains_in_one_stage_is_part_of_its_method(evaluation: Row) -> None:
+    rows = [
+        evaluation(settings=settings_of(), training="from scratch", macs=1.0),
+        evaluation(settings=settings_of(learning_rate=0.1), training="one stage", macs=2.0, accuracy=0.9),
+    ]
+    assert len(pareto_front(pd.DataFrame(rows))) == 2
+    with pytest.raises(InvalidInput, match="learning_rate"):
+        pareto_front(pd.DataFrame(rows).assign(training="from scratch"))
+
+
+def test_candidates_of_several_settings_share_a_front(candidate: Row) -> None:
+    rows = [candidate(settings=settings_of(learning_rate=rate), macs=rate, accuracy=rate) for rate in (0.1, 0.2)]
+    assert len(pareto_front(pd.DataFrame(rows))) == 2
 
 
 def test_candidates_and_evaluations_never_share_a_front(candidate: Row, evaluation: Row) -> None:

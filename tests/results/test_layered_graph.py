@@ -95,4 +95,6 @@ def test_a_plain_graph_is_drawn_without_crossings() -> None:
     places = place(boxes, lines, between=0.1, gap=0.3)
     for one, other in lines:
         assert places[one].y == pytest.approx(places[other].y)
+    apart = place({0: Box(0, 1, 1), 2: Box(2, 1, 1)}, [], between=0.1, gap=0.3)
+    assert (apart[0].right, apart[2].left) == (1, 1.3)
     assert place({}, [], between=0.1, gap=0.3) == {}

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from nasray.errors import InvalidInput
-from nasray.results import pareto_front, plot_front
+from nasray.results import attainment_surfaces, pareto_front, plot_front
 from nasray.results.plots import front_figure
 
 from .conftest import Row
@@ -67,6 +67,25 @@ def test_references_are_hollow_and_named_as_published() -> None:
     # The front ends with its run's last row: nothing is said of what it would have at a reference's cost.
     assert max(x for line in axes.lines if len(line.get_xydata()) > 1 for x in line.get_xdata()) == 2.0
     assert axes.get_xscale() == "log"
+
+
+def test_a_band_lies_between_the_outer_surfaces() -> None:
+    fronts = [pd.DataFrame({"macs": [1.0, 2.0 + i], "accuracy": [0.5 + 0.01 * i, 0.8]}) for i in range(4)]
+    surfaces = attainment_surfaces(fronts)
+    figure = front_figure({}, bands={"gold": surfaces}, points={"gold": pd.concat(fronts)})
+    (axes,) = figure.axes
+    (legend,) = axes.get_legend_handles_labels()[1]
+    assert legend == "gold: attained by 50 % of repetitions (band: 25 % to 75 %)"
+    drawn = {tuple(map(tuple, line.get_xydata())) for line in axes.lines}
+    for fraction in (0.25, 0.5, 0.75):
+        corners = surfaces.loc[surfaces["fraction"] == fraction, ["macs", "accuracy"]].to_numpy()
+        # A surface holds to the right of its last corner, to where the rows end.
+        assert (*map(tuple, corners), (5.0, corners[-1][1])) in drawn
+    (band,) = [one for one in axes.collections if type(one).__name__ == "FillBetweenPolyCollection"]
+    y = band.get_paths()[0].vertices[:, 1]
+    assert (y.min(), y.max()) == (pytest.approx(0.51), pytest.approx(0.8))
+    front_figure({}, bands={"empty": attainment_surfaces([rows([])])})
+    front_figure({}, bands={"one": attainment_surfaces(fronts, [1.0])})
 
 
 def test_frames_without_rows_and_of_other_shapes_are_drawn(tmp_path: Path) -> None:
