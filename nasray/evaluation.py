@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nasray import registry
-from nasray.costs import macs, params, width_for_budget
+from nasray.costs import Latency, macs, network_latency, params, width_for_budget
 from nasray.networks import target_network
 from nasray.settings import TrainingSettings, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -37,6 +37,9 @@ class EvaluationSettings(TrainingSettings):
     width_budget: float | None = setting(None, low=0.0)
     """Multiply-adds (M): every architecture is trained at the largest number of channels that obeys it, in place of
     ``channels``. The width multiplier with which DSO-NAS meets a budget."""
+    latency_batch: int | None = setting(None, low=1)
+    """Examples at once at which the trained network's latency is measured, on the device and the threads of the
+    evaluation; None measures none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +167,11 @@ class Evaluation:
     def test_accuracy(self) -> float:
         """Accuracy on the test split: for the report only, nothing may be chosen by it."""
         return self.learner.accuracy(self.data.test_batches(VALIDATION_BATCH_SIZE))
+
+    def latency(self) -> Latency | None:
+        """Latency of the network as it is now, measured anew at each call; None where the settings ask for none."""
+        batch = self.config.settings.latency_batch
+        return None if batch is None else network_latency(self.learner.network, self.size.input_shape, batch=batch)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""

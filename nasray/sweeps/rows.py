@@ -78,7 +78,7 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
 def write_evaluation(
     storage: Storage, run: str, evaluation: Evaluation, test_accuracy: float, found: dict[str, Any]
 ) -> None:
-    """The row of a finished training from scratch, and its weights.
+    """The row of a finished training from scratch, and its weights; latency is measured here, where it was asked for.
 
     Args:
         storage: the run's folder.
@@ -87,7 +87,7 @@ def write_evaluation(
         test_accuracy: on the test split, 0 to 1.
         found: ``method``, ``search_trial_id``, ``knobs`` and ``baseline_of`` of what gave the architecture.
     """
-    config = evaluation.config
+    config, latency = evaluation.config, evaluation.latency()
     _write_trained(
         storage,
         {
@@ -109,6 +109,10 @@ def write_evaluation(
             "test_accuracy": test_accuracy,
             "seconds": evaluation.seconds,
             "peak_memory_bytes": evaluation.peak_memory_bytes,
+            "latency_ms": None if latency is None else latency.median_ms,
+            "latency_low_ms": None if latency is None else latency.low_ms,
+            "latency_high_ms": None if latency is None else latency.high_ms,
+            "latency_batch": None if latency is None else latency.batch,
         },
         evaluation.architecture,
         evaluation.learner.network,
