@@ -131,9 +131,10 @@ def _front(arguments: list[str]) -> int:
 
 
 def _cost(arguments: list[str]) -> int:
-    """SPACE ARCHITECTURE [--channels C] [--cells N] [--input CxHxW] [--classes K] [--json]: exact cost"""
-    from nasray.costs import macs, params
+    """SPACE ARCHITECTURE [--channels C] [--cells N] [--input CxHxW] [--classes K] [--latency-batch B] [--json]: cost"""
+    from nasray.costs import architecture_latency, macs, params
     from nasray.spaces import CellSpace, NetworkSize
+    from nasray.training.measure import pick_device
 
     @dataclass(frozen=True, kw_only=True)
     class Cost:
@@ -148,6 +149,12 @@ def _cost(arguments: list[str]) -> int:
         """What surrounds the cells."""
         storage: str = RUNS
         """Where to look for the ids of architectures."""
+        latency_batch: int | None = None
+        """Examples at once at which the latency is measured too; None measures none."""
+        latency_threads: int | None = None
+        """Of the processor; None is as many as torch uses."""
+        latency_device: str = "auto"
+        """auto is the GPU where there is one, else the processor."""
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Print it as JSON."""
 
@@ -165,10 +172,29 @@ def _cost(arguments: list[str]) -> int:
         skeleton=typed.skeleton,
     )
     cost = {"params": params(space, architecture, size), "macs": macs(space, architecture, size)}
+    measured = None
+    if typed.latency_batch is None and (typed.latency_threads is not None or typed.latency_device != "auto"):
+        raise InvalidInput("latency without a batch: accepted is --latency-batch 1, or none of the latency's fields")
+    if typed.latency_batch is not None:
+        measured = architecture_latency(
+            space,
+            architecture,
+            size,
+            batch=typed.latency_batch,
+            threads=typed.latency_threads,
+            device=pick_device(typed.latency_device),
+        )
     if typed.json:
-        print(json.dumps({"architecture_id": architecture.id, **cost, **dataclasses.asdict(size)}))
-    else:
-        print(f"{_millions(cost['params'], 4)} parameters, {_millions(cost['macs'], 2)} multiply-adds")
+        latency = {} if measured is None else {"latency": dataclasses.asdict(measured)}
+        print(json.dumps({"architecture_id": architecture.id, **cost, **dataclasses.asdict(size), **latency}))
+        return 0
+    print(f"{_millions(cost['params'], 4)} parameters, {_millions(cost['macs'], 2)} multiply-adds")
+    if measured is not None:
+        print(
+            f"latency {measured.median_ms:.4g} ms, quartiles {measured.low_ms:.4g} and {measured.high_ms:.4g} ms: "
+            f"{measured.repeats} runs, batch {measured.batch}, {measured.threads} thread"
+            f"{'' if measured.threads == 1 else 's'}, {measured.device}"
+        )
     return 0
 
 

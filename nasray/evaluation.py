@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nasray import registry
-from nasray.costs import macs, params, width_for_budget
+from nasray.costs import Latency, macs, network_latency, params, width_for_budget
 from nasray.networks import target_network
 from nasray.settings import TrainingSettings, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -169,6 +169,11 @@ class Evaluation:
     def test_accuracy(self) -> float:
         """Accuracy on the test split: for the report only, nothing may be chosen by it."""
         return self.learner.accuracy(self.data.test_batches(VALIDATION_BATCH_SIZE))
+
+    def latency(self) -> Latency | None:
+        """Latency of the network as it is now, measured anew at each call; None where the settings ask for none."""
+        batch = self.config.settings.latency_batch
+        return None if batch is None else network_latency(self.learner.network, self.size.input_shape, batch=batch)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""

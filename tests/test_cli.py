@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ from nasray.cli import main
         ("cost darts DARTS_V2 --channels 0", "channels 0", "from 1 up"),
         ("cost darts DARTS_V2 --skeleton nope", "'nope'", "cifar, imagenet"),
         ("cost gold GOLD_s1 --cells 3", "3 cells", "14"),
+        ("cost gold GOLD_s1 --channels 1 --latency-batch 0", "batch 0", "from 1 up"),
+        ("cost gold GOLD_s1 --latency-threads 2", "without a batch", "--latency-batch 1"),
+        ("cost gold GOLD_s1 --latency-batch 1 --latency-device abacus", "'abacus'", "auto, cpu"),
         ("draw darts", "darts", "SPACE ARCHITECTURE"),
         ("draw darts DARTS_V2", "--out", ".png, .svg or .pdf"),
         ("draw darts DARTS_V2 --out cells.bmp", "cells.bmp", ".png, .svg, .pdf"),
@@ -111,6 +115,22 @@ def test_cost_prints_the_published_networks(
 ) -> None:
     assert main(["cost", *arguments.split()]) == 0
     assert capsys.readouterr().out == f"{params} parameters, {macs} multiply-adds\n"
+
+
+def test_cost_measures_latency_and_says_on_what(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["cost", "nas_bench_201", "|avg_pool_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"]
+    command += ["--channels", "2", "--cells", "3", "--input", "3x8x8", "--latency-device", "cpu"]
+    assert main([*command, "--latency-batch", "2", "--latency-threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    number = r"[0-9.e+]+"
+    said = rf"latency {number} ms, quartiles {number} and {number} ms: \d+ runs, batch 2, 1 thread, \S.*"
+    assert len(lines) == 2
+    assert re.fullmatch(said, lines[1])
+    assert main([*command, "--latency-batch", "3", "--json"]) == 0
+    latency = json.loads(capsys.readouterr().out)["latency"]
+    assert 0 < latency["low_ms"] <= latency["median_ms"] <= latency["high_ms"]
+    assert latency["batch"] == 3
+    assert latency["device"]
 
 
 def test_draw_takes_what_cost_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

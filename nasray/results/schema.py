@@ -173,6 +173,10 @@ def _fraction(name: str, meaning: str, nullable: bool = False) -> Column:
     return Column(name, _REAL, "fraction", meaning, nullable, low=0.0, high=1.0)
 
 
+def _latency(name: str, meaning: str) -> Column:
+    return Column(name, _REAL, "ms", meaning, nullable=True, low=0.0)
+
+
 _BOTH = (
     _count("schema_version", "Version of this list of columns."),
     Column("run", _TEXT, "", "Name of the run that wrote the row."),
@@ -242,6 +246,10 @@ EVALUATIONS = Table(
         _fraction("test_accuracy", "Accuracy on the test split, only ever reported.", nullable=True),
         Column("seconds", _REAL, "s", "Wall-clock time of the training.", low=0.0),
         _MEMORY,
+        _latency("latency_ms", "Median over repeated runs of the network, on `device`; other work there slows it."),
+        _latency("latency_low_ms", "Lower quartile of these runs."),
+        _latency("latency_high_ms", "Upper quartile of these runs."),
+        Column("latency_batch", _WHOLE, "", "Examples that a run takes at once.", nullable=True, low=1),
         Column(
             "training",
             _TEXT,

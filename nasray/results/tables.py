@@ -177,7 +177,8 @@ class _Foreign(Exception):
 
 def _checked(table: Table, content: pa.Table) -> pa.Table:
     wanted = {column.name: column.type for column in table.columns}
-    missing = sorted(wanted.keys() - set(content.column_names))
+    # Rows that were written before a column was added, which then may be missing, are read all the same.
+    missing = sorted({c.name for c in table.columns if not c.nullable} - set(content.column_names))
     if missing:
         raise _Foreign(f"has no column {', '.join(missing)}")
     newest = max(content.column("schema_version").to_pylist(), default=SCHEMA_VERSION)

@@ -82,6 +82,8 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """The row of an evaluation as it stands, complete or not, and where it is complete the trained weights.
 
+    Latency is measured here, where it was asked for.
+
     Args:
         storage: the run's folder.
         run: its name.
@@ -128,6 +130,14 @@ def write_evaluation(
     }
     if evaluation.finished:
         row["test_accuracy"] = evaluation.test_accuracy()
+        latency = evaluation.latency()
+        if latency is not None:
+            row |= {
+                "latency_ms": latency.median_ms,
+                "latency_low_ms": latency.low_ms,
+                "latency_high_ms": latency.high_ms,
+                "latency_batch": latency.batch,
+            }
         _write_network(storage, row, evaluation.architecture, evaluation.learner.network)
     write_row(storage, EVALUATIONS, row, knobs=found["knobs"])
     return row

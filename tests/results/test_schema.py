@@ -43,6 +43,7 @@ def test_the_columns_are_those_that_the_design_names() -> None:
     own = ["trial_id", "epoch", "snapshot", "supernet_accuracy", "accuracy", "gap", "seconds", "peak_memory_bytes"]
     assert list(CANDIDATES.names) == BOTH + own
     own = ["epochs", "complete", "accuracy", "test_accuracy", "seconds", "peak_memory_bytes"]
+    own += ["latency_ms", "latency_low_ms", "latency_high_ms", "latency_batch"]
     own += ["training", "search_trial_id", "baseline_of", "weights"]
     assert list(EVALUATIONS.names) == BOTH + own
     for table in (CANDIDATES, EVALUATIONS):

@@ -141,6 +141,17 @@ def test_rows_of_differing_columns_are_united(storage: Storage, candidate: Row) 
     pd.testing.assert_frame_equal(read(storage, CANDIDATES), frame)
 
 
+def test_rows_from_before_a_column_was_added_are_read(storage: Storage, evaluation: Row) -> None:
+    name = write_row(storage, EVALUATIONS, evaluation(seed=0))
+    write_row(storage, EVALUATIONS, evaluation(seed=1, latency_ms=2.5, latency_batch=8))
+    older = pq.read_table(f"{storage}/{name}").drop_columns(["latency_ms", "latency_batch"])
+    pq.write_table(older, f"{storage}/{name}")
+    frame = read(storage, EVALUATIONS)
+    assert frame["latency_ms"].isna().tolist() == [True, False]
+    assert frame["latency_batch"].tolist()[1] == 8
+    assert list(frame.columns) == list(EVALUATIONS.names)
+
+
 def test_rows_come_sorted_by_key_whatever_the_order_of_writing(tmp_path: Path, candidate: Row) -> None:
     rows = [candidate(trial_id=f"t{t}", epoch=e, snapshot=s) for t in range(2) for e in (2, 10) for s in range(2)]
     frames = []
