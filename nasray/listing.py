@@ -9,7 +9,7 @@ from typing import Any
 from nasray import registry
 from nasray.settings import Range
 
-KINDS = ("spaces", "methods", "datasets", "sweeps", "architectures")
+KINDS = ("spaces", "methods", "searchers", "datasets", "sweeps", "architectures")
 
 
 def lines(kinds: Iterable[str]) -> Iterator[str]:
@@ -43,6 +43,11 @@ def _methods() -> Iterator[str]:
         yield f"{name}: {_first_line(method)} Knobs: {knobs or 'none'}."
 
 
+def _searchers() -> Iterator[str]:
+    for name, searcher in _found("searcher"):
+        yield f"{name}: {_first_line(searcher)}"
+
+
 def _datasets() -> Iterator[str]:
     for name, dataset in _found("dataset"):
         yield f"{name}: {_first_line(dataset)}"
@@ -68,6 +73,7 @@ def _architectures() -> Iterator[str]:
 _DESCRIBED = {
     "spaces": _spaces,
     "methods": _methods,
+    "searchers": _searchers,
     "datasets": _datasets,
     "sweeps": _sweeps,
     "architectures": _architectures,

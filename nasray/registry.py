@@ -1,8 +1,8 @@
 """Finding spaces, methods, datasets, operations and sweeps by name.
 
-Everything comes through entry points (groups ``nasray.spaces``, ``nasray.methods``, ``nasray.datasets``,
-``nasray.operations``, ``nasray.sweeps``): nasray's own parts use the door that a user's package uses. A name of
-the form ``path/to/file.py:NAME`` opens the same door without a package.
+Everything comes through entry points (groups ``nasray.spaces``, ``nasray.methods``, ``nasray.searchers``,
+``nasray.datasets``, ``nasray.operations``, ``nasray.sweeps``): nasray's own parts use the door that a user's package
+uses. A name of the form ``path/to/file.py:NAME`` opens the same door without a package.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _entries(kind: str) -> dict[str, EntryPoint]:
 
 
 def names(kind: str) -> list[str]:
-    """The registered names of a kind: ``space``, ``method``, ``dataset``, ``operation`` or ``sweep``."""
+    """The registered names of a kind: ``space``, ``method``, ``dataset``, ``operation``, ``searcher`` or ``sweep``."""
     return sorted(_entries(kind))
 
 

@@ -22,16 +22,17 @@ from nasray.errors import InvalidInput
 from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
 from nasray.settings import TrainingSettings
 
-# The size of the network and the examples that measured it; an inherited accuracy has no epochs of its own,
-# and methods of one and of two levels leave a different number of examples to the weights.
+# Depth and the examples that measured it; an inherited accuracy has no epochs of its own, its cost is counted at one
+# width, and methods of one and of two levels leave a different number of examples to the weights. Networks trained from
+# scratch may differ in width: a budget makes some narrower, which is another cost and not another training.
 _FIDELITY = {
     CANDIDATES.kind: ("channels", "cells", "validation_examples"),
-    EVALUATIONS.kind: ("epochs", "channels", "cells", "train_examples", "validation_examples"),
+    EVALUATIONS.kind: ("epochs", "cells", "train_examples", "validation_examples"),
 }
 # The other settings that an accuracy trained from scratch depends on. Channels and cells may stand there as None, for
 # the space's own numbers, and those of examples follow from shares: columns have them all as they are.
 _RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
-    *_FIDELITY[EVALUATIONS.kind], "validation_fraction",
+    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction",
 }  # fmt: skip
 _SAMPLE = 4096
 
@@ -101,7 +102,8 @@ def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
     out. Where runs or methods found the same architecture, their names are joined by a comma.
     InvalidInput: a column that it takes to tell architectures, fidelities and seeds apart is missing.
     """
-    fidelity = [n for n in EVALUATIONS.key[:-1] if n != "settings"] + ["train_examples", "validation_examples"]
+    fidelity = [name for name in EVALUATIONS.key if name not in ("method", "settings", "seed")]
+    fidelity += ["train_examples", "validation_examples"]
     missing = [n for n in (*fidelity, "seed", "accuracy", "complete") if n not in evaluations.columns]
     if missing:
         raise InvalidInput(f"rows of evaluations are expected; these have no column {', '.join(missing)}")
@@ -109,13 +111,14 @@ def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
     if "settings" in rows.columns:
         rows, fidelity = rows.assign(recipe=_recipes(rows)), [*fidelity, "recipe"]
     order = [*fidelity, "seed", *(["created_at"] if "created_at" in rows.columns else [])]
-    # One training may have been done by two runs: the newest counts, once.
-    rows = rows.sort_values(order, kind="stable").drop_duplicates([*fidelity, "seed"], keep="last")
-    groups = rows.groupby(fidelity, sort=True, dropna=False)
+    rows = rows.sort_values(order, kind="stable")
+    finders = rows.groupby(fidelity, sort=True, dropna=False)
+    # One training may have been done by two runs or for two methods: the newest counts, once.
+    groups = rows.drop_duplicates([*fidelity, "seed"], keep="last").groupby(fidelity, sort=True, dropna=False)
     columns: dict[str, Any] = {
         n: groups[n].first() for n in ("architecture", "macs", "params", "settings") if n in rows.columns
     }
-    columns |= {n: groups[n].agg(_joined) for n in ("run", "method") if n in rows.columns}
+    columns |= {n: finders[n].agg(_joined) for n in ("run", "method") if n in rows.columns}
     columns |= {n: groups[n].mean() for n in ("accuracy", "test_accuracy", "seconds") if n in rows.columns}
     columns |= {f"{n}_std": groups[n].std() for n in ("accuracy", "test_accuracy") if n in rows.columns}
     averaged = pd.DataFrame({**columns, "seeds": groups["seed"].nunique()}).reset_index()
@@ -243,4 +246,4 @@ def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _joined(names: pd.Series[Any]) -> str:
-    return ", ".join(sorted({str(name) for name in names}))
+    return ", ".join(sorted({one for name in names for one in str(name).split(", ")}))

@@ -2,6 +2,7 @@
 
 from nasray.evaluation import EvaluationSettings
 from nasray.settings import Range
+from nasray.sweeps.searchers import Searcher
 from nasray.sweeps.sweep import Arm, Sweep
 
-__all__ = ["Arm", "EvaluationSettings", "Range", "Sweep"]
+__all__ = ["Arm", "EvaluationSettings", "Range", "Searcher", "Sweep"]

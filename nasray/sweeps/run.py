@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nasray import registry
@@ -233,7 +234,8 @@ def _finish(
     front = pareto_front(rows)
     write_front(storage, front)
     methods = sorted({name for names in rows["method"] for name in names.split(", ")}, key=_baselines_last)
-    by_method = {method: rows[[method in names.split(", ") for names in rows["method"]]] for method in methods}
+    found_by = rows["method"].str.split(", ")
+    by_method = {method: rows[np.array([method in names for names in found_by], dtype=bool)] for method in methods}
     fronts = {method: pareto_front(own) for method, own in by_method.items()}
     if len(front):
         storage.write_bytes("front.png", front_picture(fronts, points=by_method, title=sweep.name))

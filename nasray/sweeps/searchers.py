@@ -56,7 +56,8 @@ class Searcher(ABC):
     @classmethod
     @abstractmethod
     def make(cls, config: Config, task: Task) -> TuneSearcher:
-        """A searcher of Ray Tune that proposes the parameters of architectures (``nasray.spaces``)."""
+        """A searcher of Ray Tune whose trials' configs are the parameters of an architecture (see
+        :mod:`nasray.spaces.encoding`), or hold it as JSON under ``architecture``."""
 
 
 class _OptunaSampler(Searcher):
@@ -111,10 +112,56 @@ class NSGA3(_OptunaSampler):
     sampler = "nsga3"
 
 
-class RandomSearch(_OptunaSampler):
-    """Every parameter's values equally likely: the baseline of the other searchers."""
+class Evolution(Searcher):
+    """Regularised evolution for several objectives (Real et al., AAAI 2019)."""
 
-    sampler = "random"
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Searcher.Config):
+        """Settings of regularised evolution."""
+
+        population: int = setting(100, low=1)
+        """P: how many of the last evaluated architectures are alive."""
+        sample: int = setting(100, low=1)
+        """S: how many of them are drawn, of which one is the parent."""
+        initial: int = setting(20, low=1)
+        """Architectures that are drawn at random before the first is mutated."""
+
+    @classmethod
+    def make(cls, config: Searcher.Config, task: Task) -> TuneSearcher:
+        """A searcher that proposes within the budget only, and nothing twice."""
+        assert isinstance(config, cls.Config)
+        return _evolution(config.population, config.sample, config.initial, task)
+
+
+class RandomSearch(Searcher):
+    """Random architectures, none twice: the baseline of the other searchers."""
+
+    @classmethod
+    def make(cls, config: Searcher.Config, task: Task) -> TuneSearcher:
+        """A searcher that proposes within the budget only: evolution that never begins to mutate."""
+        return _evolution(1, 1, config.evaluations + 1, task)
+
+
+def _evolution(population: int, sample: int, initial: int, task: Task) -> TuneSearcher:
+    from nasray.sweeps.evolution import RegularisedEvolution
+    from nasray.sweeps.evolution_search import EvolutionSearch
+
+    budget = task.budget
+    return EvolutionSearch(
+        RegularisedEvolution(
+            task.space,
+            task.cells,
+            [OBJECTIVES[name] for name in task.objectives],
+            violation=None if budget is None else lambda architecture: task.macs(architecture) - budget,
+            population=population,
+            sample=sample,
+            initial=initial,
+            seed=task.seed,
+        ),
+        metrics=task.objectives,
+        max_t=task.epochs,
+        time_attr=EPOCH,
+    )
 
 
 def find_searcher(name: str) -> type[Searcher]:

@@ -145,7 +145,8 @@ class EvaluationTrainable(_Trial):
     Its trial: ``run``, ``storage`` (the run's folder), ``evaluation`` (an EvaluationConfig's values, where the
     architecture is the id of one in that folder), ``rungs`` (epochs that leave a row of what is not complete),
     ``table`` (what opens a table of accuracies, or None), ``found`` (what gave the architecture, as
-    ``write_evaluation`` takes it); where a searcher proposed it ``parameters`` and ``cells``.
+    ``write_evaluation`` takes it); where a searcher proposed it ``parameters`` (or the architecture itself) and
+    ``cells``.
     """
 
     evaluation: Evaluation | Lookup | None = None
@@ -162,6 +163,8 @@ class EvaluationTrainable(_Trial):
 
     def _architecture(self, trial: dict[str, Any]) -> str:
         """As JSON."""
+        if "architecture" in trial.get("parameters", {}):
+            return str(trial["parameters"]["architecture"])
         if "parameters" in trial:
             space: CellSpace = registry.find("space", trial["evaluation"]["space"], CellSpace)
             return decode(space, trial["parameters"], trial["cells"]).to_json()

@@ -47,7 +47,6 @@ def test_the_front_is_that_of_all_rows(write_run: WriteRun) -> None:
     [
         ({"dataset": "cifar10"}, r"dataset \(cifar10, digits\)"),
         ({"epochs": 50}, r"epochs \(5, 50\)"),
-        ({"channels": 16}, r"channels \(16, 8\)"),
         ({"cells": 8}, r"cells \(3, 8\)"),
         ({"settings": RATES[1]}, r"learning_rate \(0\.025, 0\.05\)"),
         ({"train_examples": 10}, r"train_examples"),

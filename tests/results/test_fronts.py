@@ -119,7 +119,7 @@ def test_no_rows_give_no_rows() -> None:
     ("column", "other", "said"),
     [
         ("dataset", "cifar10", r"dataset \(cifar10, digits\)"), ("epochs", 600, r"epochs \(5, 600\)"),
-        ("channels", 36, "channels"), ("cells", 20, "cells"), ("train_examples", 7, "train_examples"),
+        ("cells", 20, "cells"), ("train_examples", 7, "train_examples"),
         ("validation_examples", 7, "validation_examples"), ("epochs", None, r"epochs \(5\.0, missing\)"),
     ],
 )  # fmt: skip
@@ -205,6 +205,21 @@ def test_candidates_and_evaluations_never_share_a_front(candidate: Row, evaluati
     said = pd.concat([f[["macs", "accuracy"]].assign(kind=kind) for f, kind in zip(fronts, "ab", strict=True)])
     with pytest.raises(InvalidInput, match=r"kind of accuracy \(a, b\)"):
         pareto_front(said)
+
+
+def test_networks_of_several_widths_share_a_front(evaluation: Row) -> None:
+    rows = [evaluation(macs=10.0, accuracy=0.5), evaluation(macs=5.0, accuracy=0.4, channels=5)]
+    assert len(pareto_front(pd.DataFrame(rows))) == 2
+
+
+def test_an_architecture_of_two_methods_is_averaged_once_under_both_names(evaluation: Row) -> None:
+    rows = [
+        evaluation(method="darts, pc_darts", seed=0, accuracy=0.5),
+        evaluation(method="darts", seed=1, accuracy=0.7),
+        evaluation(method="tpe", seed=1, accuracy=0.7),
+    ]
+    (row,) = average_over_seeds(pd.DataFrame(rows)).to_dict("records")
+    assert (row["method"], row["seeds"], row["accuracy"]) == ("darts, pc_darts, tpe", 2, pytest.approx(0.6))
 
 
 def test_candidates_of_several_epochs_and_methods_share_a_front(candidate: Row) -> None:

@@ -1,0 +1,201 @@
+"""Black-box searches in sweeps: against a table, by training, with budgets, rungs and seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import nasray
+from nasray import registry
+from nasray.costs import macs
+from nasray.errors import InvalidInput
+from nasray.methods.random import Random
+from nasray.results import near_front
+from nasray.spaces import Architecture, to_string
+from nasray.sweeps import Arm, EvaluationSettings, Sweep
+from nasray.sweeps.proposals import proposals
+from nasray.sweeps.run import Outcome, run_sweep
+from nasray.sweeps.searchers import NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.sweeps.sweep import with_method, with_settings
+
+SPACE = registry.find("space", "nas_bench_201")
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+
+def fake_accuracy(operations: tuple[str, ...], epochs: int) -> float:
+    """Percent; better with more and larger convolutions, and with longer training."""
+    worth = {"none": 0.0, "skip_connect": 2.0, "nor_conv_1x1": 4.0, "nor_conv_3x3": 7.0, "avg_pool_3x3": 1.0}
+    return 40.0 + sum(worth[name] for name in operations) + (5.0 if epochs == 200 else 0.0)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """All cells with accuracies that we made up, after 12 and 200 epochs."""
+    rows = []
+    for six in itertools.product(OPERATIONS, repeat=6):
+        a, b, c, d, e, f = six
+        rows.append(
+            {
+                "arch": f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|",
+                "cifar10_test_acc_12": fake_accuracy(six, 12),
+                "cifar10_test_acc_200": fake_accuracy(six, 200),
+            }
+        )
+    path = tmp_path_factory.mktemp("table") / "made_up.parquet"
+    pd.DataFrame(rows).to_parquet(path)
+    return str(path)
+
+
+def looked_up(table: str, storage: Path, **changes: object) -> Sweep:
+    fields: dict = dict(
+        name="looked_up",
+        method="evolution",
+        space="nas_bench_201",
+        dataset="cifar10",
+        settings=Evolution.Config(evaluations=12, initial=4),
+        table=table,
+        reference=(221.0, 0.3),
+        storage=str(storage),
+    )
+    return Sweep(**{**fields, **changes})
+
+
+def test_searchers_are_found_by_name_and_are_no_methods() -> None:
+    assert is_searcher("evolution")
+    assert not is_searcher("darts")
+    assert find_searcher("tpe") is TPE
+    with pytest.raises(InvalidInput, match="unknown searcher 'tpo': did you mean 'tpe'"):
+        find_searcher("tpo")
+
+
+def test_a_random_search_of_as_many_stands_beside_the_searchers(table: str, tmp_path: Path) -> None:
+    sweep = looked_up(
+        table,
+        tmp_path,
+        others=(Arm(method="nsga2", space="nas_bench_201", settings=NSGA2.Config(evaluations=30)),),
+        seeds=(0, 1),
+    )
+    found = [(one.method, one.evaluations, one.seed) for one in proposals(sweep)]
+    assert found == [
+        (method, evaluations, seed)
+        for seed in (0, 1)
+        for method, evaluations in (("evolution", 12), ("nsga2", 30), ("random_search", 30))
+    ]
+    assert sweep.searches() == []
+    alone = dataclasses.replace(sweep, random_baseline=False)
+    assert {one.method for one in proposals(alone)} == {"evolution", "nsga2"}
+    itself = with_method(sweep, "random_search")
+    assert [one.method for one in proposals(itself)] == ["random_search"] * 2
+    assert type(itself.settings) is RandomSearch.Config
+    assert with_settings(sweep, {"evaluations": 5}).others[0].settings == NSGA2.Config(evaluations=5)
+
+
+def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
+    sweep = looked_up(table, tmp_path, rungs=(12,), table_columns=("cifar10_test_acc_200=200",))
+    assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"objectives": ("accuracy", "beauty")}, "objectives"),
+        ({"objectives": ("accuracy", "latency_ms")}, "latency_batch"),
+        ({"rungs": (12, 4)}, "rungs"),
+        ({"reduction_factor": 1.0}, "reduction_factor"),
+        ({"table": None, "rungs": (700,)}, "rungs"),
+    ],
+)
+def test_what_is_refused(table: str, tmp_path: Path, changes: dict, named: str) -> None:
+    with pytest.raises(InvalidInput, match=named) as caught:
+        dataclasses.replace(looked_up(table, tmp_path), **changes)
+    assert "accepted" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def outcome(ray_session: None, table: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run_sweep(looked_up(table, tmp_path_factory.mktemp("looked_up"), rungs=(12,), budget=120.0))
+
+
+def test_rows_hold_what_the_table_holds_and_obey_the_budget(outcome: Outcome, table: str) -> None:
+    assert outcome.failures == ()
+    truth = pd.read_parquet(table).set_index("arch")
+    rows = nasray.load(outcome.folder)
+    assert set(rows["method"]) == {"evolution", "random_search"}
+    assert (rows["macs"] <= 120.0).all()
+    size = SPACE.published_sizes["cifar10"]
+    for row in rows.to_dict("records"):
+        architecture = Architecture.from_json(SPACE, row["architecture"])
+        text = to_string(SPACE, architecture)
+        assert row["accuracy"] == pytest.approx(truth.loc[text, f"cifar10_test_acc_{row['epochs']}"] / 100)
+        assert row["macs"] == pytest.approx(macs(SPACE, architecture, size))
+        assert row["complete"] == (row["epochs"] == 200)
+        assert row["training"] == "looked up"
+
+
+def test_what_was_stopped_at_a_rung_is_on_no_front(outcome: Outcome) -> None:
+    rows = nasray.load(outcome.folder)
+    per_method = rows.groupby("method")
+    for _, own in per_method:
+        reached, finished = own[own["epochs"] == 12], own[own["complete"]]
+        assert len(reached) == 12
+        assert 2 <= len(finished) < 12
+        assert set(finished["architecture_id"]) <= set(reached["architecture_id"])
+    assert (outcome.front["epochs"] == 200).all()
+    assert set(outcome.hypervolumes) == {"evolution", "random_search"}
+
+
+def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) -> None:
+    made = nasray.load(outcome.folder)["created_at"]
+    storage = Path(outcome.folder).parent
+    again = run_sweep(looked_up(table, storage, rungs=(12,), budget=120.0))
+    pd.testing.assert_series_equal(nasray.load(again.folder)["created_at"], made)
+    assert again.hypervolume == outcome.hypervolume
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: Path) -> None:
+    tiny = EvaluationSettings(
+        epochs=2, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, drop_path=0.0, augmentation="standard",
+        train_examples=64, latency_batch=4,
+    )  # fmt: skip
+    outcome = run_sweep(
+        Sweep(
+            name="trained",
+            method="tpe",
+            space="nas_bench_201",
+            dataset="digits",
+            settings=TPE.Config(evaluations=3),
+            evaluation=tiny,
+            objectives=("accuracy", "macs", "latency_ms"),
+            retrain_seeds=(0, 1),
+            random_baseline=False,
+            storage=str(tmp_path),
+        )
+    )
+    assert outcome.failures == ()
+    rows = nasray.load(outcome.folder)
+    assert (rows["latency_ms"] > 0).all()
+    first, second = rows[rows["seed"] == 0], rows[rows["seed"] == 1]
+    assert set(second["architecture_id"]) == set(near_front(first, 0.0)["architecture_id"])
+    assert (outcome.front["seeds"] == 2).all()
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("ray_session")
+def test_a_method_s_findings_are_looked_up_where_there_is_a_table(table: str, tmp_path: Path) -> None:
+    if not (Path(os.environ.get("NASRAY_DATA", "")) / "cifar-10-batches-py").is_dir():
+        pytest.skip("no CIFAR-10 in NASRAY_DATA")
+    small = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, train_examples=64, epochs=1)
+    outcome = run_sweep(looked_up(table, tmp_path, method="random", settings=Random.Config(**small), retrain="final"))
+    assert outcome.failures == ()
+    (row,) = nasray.load(outcome.folder).to_dict("records")
+    text = to_string(SPACE, Architecture.from_json(SPACE, row["architecture"]))
+    operations = tuple(entry.split("~")[0] for node in text.split("+") for entry in node.strip("|").split("|"))
+    assert row["accuracy"] == pytest.approx(fake_accuracy(operations, 200) / 100)
+    assert pd.isna(row["train_examples"])
