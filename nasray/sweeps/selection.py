@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from nasray import registry
+from nasray.errors import InvalidInput
 from nasray.evaluation import EvaluationConfig, evaluation_size
 from nasray.methods.random import Random
 from nasray.results import Storage, near_front
@@ -65,6 +66,11 @@ def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list
         }
         space: CellSpace = registry.find("space", row["space"])
         architecture = Architecture.from_json(space, row["architecture"])
+        try:
+            size = trained_size(sweep, space, architecture)
+        except InvalidInput as error:  # no width obeys the budget
+            print(f"architecture {architecture.id} is not trained: {error}", file=sys.stderr)
+            continue
         if not method.trained_epochs(search.settings) or sweep.table:
             _, first = selected.setdefault(architecture.id, (architecture, found))
             if row["method"] not in first["method"].split(", "):
@@ -72,7 +78,6 @@ def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list
         if not sweep.random_baseline or method is Random or architecture.id in beside:
             continue
         beside.add(architecture.id)
-        size = trained_size(sweep, space, architecture)
         drawn = random_like(space, size, architecture, budget=sweep.budget, taken=taken)
         if drawn is not None:
             taken.add(drawn.architecture.id)

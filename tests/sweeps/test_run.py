@@ -165,8 +165,24 @@ def test_a_budget_that_nothing_obeys_is_said(
 ) -> None:
     outcome = run_sweep(dataclasses.replace(tiny_sweep, budget=1e-6, storage=str(tmp_path)))
     assert len(outcome.front) == 0
+    assert outcome.failures == ()
     assert len(nasray.load(outcome.folder)) == 0
-    assert "none of 2 architectures is within 1e-06 M" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("is not trained: budget of 1e-06 M multiply-adds: accepted are") == 2
+
+
+def test_a_budget_is_met_by_narrower_networks_where_nothing_found_obeys_it(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    sweep = dataclasses.replace(tiny_sweep, storage=str(tmp_path), retrain_seeds=(0,))
+    sweep = dataclasses.replace(
+        sweep, evaluation=dataclasses.replace(sweep.evaluation, channels=8), param_space={"operations_per_node": (4,)}
+    )
+    free = run_sweep(dataclasses.replace(sweep, retrain="nothing"))
+    budget = 0.5 * nasray.load(free.folder, "candidates")["macs"].min()
+    outcome = run_sweep(dataclasses.replace(sweep, name="narrow", budget=budget))
+    (row,) = nasray.load(outcome.folder).to_dict("records")
+    assert row["macs"] <= budget
+    assert row["channels"] < 8
+    assert len(outcome.front) == 1
 
 
 def test_the_verbs_front_and_cost_read_a_run(
