@@ -12,15 +12,12 @@ from nasray import registry
 from nasray.costs import macs
 from nasray.results import Storage
 from nasray.spaces import Architecture, CellSpace
-from nasray.sweeps.searchers import Searcher, Task, find_searcher
+from nasray.sweeps.searchers import BASELINE, Searcher, Task, find_searcher
 from nasray.sweeps.selection import evaluation_trial, trained_size
 from nasray.sweeps.sweep import Arm, Sweep
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
-
-BASELINE = "random_search"
-"""The searcher that stands beside the others."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OBJECTIVES: dict[str, Literal["min", "max"]] = {"accuracy": "max", "macs": "min", "params": "min", "latency_ms": "min"}
 """What can be asked for, and whether more or less of it is better."""
+BASELINE = "random_search"
+"""The searcher that stands beside the others."""
 EPOCH = "epoch"
 """In the results of trials: the epochs of training that they are of."""
 

@@ -19,6 +19,7 @@ from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.rows import knob_columns
+from nasray.sweeps.searchers import BASELINE
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 
@@ -97,7 +98,8 @@ def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -
     if sweep.retrain != "front" or len(sweep.retrain_seeds) == 1 or not len(evaluations):
         return []
     trials: list[Trial] = []
-    for method, rows in evaluations.groupby("method", sort=True):
+    proposed = {arm.method for arm in sweep.black_box_arms} | {BASELINE}
+    for method, rows in evaluations[evaluations["method"].isin(proposed)].groupby("method", sort=True):
         for row in near_front(rows, sweep.retrain_within).to_dict("records"):
             found = {
                 "space": row["space"],
