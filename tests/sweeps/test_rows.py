@@ -32,19 +32,20 @@ def test_latency_is_in_the_row_where_it_was_asked_for(batch: int | None, tmp_pat
     evaluation.run_epoch()
     network = evaluation.learner.network
     kept = {name: value.clone() for name, value in network.state_dict().items()}
+    of_test_split = {len(targets) for _, targets in evaluation.data.test_batches(256)}
     batches = []
     network.register_forward_hook(lambda _, given, __: batches.append(len(given[0])))
 
     storage = open_storage(tmp_path)
     found = {"method": "random", "search_trial_id": None, "baseline_of": None, "knobs": {}}
-    write_evaluation(storage, "run", evaluation, 0.5, found)
+    write_evaluation(storage, "run", evaluation, {"evaluation": config.to_dict(), "table": None, "found": found})
     row = read(storage, EVALUATIONS).iloc[0]
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
     if batch is None:
-        assert not batches
+        assert set(batches) == of_test_split
         assert row[COLUMNS].isna().all()
     else:
-        assert set(batches) == {batch}
+        assert set(batches) == {batch, *of_test_split}
         low, median, high, of = row[COLUMNS]
         assert 0 < low <= median <= high
         assert of == batch
