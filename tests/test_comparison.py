@@ -58,7 +58,7 @@ def test_repetitions_are_told_and_drawn(runs: list[str], tmp_path: Path, capsys:
         ({"reference": 90.0}, ["--repeats", "runs"], "reference points that differ"),
         ({"epochs": 50}, [], "epochs (5, 50)"),
         ({"dataset": "cifar10"}, [], "dataset (cifar10, digits)"),
-        ({"channels": 36}, [], "channels (16, 36)"),
+        ({"cells": 20}, [], "cells (20, 8)"),
         ({"settings": '{"learning_rate": 0.1}'}, [], "learning_rate (0.025, 0.1)"),
         ({"settings": '{"learning_rate": 0.1}'}, ["--repeats", "runs"], "learning_rate (0.025, 0.1)"),
         ({}, ["--repeats", "often"], "runs"),
