@@ -28,7 +28,10 @@ SAMPLERS = ("random", "tpe", "gp", "nsga2", "nsga3")
 
 
 def named_sampler(name: str, seed: int | None = None) -> BaseSampler:
-    """One of Optuna's samplers with Optuna's settings.
+    """One of Optuna's samplers with Optuna's settings, but for TPE, which models its parameters jointly.
+
+    One by one, as it does by default, the parameters of an architecture come back in few combinations: of 1,000
+    proposals for NAS-Bench-201 some 250 were different, and their front was no better than a random one.
 
     Args:
         name: one of :data:`SAMPLERS`. ``gp`` costs seconds a trial once there are hundreds of trials; ``nsga3`` is
@@ -42,7 +45,7 @@ def named_sampler(name: str, seed: int | None = None) -> BaseSampler:
         case "random":
             return optuna.samplers.RandomSampler(seed=seed)
         case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed)
         case "nsga2":

@@ -114,7 +114,7 @@ def test_a_restored_searcher_proposes_as_if_nothing_had_been(name: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "trials"), [("tpe", 60), ("nsga2", 400), ("nsga3", 400), pytest.param("gp", 20, marks=pytest.mark.slow)]
+    ("name", "trials"), [("tpe", 240), ("nsga2", 400), ("nsga3", 400), pytest.param("gp", 20, marks=pytest.mark.slow)]
 )
 def test_samplers_learn_of_the_budget(name: str, trials: int) -> None:
     # Both objectives grow with what the budget limits: without it, what they lead to violates it.
