@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,6 +16,9 @@ from nasray.spaces import CellSpace
 def pytest_configure() -> None:
     # The networks of tests are so small that a second thread gains nothing, and beside other work waits for its turn.
     torch.set_num_threads(1)
+    # Beside other work any example may take long: what is too slow is told by the tests' own time-out.
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
