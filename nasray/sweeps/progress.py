@@ -1,4 +1,4 @@
-"""One line that tells how far a sweep is."""
+"""What a person sees of a sweep that runs: one line that tells how far it is, and its trials' events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from nasray.results import pareto_front
-from nasray.sweeps.trainables import FAILED
+from nasray.sweeps.events import say
+from nasray.sweeps.trainables import FAILED, SAID
 
 
 class Progress(Callback):
@@ -61,3 +62,38 @@ class Progress(Callback):
         self._line = line
         end, start = ("", "\r\x1b[K") if terminal else ("\n", "")
         print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
+
+
+class Events(Callback):
+    """Says in the driver what happens to trials, and what they said of themselves in their results."""
+
+    def __init__(self, run: str, kind: str) -> None:
+        self.run = run
+        self.kind = kind
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune when a trial begins, or goes on."""
+        say("info", "trial_started", run=self.run, trial=str(trial), kind=self.kind, node=trial.node_ip)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Tune with every report."""
+        for level, event, fields in result.get(SAID, ()):
+            say(level, event, run=self.run, trial=str(trial), **fields)
+        if FAILED in result:
+            say("warning", "trial_gave_up", run=self.run, trial=str(trial), reason=result[FAILED])
+        figures = {name: result.get(name) for name in ("accuracy", "supernet_accuracy", "macs", "seconds")}
+        say("debug", "epoch", run=self.run, trial=str(trial), epoch=result.get("epoch"), **figures)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune when a trial failed and is tried again."""
+        say("warning", "trial_retried", run=self.run, trial=str(trial), failures=trial.num_failures)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune when a trial failed for good."""
+        say("error", "trial_failed", run=self.run, trial=str(trial), failures=trial.num_failures)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune when a trial ended by itself, or was stopped by a scheduler."""
+        say("info", "trial_done", run=self.run, trial=str(trial), epoch=(trial.last_result or {}).get("epoch"))

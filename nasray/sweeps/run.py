@@ -36,6 +36,7 @@ from nasray.results import (
 )
 from nasray.search import sizes
 from nasray.spaces import CellSpace
+from nasray.sweeps.events import show_events
 from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.rows import trial_id
@@ -77,6 +78,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         InvalidInput: the data are not to be had, the storage cannot be written, or the run is another sweep's.
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
+    show_events()
     reference = sweep.reference or _reference(sweep)
     proposed = proposals(sweep)
     storage = _open_run(sweep, reference)

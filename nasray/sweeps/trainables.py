@@ -22,6 +22,7 @@ from nasray.results import open_storage
 from nasray.search import Search, SearchConfig
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode
+from nasray.sweeps.events import Level, say, show_events
 from nasray.sweeps.lookup import Lookup, open_table, tabular_size
 from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
 from nasray.sweeps.searchers import EPOCH
@@ -29,6 +30,8 @@ from nasray.sweeps.searchers import EPOCH
 STATE = "state.pt"
 FAILED = "failed"
 """In a trial's last report: why it gave up, for a reason that trying again does not change."""
+SAID = "said"
+"""In a trial's report: the events since its last one, each a level, a name and its fields, for the driver to say."""
 
 Point = tuple[float, float]
 """Multiply-adds (M) and accuracy of something that may be on a front."""
@@ -47,7 +50,9 @@ class _Trial(Trainable):
         resources = self.trial_resources
         cpus = (resources.head_cpus if resources is not None else None) or 1
         torch.set_num_threads(max(1, int(cpus)))
+        show_events()
         self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
+        self._said: list[tuple[Level, str, dict[str, Any]]] = []
         self._points: list[Point] = []
         self._refused: str | None = None
         try:
@@ -66,9 +71,12 @@ class _Trial(Trainable):
         if self._refused is not None:
             return {"done": True, EPOCH: 0, FAILED: self._refused}
         try:
-            return self._step()
+            result = self._step()
         except (NonFiniteLoss, InvalidInput) as error:
-            return {"done": True, EPOCH: 0, FAILED: str(error)}
+            result = {"done": True, EPOCH: 0, FAILED: str(error)}
+        if self._said:
+            result[SAID], self._said = self._said, []
+        return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The state after the last epoch."""
@@ -93,6 +101,11 @@ class _Trial(Trainable):
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _say(self, level: Level, event: str, **fields: Any) -> None:
+        """Log an event here, in the worker, and send it to the driver with the next result."""
+        say(level, event, run=self._trial["run"], trial=self.trial_name, **fields)
+        self._said.append((level, event, fields))
 
     def _start(self, trial: dict[str, Any]) -> None:
         raise NotImplementedError

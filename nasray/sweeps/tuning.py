@@ -67,7 +67,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from ray import tune
 
     from nasray.sweeps.pareto_asha import ParetoASHA
-    from nasray.sweeps.progress import Progress
+    from nasray.sweeps.progress import Events, Progress
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
 
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
@@ -105,7 +105,10 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 name=phase.name,
                 storage_path=folder,
                 verbose=0,
-                callbacks=[Progress(phase.kind, len(phase.trials) or phase.proposals)],
+                callbacks=[
+                    Progress(phase.kind, len(phase.trials) or phase.proposals),
+                    Events(sweep.name, phase.kind),
+                ],
                 failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                 # What is looked up need not be taken up again.
                 checkpoint_config=tune.CheckpointConfig(

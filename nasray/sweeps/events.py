@@ -1,0 +1,82 @@
+"""What happens to a run and its trials: one structured line an event.
+
+A line is ``time level event=... run=... trial=... name=value ...`` (logfmt): a person reads it, and programs that
+collect logs take it apart. Values with spaces, quotes or control letters stand as JSON strings, so nothing that an
+error's text holds can make a second line. The environment's ``NASRAY_LOG`` says from which level on lines are shown:
+``debug``, ``info``, ``warning`` (the default: what a person should know of) or ``error``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from typing import Any, Literal
+
+from nasray.errors import InvalidInput
+
+Level = Literal["debug", "info", "warning", "error"]
+LEVELS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+LEVEL_VARIABLE = "NASRAY_LOG"
+
+_logger = logging.getLogger("nasray")
+_MOST_LETTERS = 500
+
+
+def say(level: Level, event: str, *, run: str, trial: str | None = None, **fields: Any) -> None:
+    """Log one event.
+
+    Args:
+        level: how much it matters.
+        event: what happened, as one word with underscores.
+        run: of which run.
+        trial: of which of its trials, if of one.
+        fields: what else is known; None is left out.
+    """
+    _logger.log(LEVELS[level], line(event, run=run, trial=trial, **fields))
+
+
+def line(event: str, **fields: Any) -> str:
+    """An event and its fields as one line without time and level."""
+    given = {"event": event, **fields}
+    return " ".join(f"{name}={_value(value)}" for name, value in given.items() if value is not None)
+
+
+def show_events() -> None:
+    """Let this process write its events to standard error, from the level on that the environment says.
+
+    Raises:
+        InvalidInput: the environment says another level.
+    """
+    wanted = os.environ.get(LEVEL_VARIABLE, "warning").lower()
+    if wanted not in LEVELS:
+        raise InvalidInput(f"{LEVEL_VARIABLE} {wanted!r}: accepted are {', '.join(LEVELS)}")
+    _logger.setLevel(wanted.upper())
+    if not any(isinstance(handler.formatter, _Formatter) for handler in _logger.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Formatter())
+        _logger.addHandler(handler)
+        _logger.propagate = False
+
+
+class _Formatter(logging.Formatter):
+    """Time (UTC), level, line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return f"{moment}.{int(record.msecs):03d}Z {record.levelname.lower()} {record.getMessage()}"
+
+
+def _value(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    if len(text) > _MOST_LETTERS:
+        text = text[: _MOST_LETTERS - 3] + "..."
+    return text if re.fullmatch(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+", text) else json.dumps(text)
