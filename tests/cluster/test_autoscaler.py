@@ -22,7 +22,9 @@ def config(provider: str) -> dict[str, Any]:
 
 
 def node_types(values: dict[str, Any], head: bool) -> dict[str, Any]:
-    return {name: one for name, one in values["available_node_types"].items() if (name == values["head_node_type"]) == head}
+    return {
+        name: one for name, one in values["available_node_types"].items() if (name == values["head_node_type"]) == head
+    }
 
 
 @pytest.fixture(params=PROVIDERS)
@@ -121,7 +123,9 @@ def test_on_demand_steps_in_where_aws_refuses_spot(monkeypatch: pytest.MonkeyPat
 
     assert asked(2) == {"gpu_spot": 2}
     provider, pending = Refuses(), ConcurrentCounter()
-    launcher = BaseNodeLauncher(provider, pending, EventSummarizer(), tracker, node_types=values["available_node_types"])
+    launcher = BaseNodeLauncher(
+        provider, pending, EventSummarizer(), tracker, node_types=values["available_node_types"]
+    )
     for node_type in ("gpu_spot", "gpu_on_demand"):
         assert list(asked(1)) == [node_type]
         pending.inc(node_type, 1)
@@ -236,7 +240,11 @@ def test_ray_starts_every_node_type_on_aws(aws: Any) -> None:
     values = AWSNodeProvider.bootstrap_config(values)
     provider = AWSNodeProvider(values["provider"], values["cluster_name"])
     for name, one in values["available_node_types"].items():
-        tags = {"ray-node-type": "head" if name == "head" else "worker", "ray-user-node-type": name, "ray-node-name": name}
+        tags = {
+            "ray-node-type": "head" if name == "head" else "worker",
+            "ray-user-node-type": name,
+            "ray-node-name": name,
+        }
         assert len(provider.create_node(one["node_config"], tags, 1)) == 1
 
     instances = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
@@ -266,7 +274,7 @@ def test_the_bucket_is_private_and_encrypted() -> None:
         """Takes CloudFormation's tags for what stands behind them."""
 
     Loader.add_multi_constructor("!", lambda loader, tag, node: getattr(node, "value", None))
-    template = yaml.load((CLUSTER / "aws-access.yaml").read_text(), Loader)  # noqa: S506 - a safe loader
+    template = yaml.load((CLUSTER / "aws-access.yaml").read_text(), Loader)
     bucket = template["Resources"]["Runs"]
     assert all(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
     assert bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -298,7 +306,9 @@ def unknown_fields(value: Any, schema: dict[str, Any], schemas: dict[str, Any], 
             error
             for name, one in value.items()
             for error in (
-                unknown_fields(one, fields[name], schemas, f"{at}.{name}") if name in fields else [f"{at}.{name}: unknown"]
+                unknown_fields(one, fields[name], schemas, f"{at}.{name}")
+                if name in fields
+                else [f"{at}.{name}: unknown"]
             )
         ]
     return []

@@ -1,4 +1,4 @@
-"""KubeRay's resources: against KubeRay's own definitions as strictly as Kubernetes takes them, and what these do not see.
+"""KubeRay's resources: against KubeRay's own definitions, strictly as Kubernetes does, and what these do not see.
 
 The definitions are looked for in the folder KUBERAY_SCHEMAS, or in shared/schemas beside the checkout.
 """
@@ -50,7 +50,7 @@ def definition(kind: str) -> dict[str, Any]:
     if not path.exists():
         pytest.skip(f"no {path}: KUBERAY_SCHEMAS is to name a folder with KubeRay's custom resource definitions")
     # Of two megabytes; the loader in C takes seconds, that in Python minutes.
-    values = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    values = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     (version,) = (one for one in values["spec"]["versions"] if one["name"] == "v1" and one["served"])
     schema = strict(version["schema"]["openAPIV3Schema"])
     schema["properties"]["metadata"] = {"type": "object"}  # Kubernetes' own
@@ -182,7 +182,9 @@ def test_a_failed_try_is_followed_by_the_same_command() -> None:
 
 
 def test_kubernetes_takes_the_prerequisites() -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate missing: pip install nasray[test]")
+    validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate missing: pip install nasray[test]"
+    )
     documents = list(yaml.safe_load_all((KUBERAY / "prerequisites.yaml").read_text()))
     assert [one["kind"] for one in documents] == ["Namespace", "PersistentVolumeClaim", "NetworkPolicy"]
     for one in documents:
@@ -193,7 +195,9 @@ def test_kubernetes_takes_the_prerequisites() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_kubernetes_takes_the_pods(kind: str) -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate missing: pip install nasray[test]")
+    validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate missing: pip install nasray[test]"
+    )
     for name, pod in pods(kind):
         one = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": pod}
         validate.validate(one, validate.latest_version(), strict=True)
