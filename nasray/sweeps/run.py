@@ -46,7 +46,7 @@ from nasray.sweeps.tuning import Phase, run_phase
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 
-_MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures")
+_MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
 """Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""
 
 

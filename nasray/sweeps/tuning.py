@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from nasray.errors import InvalidInput
 from nasray.results import Storage
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
 from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.trackers import check_trackers, local_folder
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
@@ -49,6 +51,7 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
     done = f"tune/{phase.name}.json"
     if storage.exists(done):
         return tuple(storage.read_json(done)["failures"])
+    check_trackers(sweep.trackers, storage)
     session.enter_context(_ray(sweep.address))
     failures = _tune(sweep, storage, phase)
     if not failures:
@@ -67,19 +70,22 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from ray import tune
 
     from nasray.sweeps.pareto_asha import ParetoASHA
-    from nasray.sweeps.progress import Events, Progress
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
 
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
     trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
+    callbacks = _callbacks(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     folder = f"{storage}/tune"
     if tune.Tuner.can_restore(f"{folder}/{phase.name}"):
         tuner = tune.Tuner.restore(
             f"{folder}/{phase.name}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
         )
+        # Tune takes those back with which the phase began; a resumed run may have other trackers.
+        if tuner._local_tuner is not None:
+            tuner._local_tuner.get_run_config().callbacks = callbacks
     else:
         metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
         tuner = tune.Tuner(
@@ -105,10 +111,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 name=phase.name,
                 storage_path=folder,
                 verbose=0,
-                callbacks=[
-                    Progress(phase.kind, len(phase.trials) or phase.proposals),
-                    Events(sweep.name, phase.kind),
-                ],
+                callbacks=callbacks,
                 failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                 # What is looked up need not be taken up again.
                 checkpoint_config=tune.CheckpointConfig(
@@ -127,6 +130,48 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
         elif given_up:
             failures.append(f"trial {name}: {given_up}")
     return tuple(sorted(failures))
+
+
+def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
+    """What is told of a phase's trials, beside the searcher and the scheduler."""
+    from nasray.sweeps.journal import OptunaJournal
+    from nasray.sweeps.metrics import Metrics, arm_of
+    from nasray.sweeps.progress import Events, Progress
+    from nasray.sweeps.tracked import Tracked
+
+    total = len(phase.trials) or phase.proposals
+    shared = phase.shared or None
+    looked_up = phase.kind == "trainings" and sweep.table is not None
+    callbacks: list[Any] = [
+        Progress(phase.kind, total),
+        Events(sweep.name, phase.kind),
+        Metrics(
+            sweep.name,
+            sweep.dataset,
+            phase.kind,
+            {arm_of(shared): total} if shared else Counter(arm_of(trial) for trial in phase.trials),
+            storage,
+            budget=sweep.budget,
+            fidelity=sweep.fidelity,
+            one_stage_epochs=None if sweep.table else sweep.evaluation.epochs,
+            watched=not looked_up,
+        ),
+    ]
+    callbacks += [Tracked(one, sweep.name, phase.name, storage, shared) for one in sweep.trackers if one != "optuna"]
+    folder = local_folder(storage)
+    if "optuna" in sweep.trackers and shared and folder is not None:
+        journal = OptunaJournal(
+            sweep.name,
+            phase.name,
+            folder / "tune" / "optuna.journal",
+            space=shared["found"]["space"],
+            cells=shared["cells"],
+            objectives=sweep.objectives,
+            epochs=phase.rungs[-1],
+            budget=sweep.budget,
+        )
+        callbacks.append(journal)
+    return callbacks
 
 
 def _trial_name(trial: Any) -> str:
