@@ -126,6 +126,9 @@ class Tracked(LoggerCallback):
         if self._inner is not None:
             inner = self._inner
             self._safely(lambda: inner.on_experiment_end(trials, **info))
+            # W&B's callback cleans up as it is let go of, which it can do only while Ray is there.
+            self._inner = None
+            self._shown.clear()
 
     def _tell(self, trial: Trial, tell: Callable[[Any, _Shown], None]) -> None:
         if self._inner is None:
