@@ -16,6 +16,8 @@ from nasray.errors import InvalidInput
 from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
 from nasray.search import Search, SearchConfig
 from nasray.settings import TrainingSettings
+from nasray.sweeps.events import show_events
+from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.rows import write_candidates, write_trained_network
 from nasray.training.measure import host, versions
 
@@ -44,11 +46,21 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
     The state is saved after the rows of an epoch: a kill between the two runs that epoch again, to the same rows.
 
     Raises:
-        InvalidInput: the folder holds another search, or cannot be written.
+        InvalidInput: the folder holds another search, cannot be written, or another process is at it.
+        LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
+    show_events()
     run.check_writable()
     name = str(run).rstrip("/").rpartition("/")[2]
+    with lease(run, name):
+        _run(config, run, name)
+        front = pareto_front(read(run, CANDIDATES))
+        write_front(run, front)
+    return front
+
+
+def _run(config: SearchConfig, run: Storage, name: str) -> None:
     search = Search(config)
     if run.exists("run.json"):
         if run.read_json("run.json").get("search") != config.to_dict():
@@ -67,6 +79,7 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
         search.load_state_dict(torch.load(io.BytesIO(run.read_bytes(STATE)), map_location="cpu", weights_only=True))
     while not search.finished:
         epoch = search.run_epoch()
+        check_lease(run)
         write_candidates(run, name, search, epoch, [])
         write_trained_network(run, name, search, [])
         state = io.BytesIO()
@@ -77,6 +90,3 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
             f"{epoch.metrics['macs']:.4g} M macs, {epoch.metrics['seconds']:.1f} s",
             file=sys.stderr,
         )
-    front = pareto_front(read(run, CANDIDATES))
-    write_front(run, front)
-    return front
