@@ -34,6 +34,7 @@ from nasray.results import (
     read,
     write_front,
 )
+from nasray.results.storage import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
@@ -115,6 +116,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     Raises:
         InvalidInput: no run lies there, or a setting is not accepted.
     """
+    run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
     if (evaluation.channels, evaluation.cells) != (sweep.evaluation.channels, sweep.evaluation.cells):
@@ -141,7 +143,7 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
 
 def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
     """The run's folder, new or of the same sweep."""
-    storage = open_storage(sweep.storage).child(sweep.name)
+    storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
     mine = sweep.to_dict()
     if storage.exists("run.json"):
