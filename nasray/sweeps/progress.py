@@ -67,9 +67,16 @@ class Progress(Callback):
 class Events(Callback):
     """Says in the driver what happens to trials, and what they said of themselves in their results."""
 
+    begun = False
+    """Whether Tune has read what state there was, and begun to work. Of the class: Tune makes copies of callbacks."""
+
     def __init__(self, run: str, kind: str) -> None:
         self.run = run
         self.kind = kind
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Called by Tune before it looks at its trials."""
+        Events.begun = True
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial begins, or goes on."""

@@ -34,6 +34,7 @@ from nasray.results import (
     read,
     write_front,
 )
+from nasray.results.storage import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
@@ -82,7 +83,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     show_events()
     reference = sweep.reference or _reference(sweep)
     proposed = proposals(sweep)
-    storage = open_storage(sweep.storage).child(sweep.name)
+    storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
     searches = [
         {
@@ -120,6 +121,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
         InvalidInput: no run lies there, or a setting is not accepted.
     """
     show_events()
+    run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
     if (evaluation.channels, evaluation.cells) != (sweep.evaluation.channels, sweep.evaluation.cells):

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pyarrow import fs
+
 from nasray.errors import InvalidInput
 from nasray.results import Storage
 from nasray.sweeps.lease import check_lease
@@ -71,20 +73,20 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from nasray.sweeps.pareto_asha import ParetoASHA
     from nasray.sweeps.progress import Events, Progress
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
+    from nasray.sweeps.tune_state import run_or_resume
 
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
     trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
-    folder = f"{storage}/tune"
-    if tune.Tuner.can_restore(f"{folder}/{phase.name}"):
-        tuner = tune.Tuner.restore(
-            f"{folder}/{phase.name}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
-        )
-    else:
-        metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
-        tuner = tune.Tuner(
+    # Tune is given the file system, not the URI, to which it could not append the names of its folders.
+    tunes = storage.child("tune")
+    filesystem = None if isinstance(tunes.filesystem, fs.LocalFileSystem) else tunes.filesystem
+    metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
+
+    def begin() -> Any:
+        return tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
@@ -105,7 +107,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             ),
             run_config=tune.RunConfig(
                 name=phase.name,
-                storage_path=folder,
+                storage_path=tunes.base,
+                storage_filesystem=filesystem,
                 verbose=0,
                 callbacks=[
                     Progress(phase.kind, len(phase.trials) or phase.proposals),
@@ -118,8 +121,19 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 ),
             ),
         )
+
+    def resume() -> Any:
+        return tune.Tuner.restore(
+            f"{tunes.base}/{phase.name}",
+            trainable,
+            resume_unfinished=True,
+            resume_errored=True,
+            param_space=param_space,
+            storage_filesystem=filesystem,
+        )
+
+    results = run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
     failures = []
-    results = tuner.fit()
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
         given_up = (result.metrics or {}).get(FAILED)
