@@ -34,9 +34,11 @@ from nasray.results import (
     read,
     write_front,
 )
+from nasray.results.storage import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
+from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.rows import trial_id
@@ -81,7 +83,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     show_events()
     reference = sweep.reference or _reference(sweep)
     proposed = proposals(sweep)
-    storage = _open_run(sweep, reference)
+    storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
+    storage.check_writable()
     searches = [
         {
             "name": trial_id(config),
@@ -93,6 +96,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         for config in sweep.searches()
     ]
     with ExitStack() as session:
+        session.enter_context(lease(storage, sweep.name))
+        _record(sweep, storage, reference)
         failures = run_phase(sweep, storage, Phase(name="search", kind="searches", trials=searches), session)
         compact(storage, CANDIDATES)
         for one in proposed:
@@ -115,6 +120,8 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     Raises:
         InvalidInput: no run lies there, or a setting is not accepted.
     """
+    show_events()
+    run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
     if (evaluation.channels, evaluation.cells) != (sweep.evaluation.channels, sweep.evaluation.cells):
@@ -123,6 +130,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
         )
     with ExitStack() as session:
+        session.enter_context(lease(run, sweep.name))
         return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
 
 
@@ -139,10 +147,8 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
     return Sweep.of(values["sweep"]), (float(macs), float(accuracy))
 
 
-def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
-    """The run's folder, new or of the same sweep."""
-    storage = open_storage(sweep.storage).child(sweep.name)
-    storage.check_writable()
+def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> None:
+    """Write down what is run into its folder, which is new or of the same sweep."""
     mine = sweep.to_dict()
     if storage.exists("run.json"):
         theirs = storage.read_json("run.json")["sweep"]
@@ -152,7 +158,7 @@ def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
                 f"run {sweep.name!r} in {sweep.storage} is of another sweep (its {', '.join(differing)} differ): "
                 "accepted is the same sweep, or another --name"
             )
-        return storage
+        return
     storage.write_json(
         "run.json",
         {
@@ -164,7 +170,6 @@ def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
             "started": datetime.now(UTC).isoformat(),
         },
     )
-    return storage
 
 
 def _reference(sweep: Sweep) -> tuple[float, float]:
@@ -233,6 +238,7 @@ def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
 def _finish(
     sweep: Sweep, storage: Storage, rows: pd.DataFrame, reference: tuple[float, float], failures: tuple[str, ...]
 ) -> Outcome:
+    check_lease(storage, look=True)
     front = pareto_front(rows)
     write_front(storage, front)
     methods = sorted({name for names in rows["method"] for name in names.split(", ")}, key=_baselines_last)

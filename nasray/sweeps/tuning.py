@@ -11,8 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pyarrow import fs
+
 from nasray.errors import InvalidInput
 from nasray.results import Storage
+from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.trackers import check_trackers, local_folder
@@ -54,6 +57,7 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
     check_trackers(sweep.trackers, storage)
     session.enter_context(_ray(sweep.address))
     failures = _tune(sweep, storage, phase)
+    check_lease(storage, look=True)
     if not failures:
         # Written after the last row: from here on the phase needs neither Ray nor its checkpoints.
         storage.write_json(done, {"trials": len(phase.trials) or phase.proposals, "failures": []})
@@ -71,6 +75,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
 
     from nasray.sweeps.pareto_asha import ParetoASHA
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
+    from nasray.sweeps.tune_state import run_or_resume
 
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
@@ -78,17 +83,13 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
     callbacks = _callbacks(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
-    folder = f"{storage}/tune"
-    if tune.Tuner.can_restore(f"{folder}/{phase.name}"):
-        tuner = tune.Tuner.restore(
-            f"{folder}/{phase.name}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
-        )
-        # Tune takes those back with which the phase began; a resumed run may have other trackers.
-        if tuner._local_tuner is not None:
-            tuner._local_tuner.get_run_config().callbacks = callbacks
-    else:
-        metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
-        tuner = tune.Tuner(
+    # Tune is given the file system, not the URI, to which it could not append the names of its folders.
+    tunes = storage.child("tune")
+    filesystem = None if isinstance(tunes.filesystem, fs.LocalFileSystem) else tunes.filesystem
+    metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
+
+    def begin() -> Any:
+        return tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
@@ -109,7 +110,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             ),
             run_config=tune.RunConfig(
                 name=phase.name,
-                storage_path=folder,
+                storage_path=tunes.base,
+                storage_filesystem=filesystem,
                 verbose=0,
                 callbacks=callbacks,
                 failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
@@ -119,8 +121,23 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 ),
             ),
         )
+
+    def resume() -> Any:
+        tuner = tune.Tuner.restore(
+            f"{tunes.base}/{phase.name}",
+            trainable,
+            resume_unfinished=True,
+            resume_errored=True,
+            param_space=param_space,
+            storage_filesystem=filesystem,
+        )
+        # Tune takes those back with which the phase began; a resumed run may have other trackers.
+        if tuner._local_tuner is not None:
+            tuner._local_tuner.get_run_config().callbacks = callbacks
+        return tuner
+
+    results = run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
     failures = []
-    results = tuner.fit()
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
         given_up = (result.metrics or {}).get(FAILED)
