@@ -7,10 +7,9 @@ drives the searchers of nasray's sweeps, as the ready sweep ``nas_bench_201`` ma
 hypervolume as a share of the true front's (reference point 221 M and 86 %, 14 cells), medians and quartiles over the
 repetitions. Every proposal counts as an evaluation, also one that was proposed before.
 
-A searcher is asked and told as Ray Tune does it, ``suggest`` and ``on_trial_complete``, but in one process, one
-evaluation after the other: nothing is lost to actors, and the same seed gives the same figures. (With several trials at
-once a searcher is told later what it proposed. ``tests/benchmarks/test_nas_bench_201_searchers.py`` compares a run of
-Ray Tune.)
+A searcher is asked and told as Ray Tune does it, ``suggest`` and ``on_trial_complete``, but in one process: nothing is
+lost to actors. A sweep over a table proposes the same cells in the same order (``tests/sweeps/test_black_box.py``
+compares the two), and the same seed gives the same figures.
 
 Each (searcher, seed) that has come to 100, 300 or 1,000 evaluations is a line of ``--out``
 (``runs/nas_bench_201_searchers.jsonl``): a run that was killed goes on with the next one, and several may run at once
@@ -101,34 +100,14 @@ def ready_sweep(table: Path) -> Sweep:
     return Sweep.of(values)
 
 
-def proposed(
-    sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: int, *, ahead: int = 0
-) -> Iterator[int]:
-    """The cells that a searcher proposes, in their order.
-
-    Args:
-        sweep: with a table.
-        cells: of it.
-        searcher: its name.
-        seed: its seed.
-        evaluations: how many it is asked for.
-        ahead: for how many it is asked before it is told of the first; Ray Tune on one processor asks for 1 ahead.
-    """
+def proposed(sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: int) -> Iterator[int]:
+    """The cells that a searcher proposes, one after the other."""
     config = find_searcher(searcher).Config.of({"evaluations": evaluations})
     made: Any = Proposals(searcher, sweep.space, config, seed).searcher(sweep)
-    waiting: list[int] = []
-
-    def tell() -> None:
-        row = waiting.pop(0)
+    for number in range(evaluations):
+        row = cells.row(made.suggest(str(number)))
         macs, loss = cells.points[row].tolist()
-        told = {"accuracy": -loss, "macs": macs, EPOCH: EPOCHS}
-        made.on_trial_complete(str(done - len(waiting) - 1), told)
-
-    for done in range(1, evaluations + 1):
-        row = cells.row(made.suggest(str(done - 1)))
-        waiting.append(row)
-        if len(waiting) > ahead:
-            tell()
+        made.on_trial_complete(str(number), {"accuracy": -loss, "macs": macs, EPOCH: EPOCHS})
         yield row
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,10 +19,11 @@ from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.results import near_front
 from nasray.spaces import Architecture, to_string
+from nasray.spaces.encoding import decode
 from nasray.sweeps import Arm, EvaluationSettings, Sweep
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import Outcome, run_sweep
-from nasray.sweeps.searchers import NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.sweeps.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
 from nasray.sweeps.sweep import with_method, with_settings
 
 SPACE = registry.find("space", "nas_bench_201")
@@ -156,6 +158,39 @@ def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) 
     again = run_sweep(looked_up(table, storage, rungs=(12,), budget=120.0))
     pd.testing.assert_series_equal(nasray.load(again.folder)["created_at"], made)
     assert again.hypervolume == outcome.hypervolume
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("searcher", [Evolution.Config(evaluations=25, initial=4), NSGA2.Config(evaluations=25)])
+def test_what_is_looked_up_is_told_before_the_next_is_proposed(
+    table: str, tmp_path: Path, searcher: Evolution.Config | NSGA2.Config
+) -> None:
+    method = "evolution" if isinstance(searcher, Evolution.Config) else "nsga2"
+    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False)
+    # The same searcher, asked and told by a loop.
+    ((one,), truth) = proposals(sweep), pd.read_parquet(table).set_index("arch")["cifar10_test_acc_200"] / 100
+    asked: Any = one.searcher(sweep)
+    expected = []
+    for number in range(25):
+        config = asked.suggest(str(number))
+        architecture = (
+            Architecture.from_json(SPACE, config["architecture"])
+            if "architecture" in config
+            else decode(SPACE, config, 15)
+        )
+        expected.append(architecture.id)
+        told = {
+            "accuracy": float(truth[to_string(SPACE, architecture)]),
+            "macs": macs(SPACE, architecture, SPACE.published_sizes["cifar10"]),
+            EPOCH: 200,
+        }
+        asked.on_trial_complete(str(number), told)
+    outcome = run_sweep(sweep)
+    assert outcome.failures == ()
+    rows = nasray.load(outcome.folder).sort_values("created_at")
+    # A cell that is proposed again is the same row, written later.
+    last = sorted(set(expected), key=lambda identity: len(expected) - expected[::-1].index(identity))
+    assert rows["architecture_id"].tolist() == last
 
 
 @pytest.mark.usefixtures("ray_session")
