@@ -20,6 +20,7 @@ so it is asked for ``--gp-evaluations`` only.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -31,6 +32,7 @@ from typing import Any
 
 import moocore
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from nasray import registry
@@ -47,7 +49,7 @@ from nasray.sweeps.searchers import EPOCH, find_searcher
 SEARCHERS = ("random_search", "evolution", "nsga2", "nsga3", "tpe", "gp")
 CHECKPOINTS = (100, 300, 1000)
 EPOCHS = 200
-COLUMN = "cifar10_test_acc_200_nats"
+COLUMNS = (f"cifar10_test_acc_200_nats={EPOCHS}",)
 REFERENCE = (221.0, -0.86)
 """Multiply-adds (M), and minus the accuracy."""
 
@@ -68,12 +70,13 @@ class Cells:
         assert table is not None
         self.space = registry.find("space", sweep.space)
         self.size = tabular_size(self.space, sweep.dataset)
-        accuracies = open_table(**table)
+        self.table = open_table(**table)
         costs = cost_table(self.space, self.size)
-        architectures = accuracies.architectures()
-        macs = [costs.macs(architecture_masks(self.space, one, self.size.cells)) for one in architectures]
-        self.points = np.stack([macs, -accuracies.accuracies(EPOCHS)], axis=1)
-        """(cells, 2): multiply-adds (M), and minus the accuracy after 200 epochs."""
+        architectures = self.table.architectures()
+        self.macs = np.array(
+            [costs.macs(architecture_masks(self.space, one, self.size.cells)) for one in architectures]
+        )
+        """M, of every cell."""
         self._rows = {to_string(self.space, one): row for row, one in enumerate(architectures)}
 
     def row(self, config: Mapping[str, Any]) -> int:
@@ -84,20 +87,28 @@ class Cells:
             architecture = decode(self.space, config, self.size.cells)
         return self._rows[to_string(self.space, architecture)]
 
+    def result(self, row: int, epochs: int) -> dict[str, float]:
+        """What a training of a cell for so many epochs reports."""
+        return {"accuracy": float(self.table.accuracies(epochs)[row]), "macs": float(self.macs[row]), EPOCH: epochs}
+
     def share(self, rows: Sequence[int]) -> float:
         """Hypervolume of some cells, as a fraction of that of all."""
-        return float(moocore.hypervolume(self.points[list(rows)], ref=REFERENCE)) / self._all
+        return float(moocore.hypervolume(self._points[list(rows)], ref=REFERENCE)) / self._all if len(rows) else 0.0
+
+    @cached_property
+    def _points(self) -> npt.NDArray[np.float64]:
+        """(cells, 2): multiply-adds (M), and minus the accuracy after 200 epochs."""
+        return np.stack([self.macs, -self.table.accuracies(EPOCHS)], axis=1)
 
     @cached_property
     def _all(self) -> float:
-        return float(moocore.hypervolume(self.points, ref=REFERENCE))
+        return float(moocore.hypervolume(self._points, ref=REFERENCE))
 
 
-def ready_sweep(table: Path) -> Sweep:
+def ready_sweep(table: Path, columns: Sequence[str] = COLUMNS) -> Sweep:
     """The ready sweep over a table."""
     sweep: Sweep = registry.find("sweep", "nas_bench_201", Sweep)
-    values = {**sweep.to_dict(), "table": str(table), "table_columns": [f"{COLUMN}={EPOCHS}"]}
-    return Sweep.of(values)
+    return dataclasses.replace(sweep, table=str(table), table_columns=tuple(columns))
 
 
 def proposed(sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: int) -> Iterator[int]:
@@ -106,8 +117,7 @@ def proposed(sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: 
     made: Any = Proposals(searcher, sweep.space, config, seed).searcher(sweep)
     for number in range(evaluations):
         row = cells.row(made.suggest(str(number)))
-        macs, loss = cells.points[row].tolist()
-        made.on_trial_complete(str(number), {"accuracy": -loss, "macs": macs, EPOCH: EPOCHS})
+        made.on_trial_complete(str(number), cells.result(row, EPOCHS))
         yield row
 
 

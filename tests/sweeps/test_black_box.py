@@ -17,13 +17,14 @@ from nasray import registry
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.results import near_front
+from nasray.results import near_front, open_storage
 from nasray.spaces import Architecture, to_string
 from nasray.spaces.encoding import decode
 from nasray.sweeps import Arm, EvaluationSettings, Sweep
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import Outcome, run_sweep
 from nasray.sweeps.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.sweeps.selection import repeated_trials
 from nasray.sweeps.sweep import with_method, with_settings
 
 SPACE = registry.find("space", "nas_bench_201")
@@ -219,6 +220,24 @@ def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: P
     first, second = rows[rows["seed"] == 0], rows[rows["seed"] == 1]
     assert set(second["architecture_id"]) == set(near_front(first, 0.0)["architecture_id"])
     assert (outcome.front["seeds"] == 2).all()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_under_rungs_the_further_seeds_of_what_was_found_all_train_to_the_end(table: str, tmp_path: Path) -> None:
+    sweep = looked_up(table, tmp_path, rungs=(12,), retrain_seeds=(0, 1, 2), random_baseline=False)
+    outcome = run_sweep(sweep)
+    assert outcome.failures == ()
+    rows = nasray.load(outcome.folder)
+    rows = rows[rows["complete"]]
+    found = set(near_front(rows[rows["seed"] == 0], 0.0)["architecture_id"])
+    assert len(found) > 1
+    for seed in (1, 2):
+        assert set(rows.loc[rows["seed"] == seed, "architecture_id"]) == found
+    assert set(outcome.front["architecture_id"]) == found
+    # A run that was stopped after some of the further seeds selects the same architectures.
+    storage = open_storage(outcome.folder)
+    some = rows[(rows["seed"] == 0) | ((rows["seed"] == 1) & (rows["macs"] > rows["macs"].median()))]
+    assert repeated_trials(sweep, storage, some) == repeated_trials(sweep, storage, rows[rows["seed"] == 0])
 
 
 @pytest.mark.data
