@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -203,19 +203,30 @@ def _train(
     """Train what was found, and give the front of all that was trained."""
     found = chosen(sweep, read(storage, CANDIDATES))
     trials: list[Trial] = candidate_trials(sweep, storage, found)
+    if sweep.rungs and trials:
+        # At a rung the further seeds of an architecture would compete with its first. So they wait for it, and train
+        # to the end where it did.
+        first = [trial for trial in trials if trial["evaluation"]["seed"] == sweep.retrain_seeds[0]]
+        rungs = sweep.fidelities(trials[0]["found"]["space"])
+        failures += run_phase(sweep, storage, _training(sweep, first, rungs), session)
+        ended = set(_of_fidelity(sweep, read(storage, EVALUATIONS))["architecture_id"])
+        further = [trial for trial in trials if trial["evaluation"]["seed"] != sweep.retrain_seeds[0]]
+        trials = [trial for trial in further if trial["evaluation"]["architecture"] in ended]
     trials += repeated_trials(sweep, storage, _of_fidelity(sweep, read(storage, EVALUATIONS)))
-    # Another selection or other settings are other trials, with a folder of Tune's of their own.
-    identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
-    rungs = sweep.fidelities(trials[0]["found"]["space"]) if trials else ()
-    phase = Phase(name=f"retrain-{digest}", kind="trainings", trials=trials, rungs=rungs)
-    failures += run_phase(sweep, storage, phase, session)
+    failures += run_phase(sweep, storage, _training(sweep, trials), session)
     compact(storage, EVALUATIONS)
     rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.budget)
     if len(sweep.retrain_seeds) > 1:
         rows = average_over_seeds(rows)
         rows = rows[rows["seeds"] == len(sweep.retrain_seeds)]
     return _finish(sweep, storage, rows, reference, failures)
+
+
+def _training(sweep: Sweep, trials: Sequence[Trial], rungs: tuple[int, ...] = ()) -> Phase:
+    # Another selection or other settings are other trials, with a folder of Tune's of their own.
+    identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
+    return Phase(name=f"retrain-{digest}", kind="trainings", trials=trials, rungs=rungs)
 
 
 def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:

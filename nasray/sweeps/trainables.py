@@ -172,7 +172,8 @@ class _Trial(Trainable):
 
     def cleanup(self) -> None:
         """Give the memory back before the next trial takes its own."""
-        self._stop()
+        if not self._stop():
+            return  # what was looked up holds next to nothing, and a collection takes longer than looking it up
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -206,7 +207,8 @@ class _Trial(Trainable):
     def _step(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """Let go of everything; gives whether there were networks."""
         raise NotImplementedError
 
     def _state_dict(self) -> dict[str, Any]:
@@ -252,8 +254,9 @@ class SearchTrainable(_Trial):
         self._points += [(c.macs, c.accuracy) for c in epoch.candidates]
         return {**epoch.metrics, "epoch": epoch.number, "points": self._points, "done": self.search.finished}
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
         self.search = None
+        return True
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.search is not None
@@ -322,8 +325,10 @@ class EvaluationTrainable(_Trial):
             self._points = [(evaluation.macs, evaluation.accuracy)]
         return {**metrics, **cost, EPOCH: evaluation.epoch, "points": self._points, "done": evaluation.finished}
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        networks = not isinstance(self.evaluation, Lookup)
         self.evaluation = None
+        return networks
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.evaluation is not None

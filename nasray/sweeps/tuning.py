@@ -73,10 +73,12 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     from ray import tune
 
+    from nasray.sweeps.one_at_a_time import OneAtATime
     from nasray.sweeps.pareto_asha import ParetoASHA
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
     from nasray.sweeps.tune_state import run_or_resume
 
+    looked_up = phase.kind == "trainings" and sweep.table is not None
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
@@ -89,11 +91,12 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
 
     def begin() -> Any:
+        searcher = None if phase.searcher is None else phase.searcher()
         return tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
-                search_alg=None if phase.searcher is None else phase.searcher(),
+                search_alg=OneAtATime(searcher) if searcher is not None and looked_up else searcher,
                 num_samples=phase.proposals or 1,
                 scheduler=ParetoASHA(
                     metrics,
@@ -117,7 +120,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                 # What is looked up need not be taken up again.
                 checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_frequency=0 if sweep.table and phase.kind == "trainings" else 1, num_to_keep=2
+                    checkpoint_frequency=0 if looked_up else 1, checkpoint_at_end=not looked_up, num_to_keep=2
                 ),
             ),
         )
