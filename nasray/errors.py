@@ -25,6 +25,10 @@ class NonFiniteLoss(ArithmeticError):
     """A loss or output became infinite or not a number: the search or evaluation ends, and gives no row."""
 
 
+class LeaseLost(RuntimeError):
+    """Another driver has taken the run over, for this one gave no sign of life: it ends, and writes nothing more."""
+
+
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 60, 60, 40
 

@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from nasray.results import pareto_front
 from nasray.sweeps.events import say
-from nasray.sweeps.trainables import FAILED, SAID
+from nasray.sweeps.trainables import FAILED, NODE, SAID
 
 
 class Progress(Callback):
@@ -80,7 +80,7 @@ class Events(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial begins, or goes on."""
-        say("info", "trial_started", run=self.run, trial=str(trial), kind=self.kind, node=trial.node_ip)
+        say("info", "trial_started", run=self.run, trial=str(trial), kind=self.kind)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -91,7 +91,15 @@ class Events(Callback):
         if FAILED in result:
             say("warning", "trial_gave_up", run=self.run, trial=str(trial), reason=result[FAILED])
         figures = {name: result.get(name) for name in ("accuracy", "supernet_accuracy", "macs", "seconds")}
-        say("debug", "epoch", run=self.run, trial=str(trial), epoch=result.get("epoch"), **figures)
+        say(
+            "debug",
+            "epoch",
+            run=self.run,
+            trial=str(trial),
+            epoch=result.get("epoch"),
+            node=result.get(NODE),
+            **figures,
+        )
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial failed and is tried again."""

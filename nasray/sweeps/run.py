@@ -38,6 +38,7 @@ from nasray.results.storage import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
+from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.rows import trial_id
@@ -82,7 +83,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     show_events()
     reference = sweep.reference or _reference(sweep)
     proposed = proposals(sweep)
-    storage = _open_run(sweep, reference)
+    storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
+    storage.check_writable()
     searches = [
         {
             "name": trial_id(config),
@@ -94,6 +96,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         for config in sweep.searches()
     ]
     with ExitStack() as session:
+        session.enter_context(lease(storage, sweep.name))
+        _record(sweep, storage, reference)
         failures = run_phase(sweep, storage, Phase(name="search", kind="searches", trials=searches), session)
         compact(storage, CANDIDATES)
         for one in proposed:
@@ -116,6 +120,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     Raises:
         InvalidInput: no run lies there, or a setting is not accepted.
     """
+    show_events()
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
@@ -125,6 +130,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
         )
     with ExitStack() as session:
+        session.enter_context(lease(run, sweep.name))
         return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
 
 
@@ -141,10 +147,8 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
     return Sweep.of(values["sweep"]), (float(macs), float(accuracy))
 
 
-def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
-    """The run's folder, new or of the same sweep."""
-    storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
-    storage.check_writable()
+def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> None:
+    """Write down what is run into its folder, which is new or of the same sweep."""
     mine = sweep.to_dict()
     if storage.exists("run.json"):
         theirs = storage.read_json("run.json")["sweep"]
@@ -154,7 +158,7 @@ def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
                 f"run {sweep.name!r} in {sweep.storage} is of another sweep (its {', '.join(differing)} differ): "
                 "accepted is the same sweep, or another --name"
             )
-        return storage
+        return
     storage.write_json(
         "run.json",
         {
@@ -166,7 +170,6 @@ def _open_run(sweep: Sweep, reference: tuple[float, float]) -> Storage:
             "started": datetime.now(UTC).isoformat(),
         },
     )
-    return storage
 
 
 def _reference(sweep: Sweep) -> tuple[float, float]:
@@ -235,6 +238,7 @@ def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
 def _finish(
     sweep: Sweep, storage: Storage, rows: pd.DataFrame, reference: tuple[float, float], failures: tuple[str, ...]
 ) -> Outcome:
+    check_lease(storage, look=True)
     front = pareto_front(rows)
     write_front(storage, front)
     methods = sorted({name for names in rows["method"] for name in names.split(", ")}, key=_baselines_last)

@@ -17,6 +17,7 @@ from nasray.search import Search, SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.sweeps.checkpoints import DamagedState, pack, unpack
 from nasray.sweeps.events import say, show_events
+from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.rows import write_candidates, write_trained_network
 from nasray.training.measure import host, versions
 
@@ -47,13 +48,22 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
     The state is saved after the rows of an epoch: a kill between the two runs that epoch again, to the same rows.
 
     Raises:
-        InvalidInput: the folder holds another search, or cannot be written.
+        InvalidInput: the folder holds another search, cannot be written, or another process is at it.
+        LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
     show_events()
     run.check_writable()
     run = replace(run, patience=PATIENCE)
     name = run.base.rstrip("/").rpartition("/")[2]
+    with lease(run, name):
+        _run(config, run, name)
+        front = pareto_front(read(run, CANDIDATES))
+        write_front(run, front)
+    return front
+
+
+def _run(config: SearchConfig, run: Storage, name: str) -> None:
     search = Search(config)
     if run.exists("run.json"):
         if run.read_json("run.json").get("search") != config.to_dict():
@@ -71,6 +81,7 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
     search = _taken_up(search, run, name)
     while not search.finished:
         epoch = search.run_epoch()
+        check_lease(run)
         write_candidates(run, name, search, epoch, [])
         write_trained_network(run, name, search, [])
         state = pack(search.state_dict())
@@ -82,9 +93,6 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
             f"{epoch.metrics['macs']:.4g} M macs, {epoch.metrics['seconds']:.1f} s",
             file=sys.stderr,
         )
-    front = pareto_front(read(run, CANDIDATES))
-    write_front(run, front)
-    return front
 
 
 def _taken_up(search: Search, run: Storage, name: str) -> Search:

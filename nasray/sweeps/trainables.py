@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from pyarrow import fs
 from ray.tune import Trainable
@@ -36,6 +37,9 @@ FAILED = "failed"
 """In a trial's last report: why it gave up, for a reason that trying again does not change."""
 SAID = "said"
 """In a trial's report: the events since its last one, each a level, a name and its fields, for the driver to say."""
+
+NODE = "node"
+"""In a trial's report: the first digits of its Ray node's id."""
 
 Point = tuple[float, float]
 """Multiply-adds (M) and accuracy of something that may be on a front."""
@@ -86,6 +90,7 @@ class _Trial(Trainable):
             result = {"done": True, EPOCH: 0, FAILED: str(error)}
         if self._said:
             result[SAID], self._said = self._said, []
+        result[NODE] = ray.get_runtime_context().get_node_id()[:12]
         return result
 
     def save(self, checkpoint_dir: str | None = None) -> Any:

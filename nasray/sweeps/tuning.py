@@ -14,6 +14,7 @@ from pyarrow import fs
 
 from nasray.errors import InvalidInput
 from nasray.results import Storage
+from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
 from nasray.sweeps.sweep import Sweep
 
@@ -53,6 +54,7 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
         return tuple(storage.read_json(done)["failures"])
     session.enter_context(_ray(sweep.address))
     failures = _tune(sweep, storage, phase)
+    check_lease(storage, look=True)
     if not failures:
         # Written after the last row: from here on the phase needs neither Ray nor its checkpoints.
         storage.write_json(done, {"trials": len(phase.trials) or phase.proposals, "failures": []})
