@@ -15,7 +15,7 @@ SECRET = "canary-7f3a-secret"
 
 
 class ObjectStore:
-    """Counts the requests, and lets those fail that ``fails`` names: ``busy`` is answered by 503, ``cut`` not at all."""
+    """Counts the requests, and lets those fail that ``fails`` names: ``busy`` is answered 503, ``cut`` not at all."""
 
     def __init__(self, application: Any) -> None:
         self.application = application
