@@ -44,6 +44,8 @@ _PARAMETERS = frozenset(
 PATIENCE = 120.0
 """Seconds for which a run goes on trying where its storage fails."""
 
+_MOST_JSON = 64 * 2**20
+
 EVENT = "nasray_event"
 """Attribute of a log record: an event's name and its fields."""
 
@@ -142,14 +144,25 @@ class Storage:
         self.write_bytes(name, (text + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object; InvalidInput where the file holds anything else."""
+        """Read a JSON object; InvalidInput where the file holds anything else.
+
+        A name that occurs twice in an object, NaN and infinities are not JSON either; nor is more than 64 MiB.
+        """
+        self.check_size(name, _MOST_JSON)
         try:
-            value = json.loads(self.read_bytes(name))
-        except ValueError as error:
+            value = json.loads(self.read_bytes(name), object_pairs_hook=_each_name_once, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
             raise InvalidInput(f"{self}/{name}: not JSON ({_reason(error)}); a JSON object is expected") from error
         if not isinstance(value, dict):
             raise InvalidInput(f"{self}/{name}: holds a JSON {type(value).__name__}; a JSON object is expected")
         return value
+
+    def check_size(self, name: str, most: int) -> None:
+        """Raise InvalidInput if a file has more than so many bytes."""
+        path = self._path(name)
+        size = self._patiently(f"look for {name}", lambda: self.filesystem.get_file_info(path)).size
+        if size is not None and size > most:
+            raise InvalidInput(f"{self}/{name}: has {size} bytes; up to {most} would be accepted")
 
     def list(self, folder: str, suffix: str = "") -> tuple[str, ...]:
         """Sorted names, relative to this storage, of the files directly in `folder` that end in `suffix`.
@@ -227,6 +240,17 @@ class Storage:
             # Object stores differ in how they say that it is not there.
             if self.filesystem.get_file_info(path).type != fs.FileType.NotFound:
                 raise
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name occurs twice in an object")
+    return found
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
 
 
 def patiently(act: Callable[[], T], *, what: str, seconds: float) -> T:

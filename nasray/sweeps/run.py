@@ -34,6 +34,7 @@ from nasray.results import (
     read,
     write_front,
 )
+from nasray.results.across import as_reference
 from nasray.results.storage import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
@@ -143,8 +144,12 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
     if not run.exists("run.json"):
         raise InvalidInput(f"{run} is no run: accepted is a folder with run.json, which nasray sweep makes")
     values = run.read_json("run.json")
-    macs, accuracy = values["reference"]
-    return Sweep.of(values["sweep"]), (float(macs), float(accuracy))
+    if not isinstance(values.get("sweep"), dict):
+        raise InvalidInput(f"{run} holds no sweep: accepted is a folder that nasray sweep made")
+    try:
+        return Sweep.of(values["sweep"]), as_reference(values.get("reference"), run)
+    except (TypeError, LookupError, AttributeError) as error:  # fields of other types than a sweep's
+        raise InvalidInput(f"{run}/run.json holds another sweep than nasray writes ({error})") from None
 
 
 def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> None:
