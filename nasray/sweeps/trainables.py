@@ -23,6 +23,7 @@ from nasray.search import Search, SearchConfig
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode
 from nasray.sweeps.events import Level, say, show_events
+from nasray.sweeps.limits import free_gpu_memory, limit_gpu_memory, limit_threads
 from nasray.sweeps.lookup import Lookup, open_table, tabular_size
 from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
 from nasray.sweeps.searchers import EPOCH
@@ -47,9 +48,9 @@ class _Trial(Trainable):
             config: of the trial. A proposed one's has the parameters of an architecture.
             shared: what all proposed trials have beside them.
         """
-        resources = self.trial_resources
-        cpus = (resources.head_cpus if resources is not None else None) or 1
-        torch.set_num_threads(max(1, int(cpus)))
+        share = {} if self.trial_resources is None else self.trial_resources.bundles[0]
+        limit_threads(share.get("CPU", 1.0))
+        limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
         self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
         self._said: list[tuple[Level, str, dict[str, Any]]] = []
@@ -99,8 +100,7 @@ class _Trial(Trainable):
         """Give the memory back before the next trial takes its own."""
         self._stop()
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     def _say(self, level: Level, event: str, **fields: Any) -> None:
         """Log an event here, in the worker, and send it to the driver with the next result."""

@@ -65,15 +65,19 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     from ray import tune
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
     from nasray.sweeps.pareto_asha import ParetoASHA
+    from nasray.sweeps.placement import gpus_per_trial
     from nasray.sweeps.progress import Events, Progress
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
 
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
-    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
+    gpus = gpus_per_trial(sweep, storage, phase)
+    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": gpus})
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     folder = f"{storage}/tune"
     if tune.Tuner.can_restore(f"{folder}/{phase.name}"):
@@ -82,21 +86,22 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
         )
     else:
         metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
+        scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
+        if len(phase.rungs) > 1:
+            scheduler = ParetoASHA(
+                metrics,
+                [OBJECTIVES[name] for name in metrics],
+                time_attr=EPOCH,
+                rungs=phase.rungs,
+                reduction_factor=sweep.reduction_factor,
+            )
         tuner = tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
                 search_alg=None if phase.searcher is None else phase.searcher(),
                 num_samples=phase.proposals or 1,
-                scheduler=ParetoASHA(
-                    metrics,
-                    [OBJECTIVES[name] for name in metrics],
-                    time_attr=EPOCH,
-                    rungs=phase.rungs,
-                    reduction_factor=sweep.reduction_factor,
-                )
-                if len(phase.rungs) > 1
-                else None,
+                scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -117,7 +122,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             ),
         )
     failures = []
-    results = tuner.fit()
+    with memory_kills_are_failures():
+        results = tuner.fit()
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
         given_up = (result.metrics or {}).get(FAILED)
