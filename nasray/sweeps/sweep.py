@@ -129,8 +129,9 @@ class Sweep(Arm):
     """The hypervolume's reference point, multiply-adds (M) and accuracy. None is the spaces' largest network and
     the accuracy of guessing."""
     cpus_per_trial: float = 1.0
-    gpus_per_trial: float = 0.0
-    """May be a fraction: several trials then share a GPU."""
+    gpus_per_trial: float | Literal["auto"] = 0.0
+    """May be a fraction: several trials then share a GPU. ``auto`` measures the largest of them on one of the cluster's
+    GPUs, and lets as many share one as its memory holds with a margin."""
     max_failures: int = 2
     """How often a trial that fails is tried again, from its last checkpoint."""
     trackers: tuple[Tracker, ...] = ()
@@ -165,8 +166,9 @@ class Sweep(Arm):
             ("gpus_per_trial", 0.0),
             ("retrain_within", 0),
         ):
-            if getattr(self, name) < low:
-                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are values from {low}")
+            value, words = getattr(self, name), "auto, or " if name == "gpus_per_trial" else ""
+            if value != "auto" and (isinstance(value, str) or value < low):
+                raise InvalidInput(f"{name} {value!r}: accepted are {words}values from {low}")
         if not self.name or self.name.startswith(".") or set(self.name) & set("/\\\0"):
             raise InvalidInput(f"name {self.name!r}: accepted is the name of one folder")
         if not set(self.trackers) <= set(get_args(Tracker)) or len(set(self.trackers)) < len(self.trackers):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from pyarrow import fs
 from ray.tune import Trainable
 
@@ -28,6 +27,7 @@ from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode
 from nasray.sweeps.checkpoints import DamagedState, newest_first, pack, unpack
 from nasray.sweeps.events import Level, say, show_events
+from nasray.sweeps.limits import free_gpu_memory, limit_gpu_memory, limit_threads
 from nasray.sweeps.lookup import Lookup, open_table, tabular_size
 from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
 from nasray.sweeps.searchers import EPOCH
@@ -55,9 +55,9 @@ class _Trial(Trainable):
             config: of the trial. A proposed one's has the parameters of an architecture.
             shared: what all proposed trials have beside them.
         """
-        resources = self.trial_resources
-        cpus = (resources.head_cpus if resources is not None else None) or 1
-        torch.set_num_threads(max(1, int(cpus)))
+        share = {} if self.trial_resources is None else self.trial_resources.bundles[0]
+        limit_threads(share.get("CPU", 1.0))
+        limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
         self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
         self._said: list[tuple[Level, str, dict[str, Any]]] = []
@@ -175,8 +175,7 @@ class _Trial(Trainable):
         if not self._stop():
             return  # what was looked up holds next to nothing, and a collection takes longer than looking it up
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     def _say(self, level: Level, event: str, **fields: Any) -> None:
         """Log an event here, in the worker, and send it to the driver with the next result."""

@@ -72,9 +72,12 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     from ray import tune
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
     from nasray.sweeps.one_at_a_time import OneAtATime
+    from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
     from nasray.sweeps.pareto_asha import ParetoASHA
+    from nasray.sweeps.placement import gpus_per_trial
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
     from nasray.sweeps.tune_state import run_or_resume
 
@@ -82,7 +85,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
-    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
+    gpus = gpus_per_trial(sweep, storage, phase)
+    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": gpus})
     callbacks = _callbacks(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     # Tune is given the file system, not the URI, to which it could not append the names of its folders.
@@ -92,21 +96,22 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
 
     def begin() -> Any:
         searcher = None if phase.searcher is None else phase.searcher()
+        scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
+        if len(phase.rungs) > 1:
+            scheduler = ParetoASHA(
+                metrics,
+                [OBJECTIVES[name] for name in metrics],
+                time_attr=EPOCH,
+                rungs=phase.rungs,
+                reduction_factor=sweep.reduction_factor,
+            )
         return tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
                 search_alg=OneAtATime(searcher) if searcher is not None and looked_up else searcher,
                 num_samples=phase.proposals or 1,
-                scheduler=ParetoASHA(
-                    metrics,
-                    [OBJECTIVES[name] for name in metrics],
-                    time_attr=EPOCH,
-                    rungs=phase.rungs,
-                    reduction_factor=sweep.reduction_factor,
-                )
-                if len(phase.rungs) > 1
-                else None,
+                scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -139,7 +144,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             tuner._local_tuner.get_run_config().callbacks = callbacks
         return tuner
 
-    results = run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
+    with memory_kills_are_failures():
+        results = run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
     failures = []
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
