@@ -19,6 +19,7 @@ from nasray.settings import TrainingSettings
 from nasray.sweeps.events import show_events
 from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.rows import write_candidates, write_trained_network
+from nasray.sweeps.stopping import stopping
 from nasray.training.measure import host, versions
 
 STATE = "search.pt"
@@ -53,7 +54,7 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
     show_events()
     run.check_writable()
     name = str(run).rstrip("/").rpartition("/")[2]
-    with lease(run, name):
+    with stopping(name), lease(run, name):
         _run(config, run, name)
         front = pareto_front(read(run, CANDIDATES))
         write_front(run, front)

@@ -14,7 +14,9 @@ from nasray.errors import InvalidInput
 from nasray.results import Storage
 from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
+from nasray.sweeps.stopping import handlers_kept, tune_stops
 from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.tune_sessions import let_the_next_session_be_the_newest
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
@@ -66,8 +68,12 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    # Failures are said in one line; their tracebacks are in the trials' folders.
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+    logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
     from ray import tune
 
+    from nasray.sweeps.losses import MOST_LOSSES, Losses, any_lost, is_loss
     from nasray.sweeps.pareto_asha import ParetoASHA
     from nasray.sweeps.progress import Events, Progress
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
@@ -78,13 +84,10 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     folder = f"{storage}/tune"
-    if tune.Tuner.can_restore(f"{folder}/{phase.name}"):
-        tuner = tune.Tuner.restore(
-            f"{folder}/{phase.name}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
-        )
-    else:
-        metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
-        tuner = tune.Tuner(
+    metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
+
+    def begin() -> Any:
+        return tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
@@ -108,8 +111,9 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 storage_path=folder,
                 verbose=0,
                 callbacks=[
+                    Losses(sweep.name),
                     Progress(phase.kind, len(phase.trials) or phase.proposals),
-                    Events(sweep.name, phase.kind),
+                    Events(sweep.name, phase.kind, str(storage)),
                 ],
                 failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                 # What is looked up need not be taken up again.
@@ -118,17 +122,41 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 ),
             ),
         )
+
+    def resume() -> Any:
+        return tune.Tuner.restore(
+            f"{folder}/{phase.name}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
+        )
+
+    def fit() -> Any:
+        let_the_next_session_be_the_newest(storage.child("tune").child(phase.name), sweep.name, phase.name)
+        tuner = resume() if tune.Tuner.can_restore(f"{folder}/{phase.name}") else begin()
+        with tune_stops():
+            return tuner.fit()
+
+    results = fit()
+    for _ in range(MOST_LOSSES):
+        if not any_lost(results):
+            break
+        results = fit()
     failures = []
-    results = tuner.fit()
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
         given_up = (result.metrics or {}).get(FAILED)
         if result.error is not None:
             reason = str(result.error).strip().splitlines()[-1]
-            failures.append(f"trial {name} failed {sweep.max_failures + 1} times: {reason}")
+            often = "lost its worker too often" if is_loss(result.error) else f"failed {sweep.max_failures + 1} times"
+            failures.append(f"trial {name} {often}: {reason}")
         elif given_up:
             failures.append(f"trial {name}: {given_up}")
+        elif not (result.metrics or {}).get("done"):
+            failures.append(f"trial {name} was left before its end: the same command goes on")
     return tuple(sorted(failures))
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Whether Tune says something that we do not: which trials failed is in the outcome of the run."""
+    return not record.getMessage().startswith("Trials did not complete")
 
 
 def _trial_name(trial: Any) -> str:
@@ -148,7 +176,8 @@ def _ray(address: str | None) -> Iterator[None]:
     # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
     own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
     try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        with handlers_kept():
+            context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
