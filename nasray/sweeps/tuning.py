@@ -16,7 +16,7 @@ from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
 from nasray.sweeps.stopping import handlers_kept, tune_stops
 from nasray.sweeps.sweep import Sweep
-from nasray.sweeps.tune_sessions import let_the_next_session_be_the_newest
+from nasray.sweeps.tune_sessions import prepare_state
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
@@ -70,6 +70,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     # Failures are said in one line; their tracebacks are in the trials' folders.
     os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+    # Ctrl-C comes to us as SIGTERM does (stopping.py).
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
     from ray import tune
 
@@ -129,7 +131,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
         )
 
     def fit() -> Any:
-        let_the_next_session_be_the_newest(storage.child("tune").child(phase.name), sweep.name, phase.name)
+        prepare_state(storage.child("tune").child(phase.name), sweep.name, phase.name)
         tuner = resume() if tune.Tuner.can_restore(f"{folder}/{phase.name}") else begin()
         with tune_stops():
             return tuner.fit()
