@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 from nasray.results import pareto_front
 from nasray.sweeps.events import say
 from nasray.sweeps.lease import check_lease
+from nasray.sweeps.stopping import end_tune_if_asked
 from nasray.sweeps.trainables import FAILED, NODE, SAID
 
 
@@ -76,6 +77,10 @@ class Events(Callback):
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Called by Tune before every event: a driver that another one has replaced ends, before it writes more."""
         check_lease(self.storage)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Called by Tune after every event."""
+        end_tune_if_asked(any(trial.is_saving for trial in trials))
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial begins, or goes on."""

@@ -1,13 +1,15 @@
 """Stopping on SIGTERM (pre-emption) and on Ctrl-C: Tune's state is written, one line is said, the same command goes on.
 
-A signal that comes while trials run asks Tune to end its loop, after which it writes its state and lets its workers go;
-at any other moment the run ends where it is, for whatever is written is whole. A second one ends the process at once.
+A signal that comes while trials run asks Tune to end its loop, once checkpoints that are on their way have come; then
+it writes its state and lets its workers go. At any other moment the run ends where it is, for whatever is written is
+whole. A second signal ends the process at once.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,9 +17,13 @@ from types import FrameType
 from nasray.sweeps.events import say
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAVING_SECONDS = 5.0
+"""How long an end waits for checkpoints: who takes a machine away gives half a minute or more."""
 
 _asked: list[signal.Signals] = []
 """The signal that this process got, if it got one."""
+_since: list[float] = []
+"""When that was, on the monotonic clock."""
 _tunes: list[object] = []
 """What SIGUSR1 did before Tune, while Tune runs trials: it ends at that signal, by a handler of its own."""
 
@@ -40,6 +46,7 @@ def stopping(run: str) -> Iterator[None]:
         if _asked:
             say("warning", "stopped", run=run, signal=_asked[0].name, then="the same command goes on")
             _asked.clear()
+            _since.clear()
 
 
 @contextmanager
@@ -74,10 +81,24 @@ def _ask(number: int, frame: FrameType | None) -> None:
     for one in SIGNALS:
         signal.signal(one, signal.SIG_DFL)
     _asked.append(signal.Signals(number))
-    if _tunes and signal.getsignal(signal.SIGUSR1) is not _tunes[-1]:
-        signal.raise_signal(signal.SIGUSR1)
-    else:
+    _since.append(time.monotonic())
+    if not _tune_is_here():
         _stop_if_asked()
+
+
+def end_tune_if_asked(saving: bool) -> None:
+    """Called by Tune's loop after every step: end it, if a signal asked for it.
+
+    Args:
+        saving: some trial saves a checkpoint, for which the end waits some seconds.
+    """
+    if _asked and _tune_is_here() and (not saving or time.monotonic() - _since[-1] > SAVING_SECONDS):
+        signal.raise_signal(signal.SIGUSR1)
+
+
+def _tune_is_here() -> bool:
+    """Whether Tune's loop runs in this process, and not at the other end of a Ray Client."""
+    return bool(_tunes) and signal.getsignal(signal.SIGUSR1) is not _tunes[-1]
 
 
 def _stop_if_asked() -> None:

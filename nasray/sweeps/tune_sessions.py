@@ -42,11 +42,8 @@ def _forget_decisions(folder: Storage, name: str) -> None:
     """Take out what Tune was about to do with trials, and take up again those that it left before their end."""
     try:
         state = json.loads(folder.read_bytes(name))
-        controller, trials = (
-            state["runner_data"],
-            [(json.loads(one), json.loads(run)) for one, run in state["trial_data"]],
-        )
-        decided = [controller.pop(key, {}) for key in _DECISIONS]
+        trials = [(json.loads(one), json.loads(run)) for one, run in state["trial_data"]]
+        decided = [state["runner_data"].pop(key, {}) for key in _DECISIONS]
         left = [one for one, run in trials if one["status"] == "TERMINATED" and not run["last_result"].get("done")]
     except (ValueError, KeyError, TypeError, AttributeError):
         return  # damaged, or of a Tune that writes it otherwise: Tune says what is wrong with it

@@ -175,11 +175,15 @@ def _ray(address: str | None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    # Through a Ray Client, Tune runs on the cluster's head. A driver that is killed must not leave it there for long:
+    # the same command, run again, would find it at work.
+    os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")
     # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
     own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
     try:
         with handlers_kept():
-            context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+            # At the other end of a Ray Client, Tune's own process says how far it is.
+            context = ray.init(address=address, log_to_driver="://" in address, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None

@@ -11,36 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Driver, assert_all_kept, assert_same_tables, rows, sweep_file
+from .conftest import SMALL, Driver, assert_all_kept, assert_same_tables, rows, sweep_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SMALL = """
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
-
-COMMON = dict(
-    batch_size=32,
-    channels=2,
-    cells=3,
-    learning_rate=0.1,
-    auxiliary_weight=0.0,
-    augmentation="standard",
-    train_examples=512,
-)
-SWEEP = Sweep(
-    name="four",
-    method="gold_nas",
-    space="gold",
-    dataset="digits",
-    settings=GoldNAS.Config(**COMMON, epochs=5, stop_macs=0.01, stable_epochs=0),
-    param_space={"mu": (0.0, 300.0)},
-    retrain_within=0.05,
-    random_baseline=False,
-    max_failures=1,
-    evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.1),
-)
-"""
 KILLER = """
 import os, signal
 from nasray.methods.random import Random
