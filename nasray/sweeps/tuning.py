@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -166,6 +167,13 @@ def _trial_name(trial: Any) -> str:
     return str(trial.trial_id if known is None else known["name"])
 
 
+def _answers(address: str) -> None:
+    """Raise OSError where nothing listens at a host and port: Ray would wait for minutes, and then end the process."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 @contextmanager
 def _ray(address: str | None) -> Iterator[None]:
     """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine."""
@@ -181,6 +189,7 @@ def _ray(address: str | None) -> Iterator[None]:
     # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
     own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
     try:
+        _answers(address)
         with handlers_kept():
             # At the other end of a Ray Client, Tune's own process says how far it is.
             context = ray.init(address=address, log_to_driver="://" in address, logging_level=logging.ERROR, **own)

@@ -100,7 +100,7 @@ def test_without_the_clusters_token_nothing_is_told(head: dict[str, str], tmp_pa
     ray = str(Path(sys.executable).with_name("ray"))
     said = subprocess.run([ray, "job", "list"], env=environment, capture_output=True, text=True)
     assert said.returncode != 0
-    assert "token" in (said.stdout + said.stderr).lower()
+    assert "InvalidAuthToken" in said.stdout + said.stderr or "token" in (said.stdout + said.stderr).lower()
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:{port}", "127.0.0.1:{port}"])
@@ -108,9 +108,7 @@ def test_an_address_where_nothing_answers_is_one_line(
     start: Callable[..., Driver], tmp_path: Path, address: str
 ) -> None:
     nothing = address.format(port=free_port())
-    environment = {"RAY_CLIENT_RECONNECT_GRACE_PERIOD": "1", "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
-    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--address", nothing)
-    driver = start(*command, **environment)
+    driver = start("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--address", nothing)
     assert driver.end() == 2
     (said,) = [line for line in driver.said.read_text().splitlines() if line.startswith("nasray:")]
     assert f"address '{nothing}'" in said
