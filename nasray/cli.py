@@ -32,7 +32,10 @@ RUNS = "runs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code: 0, 1 if something failed on the way, 2 if it could not be understood."""
+    """Run a command and give its exit code.
+
+    0; 1 if something failed on the way, 2 if it could not be understood, 130 if Ctrl-C and 143 if SIGTERM ended it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that Python's last flush finds no closed pipe
         return 1

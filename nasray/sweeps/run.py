@@ -44,6 +44,7 @@ from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.rows import trial_id
 from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
+from nasray.sweeps.stopping import stopping
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.tuning import Phase, run_phase
 from nasray.training.dataset import load_dataset
@@ -97,6 +98,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         for config in sweep.searches()
     ]
     with ExitStack() as session:
+        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(storage, sweep.name))
         _record(sweep, storage, reference)
         failures = run_phase(sweep, storage, Phase(name="search", kind="searches", trials=searches), session)
@@ -131,6 +133,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
         )
     with ExitStack() as session:
+        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
         return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
 

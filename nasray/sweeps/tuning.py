@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,10 @@ from nasray.errors import InvalidInput
 from nasray.results import Storage
 from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
+from nasray.sweeps.stopping import handlers_kept
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.trackers import check_trackers, local_folder
+from nasray.sweeps.tune_sessions import prepare_state
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
@@ -71,9 +74,15 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    # Failures are said in one line; their tracebacks are in the trials' folders.
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+    # Ctrl-C comes to us as SIGTERM does (stopping.py).
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    from nasray.sweeps.losses import MOST_LOSSES, any_lost, is_loss
     from nasray.sweeps.one_at_a_time import OneAtATime
     from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
     from nasray.sweeps.pareto_asha import ParetoASHA
@@ -144,23 +153,35 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             tuner._local_tuner.get_run_config().callbacks = callbacks
         return tuner
 
+    def fit() -> Any:
+        prepare_state(tunes.child(phase.name), sweep.name, phase.name)
+        return run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
+
     with memory_kills_are_failures():
-        results = run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
+        results = fit()
+        for _ in range(MOST_LOSSES):
+            if not any_lost(results):
+                break
+            results = fit()
     failures = []
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
         given_up = (result.metrics or {}).get(FAILED)
         if result.error is not None:
             reason = str(result.error).strip().splitlines()[-1]
-            failures.append(f"trial {name} failed {sweep.max_failures + 1} times: {reason}")
+            often = "lost its worker too often" if is_loss(result.error) else f"failed {sweep.max_failures + 1} times"
+            failures.append(f"trial {name} {often}: {reason}")
         elif given_up:
             failures.append(f"trial {name}: {given_up}")
+        elif not (result.metrics or {}).get("done"):
+            failures.append(f"trial {name} was left before its end: the same command goes on")
     return tuple(sorted(failures))
 
 
 def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
     """What is told of a phase's trials, beside the searcher and the scheduler."""
     from nasray.sweeps.journal import OptunaJournal
+    from nasray.sweeps.losses import Losses
     from nasray.sweeps.metrics import Metrics, arm_of
     from nasray.sweeps.progress import Events, Progress
     from nasray.sweeps.tracked import Tracked
@@ -169,8 +190,9 @@ def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
     shared = phase.shared or None
     looked_up = phase.kind == "trainings" and sweep.table is not None
     callbacks: list[Any] = [
+        Losses(sweep.name),
         Progress(phase.kind, total),
-        Events(sweep.name, phase.kind),
+        Events(sweep.name, phase.kind, str(storage)),
         Metrics(
             sweep.name,
             sweep.dataset,
@@ -200,9 +222,21 @@ def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
     return callbacks
 
 
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Whether Tune says something that we do not: which trials failed is in the outcome of the run."""
+    return not record.getMessage().startswith("Trials did not complete")
+
+
 def _trial_name(trial: Any) -> str:
     known = trial.config.get("trial")
     return str(trial.trial_id if known is None else known["name"])
+
+
+def _answers(address: str) -> None:
+    """Raise OSError where nothing listens at a host and port: Ray would wait for minutes, and then end the process."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextmanager
@@ -214,10 +248,16 @@ def _ray(address: str | None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    # Through a Ray Client, Tune runs on the cluster's head. A driver that is killed must not leave it there for long:
+    # the same command, run again, would find it at work.
+    os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")
     # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
     own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
     try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        _answers(address)
+        with handlers_kept():
+            # At the other end of a Ray Client, Tune's own process says how far it is.
+            context = ray.init(address=address, log_to_driver="://" in address, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
