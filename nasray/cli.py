@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import tyro
 
 from nasray import registry
-from nasray.errors import InvalidInput, NonFiniteLoss
+from nasray.errors import InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,10 @@ RUNS = "runs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code: 0, 1 if something failed on the way, 2 if it could not be understood."""
+    """Run a command and give its exit code.
+
+    0; 1 if something failed on the way, 2 if it could not be understood, 130 if Ctrl-C and 143 if SIGTERM ended it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -44,9 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             hint = f"did you mean {close[0]}? " if close else ""
             raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
         return verb(arguments[1:])
-    except (InvalidInput, NonFiniteLoss) as error:
+    except (InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that Python's last flush finds no closed pipe
         return 1

@@ -13,8 +13,20 @@ class InvalidInput(ValueError):
     """
 
 
+class StorageFailure(OSError):
+    """Results cannot be written or read: the storage failed for longer than a run waits for it, or is full.
+
+    The message is one line. What was written before is there; the same command goes on once the storage works. The
+    command line prints it and exits with 1.
+    """
+
+
 class NonFiniteLoss(ArithmeticError):
     """A loss or output became infinite or not a number: the search or evaluation ends, and gives no row."""
+
+
+class LeaseLost(RuntimeError):
+    """Another driver has taken the run over, for this one gave no sign of life: it ends, and writes nothing more."""
 
 
 _SHORT = reprlib.Repr()
