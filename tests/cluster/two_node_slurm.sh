@@ -22,7 +22,8 @@ SlurmctldHost=n1
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge/socket
+# A requeued job waits for as long as credentials of its last start may be about.
+AuthInfo=socket=$folder/munge/socket,cred_expire=30
 CredType=cred/munge
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool-%n
@@ -40,7 +41,7 @@ SelectTypeParameters=CR_Core
 GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=20
-KillWait=30
+KillWait=10
 NodeName=n1 CPUs=1 RealMemory=1024 Gres=gpu:1
 NodeName=n2 CPUs=1 RealMemory=1024 Gres=gpu:1
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
