@@ -104,6 +104,8 @@ class _Trial(Trainable):
         """Give the memory back before the next trial takes its own."""
         self._stop()
         gc.collect()
+        if not gc.get_freeze_count():
+            gc.freeze()  # what stays after a first trial are torch and Ray: half a million objects, not looked at again
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
