@@ -205,7 +205,8 @@ def _ray(address: str | None) -> Iterator[None]:
         with handlers_kept():
             context = ray.init(**{"address": address, "log_to_driver": False, "logging_level": logging.ERROR, **own})
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = lines[-1] if lines[0].endswith(":") else lines[0]
         raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
     if context.dashboard_url:
         print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
