@@ -13,6 +13,14 @@ class InvalidInput(ValueError):
     """
 
 
+class StorageFailure(OSError):
+    """Results cannot be written or read: the storage failed for longer than a run waits for it, or is full.
+
+    The message is one line. What was written before is there; the same command goes on once the storage works. The
+    command line prints it and exits with 1.
+    """
+
+
 class NonFiniteLoss(ArithmeticError):
     """A loss or output became infinite or not a number: the search or evaluation ends, and gives no row."""
 

@@ -141,6 +141,7 @@ class Evaluation:
         self.learner.start_epoch(number)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(epoch_generator(seed, number, "steps").initial_seed())
+            examples = 0
             for batch in self.data.batches(
                 self.splits.train,
                 settings.batch_size,
@@ -151,7 +152,9 @@ class Evaluation:
             ):
                 torch.autograd.backward(self.learner.loss(batch))
                 self.learner.update()
+                examples += len(batch[1])
         loss, train_accuracy = self.learner.finish_epoch()
+        train_seconds = time.perf_counter() - began
         self.accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE))
         self.epoch += 1
         seconds = time.perf_counter() - began
@@ -162,6 +165,7 @@ class Evaluation:
             "train_accuracy": train_accuracy,
             "accuracy": self.accuracy,
             "learning_rate": self.learner.learning_rate,
+            "examples_per_second": examples / train_seconds,
             "seconds": seconds,
             "peak_memory_bytes": float(self.peak_memory_bytes),
         }

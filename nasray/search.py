@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from nasray import registry
-from nasray.costs import macs, params
+from nasray.costs import expected_macs, macs, params
 from nasray.costs.table import count_params
 from nasray.errors import InvalidInput
-from nasray.gates import architecture_masks, binary_gates
+from nasray.gates import Gates, architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
 from nasray.networks import Network, supernet
 from nasray.networks.affine import absorb, train_affine
@@ -206,7 +206,9 @@ class Search:
                 given.append(current)
             candidates = tuple(self._candidate(a, i, supernet_accuracy) for i, a in enumerate(given))
             with torch.no_grad():
-                active = sum(int(gates.active_EO.sum()) for gates in self.method.gates())
+                gates = self.method.gates()
+                active = sum(int(one.active_EO.sum()) for one in gates)
+                expected = self._expected_macs(gates)
         seconds = time.perf_counter() - began
         self.seconds += seconds
         self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes(self.device))
@@ -215,12 +217,14 @@ class Search:
             "train_accuracy": accuracy,
             "supernet_accuracy": supernet_accuracy,
             "macs": macs(self.space, current, self.evaluation_size),
+            "expected_macs": expected,
             "active_operations": float(active),
             "learning_rate": self.learner.learning_rate,
             "train_seconds": train_seconds,
             "examples_per_second": examples / train_seconds,
             "seconds": seconds,
             "peak_memory_bytes": float(self.peak_memory_bytes),
+            **({"gap": candidates[-1].gap} if candidates else {}),
             **self.method.metrics(),
         }
         return Epoch(number=self.epoch, metrics=metrics, candidates=candidates)
@@ -314,6 +318,21 @@ class Search:
             supernet_accuracy=supernet_accuracy,
             accuracy=supernet_accuracy if is_network else self._inherited_accuracy(architecture),
         )
+
+    def _expected_macs(self, gates: Sequence[Gates]) -> float:
+        """Of gates, in M at the evaluation size: each is the share, cut to 0 and 1, to which its operation counts.
+
+        Positions that share a cell count by their mean, for the evaluation size has another number of them.
+        """
+        of_cell: dict[str, list[Gates]] = {}
+        for name, one in zip(self.space.layout(self.size.cells), gates, strict=True):
+            of_cell.setdefault(name, []).append(one)
+        mean = {
+            name: Gates(torch.stack([one.values_EO for one in same]).clamp(0.0, 1.0).mean(dim=0), same[0].active_EO)
+            for name, same in of_cell.items()
+        }
+        layout = self.space.layout(self.evaluation_size.cells)
+        return float(expected_macs(self.space, [mean[name] for name in layout], self.evaluation_size))
 
     def _inherited_accuracy(self, architecture: Architecture) -> float:
         """Accuracy of an architecture with the supernet's weights.

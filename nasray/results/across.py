@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,7 +118,21 @@ def rows_of_runs(
 def reference_of(run: Storage) -> tuple[float, float] | None:
     """The hypervolume's reference point that a run has written down: multiply-adds (M), accuracy; None for none."""
     values = run.read_json("run.json").get("reference")
-    return None if values is None else (float(values[0]), float(values[1]))
+    return None if values is None else as_reference(values, run)
+
+
+def as_reference(values: Any, run: Storage) -> tuple[float, float]:
+    """A reference point from what a run's run.json holds.
+
+    Raises:
+        InvalidInput: anything but two finite numbers.
+    """
+    if isinstance(values, list) and len(values) == 2 and all(type(one) in (int, float) for one in values):
+        with contextlib.suppress(OverflowError):
+            macs, accuracy = map(float, values)
+            if math.isfinite(macs) and math.isfinite(accuracy):
+                return macs, accuracy
+    raise InvalidInput(f"{run}/run.json with the reference {shown(values)}: accepted are two numbers")
 
 
 def _rows(name: str, run: Storage, table: Table, only: Sequence[str]) -> pd.DataFrame:
@@ -138,9 +154,12 @@ def _kept(run: str, frame: pd.DataFrame, condition: str) -> pd.DataFrame:
     if name in frame.columns:
         values = list(frame[name])
     else:
-        settings = {text: json.loads(text) for text in frame["settings"].unique()}
+        settings = {text: _object(text) for text in frame["settings"].unique()}
         # Those of a search lie one level deeper.
-        own = {text: {**one, **one["settings"]} if "settings" in one else one for text, one in settings.items()}
+        own = {
+            text: {**one, **one["settings"]} if isinstance(one.get("settings"), dict) else one
+            for text, one in settings.items()
+        }
         if not equals or not any(name in one for one in own.values()):
             raise InvalidInput(f"only {shown(condition)}: accepted is NAME=VALUE, a column or a setting and its value")
         values = [own[text].get(name) for text in frame["settings"]]
@@ -149,6 +168,15 @@ def _kept(run: str, frame: pd.DataFrame, condition: str) -> pd.DataFrame:
         there = ", ".join(sorted({_spoken(value) for value in values})[:5])
         raise InvalidInput(f"only {shown(condition)}: run {run!r} has no such rows, accepted are {name}={there}")
     return frame[meets]
+
+
+def _object(text: Any) -> dict[str, Any]:
+    """A row's settings; none where they are no JSON object, as a table of somebody else's may hold."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _spoken(value: Any) -> str:

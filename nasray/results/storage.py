@@ -2,26 +2,75 @@
 
 A worker gets the string, and opens it there: `str(storage)` is absolute, so it means the same folder on every
 process of one machine, and on every machine when it is a URI or a shared mount.
+
+Storage that fails for a while is tried again, longer and longer apart, for as long as the storage's `patience`; what
+does not pass by itself (no rights, no bucket, a full disk) is not. Each further try is a line in the log `nasray`.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import re
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from pyarrow import ArrowException, fs
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, StorageFailure
 
 # These show an object only when all of it has arrived, and know no folders. Everything else is written beside
 # its place and moved there.
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
+
+# What a URI may say of its storage. A secret in it would stand in run.json, in tables and in logs: all others are
+# refused, and so are names and passwords before the host.
+_PARAMETERS = frozenset(
+    {
+        *("region", "scheme", "endpoint_override", "allow_bucket_creation", "allow_delayed_open"),  # s3
+        *("tls_ca_file_path", "tls_verify_certificates"),
+        *("project_id", "retry_limit_seconds"),  # gs
+        *("background_writes", "blob_storage_authority", "dfs_storage_authority", "enable_tls"),  # abfs
+    }
+)
+
+PATIENCE = 120.0
+"""Seconds for which a run goes on trying where its storage fails."""
+
+_MOST_JSON = 64 * 2**20
+
+EVENT = "nasray_event"
+"""Attribute of a log record: an event's name and its fields."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Of what a local or network file system says, these pass by themselves.
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EAGAIN", "EINTR", "EIO", "EBUSY", "ESTALE", "ETIMEDOUT", "ENOTCONN", "ECONNRESET", "ECONNABORTED"),
+        *("ECONNREFUSED", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENOLCK", "EREMOTEIO", "EPIPE"),
+    )
+    if hasattr(errno, name)
+)
+# And of what object stores say, these do not.
+_LASTING = re.compile(
+    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH|"
+    r"UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|MISSING_AUTHENTICATION|INCOMPLETE_SIGNATURE|PERMISSION_DENIED|UNAUTHENTICATED|"
+    r"NOT_FOUND|INVALID_ARGUMENT|HTTP status 4(?!08|29)\d\d|BucketAlreadyOwnedByYou|credentials|"
+    r"[Cc]annot (?:create|delete) bucket"
+)
+
+_logger = logging.getLogger("nasray")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,6 +86,8 @@ class Storage:
     """The folder's path on the file system."""
     where: str
     """The absolute path or URI that opens the same folder again."""
+    patience: float = 0.0
+    """Seconds for which an operation is tried again where the storage fails."""
 
     def __str__(self) -> str:
         return self.where
@@ -44,11 +95,14 @@ class Storage:
     def child(self, name: str) -> Storage:
         """The folder `name` inside this one; nothing is created."""
         head, mark, query = self.where.partition("?") if "://" in self.where else (self.where, "", "")
-        return Storage(self.filesystem, self._path(name), f"{head.rstrip('/')}/{name}{mark}{query}")
+        return Storage(self.filesystem, self._path(name), f"{head.rstrip('/')}/{name}{mark}{query}", self.patience)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a whole file or nothing: a reader sees what was there before or all of `data`."""
         path = self._path(name)
+        self._patiently(f"write {name}", lambda: self._write(path, data))
+
+    def _write(self, path: str, data: bytes) -> None:
         if self.filesystem.type_name in _OBJECT_STORES:
             with self.filesystem.open_output_stream(path) as stream:
                 stream.write(data)
@@ -73,8 +127,13 @@ class Storage:
 
     def read_bytes(self, name: str) -> bytes:
         """The content of a file; FileNotFoundError where there is none."""
-        with self.filesystem.open_input_stream(self._path(name), compression=None) as stream:
-            return bytes(stream.read())
+        path = self._path(name)
+
+        def whole() -> bytes:
+            with self.filesystem.open_input_stream(path, compression=None) as stream:
+                return bytes(stream.read())
+
+        return self._patiently(f"read {name}", whole)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object, indented; InvalidInput where the value is not one (NaN is not JSON either)."""
@@ -85,14 +144,25 @@ class Storage:
         self.write_bytes(name, (text + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object; InvalidInput where the file holds anything else."""
+        """Read a JSON object; InvalidInput where the file holds anything else.
+
+        A name that occurs twice in an object, NaN and infinities are not JSON either; nor is more than 64 MiB.
+        """
+        self.check_size(name, _MOST_JSON)
         try:
-            value = json.loads(self.read_bytes(name))
-        except ValueError as error:
+            value = json.loads(self.read_bytes(name), object_pairs_hook=_each_name_once, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
             raise InvalidInput(f"{self}/{name}: not JSON ({_reason(error)}); a JSON object is expected") from error
         if not isinstance(value, dict):
             raise InvalidInput(f"{self}/{name}: holds a JSON {type(value).__name__}; a JSON object is expected")
         return value
+
+    def check_size(self, name: str, most: int) -> None:
+        """Raise InvalidInput if a file has more than so many bytes."""
+        path = self._path(name)
+        size = self._patiently(f"look for {name}", lambda: self.filesystem.get_file_info(path)).size
+        if size is not None and size > most:
+            raise InvalidInput(f"{self}/{name}: has {size} bytes; up to {most} would be accepted")
 
     def list(self, folder: str, suffix: str = "") -> tuple[str, ...]:
         """Sorted names, relative to this storage, of the files directly in `folder` that end in `suffix`.
@@ -103,33 +173,47 @@ class Storage:
         path = self.base if folder == "." else self._path(folder)
         prefix = "" if folder == "." else f"{folder}/"
         # A file that vanishes while the folder is listed comes back as NotFound, which is no File either.
-        found = self.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        selector = fs.FileSelector(path, allow_not_found=True)
+        found = self._patiently(f"list {folder}", lambda: self.filesystem.get_file_info(selector))
         names = (info.base_name for info in found if info.type == fs.FileType.File)
         return tuple(sorted(f"{prefix}{n}" for n in names if n.endswith(suffix) and not n.startswith(".")))
 
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of this name."""
-        return bool(self.filesystem.get_file_info(self._path(name)).type != fs.FileType.NotFound)
+        path = self._path(name)
+        info = self._patiently(f"look for {name}", lambda: self.filesystem.get_file_info(path))
+        return bool(info.type != fs.FileType.NotFound)
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is already gone is no error, since another process may do the same."""
-        self._remove(self._path(name))
+        path = self._path(name)
+        self._patiently(f"delete {name}", lambda: self._remove(path))
 
     def move(self, name: str, to: str) -> None:
         """Rename a file; FileNotFoundError where it is gone. Object stores copy, then delete."""
-        self._replace(self._path(name), self._path(to))
+        path, target = self._path(name), self._path(to)
+        self._patiently(f"move {name}", lambda: self._replace(path, target))
 
     def check_writable(self) -> None:
-        """Create the folder and a file in it, delete the file; InvalidInput with the reason if that fails."""
-        probe = f".{uuid.uuid4().hex}.probe"
+        """Create the folder and a file in it, delete the file; InvalidInput with the reason if that fails.
+
+        A bucket is created where the URI says `allow_bucket_creation=true`. Nothing is tried twice: this is how a run
+        begins, and what cannot be written then is most likely meant otherwise.
+        """
+        probe = self._path(f".{uuid.uuid4().hex}.probe")
         try:
-            self.write_bytes(probe, b"")
-            self.delete(probe)
+            if ("allow_bucket_creation", "true") in parse_qsl(self.where.partition("?")[2]):
+                self.filesystem.create_dir(self.base.partition("/")[0])
+            self._write(probe, b"")
+            self._remove(probe)
         except (OSError, ArrowException) as error:
             raise InvalidInput(
                 f"storage {self}: cannot be written ({_reason(error)}); "
                 "a folder that you may write, or a URI such as s3://bucket/folder, would be accepted"
             ) from error
+
+    def _patiently(self, what: str, act: Callable[[], T]) -> T:
+        return patiently(act, what=f"{what} in {self}", seconds=self.patience)
 
     @property
     def _is_local(self) -> bool:
@@ -158,20 +242,82 @@ class Storage:
                 raise
 
 
-def open_storage(where: str | Path) -> Storage:
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name occurs twice in an object")
+    return found
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def patiently(act: Callable[[], T], *, what: str, seconds: float) -> T:
+    """What an action on storage gives, tried again where the storage fails in a way that may pass.
+
+    Args:
+        act: what may be done several times over.
+        what: it is, for messages.
+        seconds: for how long; the pauses between the tries grow.
+
+    Raises:
+        StorageFailure: it failed for so long, or for a reason that does not pass by itself, such as a full disk.
+        FileNotFoundError: as the action says.
+    """
+    begun, wait = time.monotonic(), _FIRST_WAIT
+    while True:
+        try:
+            return act()
+        except (FileNotFoundError, InvalidInput, StorageFailure):
+            raise
+        except (OSError, ArrowException) as error:
+            left = seconds - (time.monotonic() - begun)
+            if not _may_pass(error) or left <= 0:
+                full = "; the storage is full: the same command goes on once there is room" if _is_full(error) else ""
+                raise StorageFailure(f"cannot {what} ({_reason(error)}){full}") from error
+            pause = min(wait, left)
+            fields = {
+                "what": what,
+                "reason": _reason(error)[:300],
+                "again_in": f"{pause:.3g} s",
+                "left": f"{left:.3g} s",
+            }
+            told = " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
+            _logger.warning("event=storage_retried %s", told, extra={EVENT: ("storage_retried", fields)})
+        time.sleep(pause)
+        wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) in _FULL
+
+
+def _may_pass(error: OSError | ArrowException) -> bool:
+    if isinstance(error, PermissionError) or _is_full(error):
+        return False
+    if getattr(error, "errno", None) is not None:
+        return error.errno in _PASSING
+    # Object stores raise plain OSErrors: what is not known to last may pass.
+    return isinstance(error, OSError) and not _LASTING.search(str(error))
+
+
+def open_storage(where: str | Path, *, patience: float = 0.0) -> Storage:
     """Open a local path or a URI (`file://`, `s3://`, `gs://`, whatever pyarrow's file systems know).
 
-    Nothing is created: `check_writable` does, and so does the first write. A URI that pyarrow cannot open
-    raises InvalidInput.
+    Nothing is created: `check_writable` does, and so does the first write. A URI that pyarrow cannot open, or one
+    that holds credentials, raises InvalidInput: credentials come from the environment, as the cloud's own tools
+    take them. patience: seconds for which operations are tried again where the storage fails.
     """
     text = str(where)
-    if not text.strip() or "\0" in text:
+    if not text.strip() or any(ord(letter) < 32 for letter in text):
         raise InvalidInput(f"storage {text!r}: a folder or a URI such as s3://bucket/folder is expected")
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         path = Path(text).expanduser().absolute().as_posix()
         # `..` is resolved in the text only: a link inside a shared mount must stay what the user called it.
         path = os.path.normpath(path)
-        return Storage(fs.LocalFileSystem(), path, path)
+        return Storage(fs.LocalFileSystem(), path, path, patience)
+    _check_no_secrets(text)
     try:
         filesystem, base = fs.FileSystem.from_uri(text)
     except (OSError, ValueError, ArrowException) as error:
@@ -179,7 +325,33 @@ def open_storage(where: str | Path) -> Storage:
             f"storage {text}: cannot be opened ({_reason(error)}); "
             "a local folder or a file://, s3:// or gs:// URI would be accepted"
         ) from error
-    return Storage(filesystem, base, text)
+    if ".." in base.split("/") or any(ord(letter) < 32 for letter in base):
+        raise InvalidInput(f"storage {text}: a URI without '..' and control letters would be accepted")
+    return Storage(filesystem, base, text, patience)
+
+
+def _check_no_secrets(uri: str) -> None:
+    """InvalidInput where a URI may hold a secret, which the message does not repeat."""
+    head, _, query = uri.partition("?")
+    scheme, _, rest = head.partition("://")
+    authority = rest.partition("/")[0]
+    user, at, host = authority.rpartition("@")
+    # A secret with a slash in it ends the authority early: then there is a colon, and no port behind it.
+    port = host.partition(":")[2]
+    if ":" in user or (at and scheme == "s3") or (port and not port.isdecimal()):
+        raise InvalidInput(
+            f"storage {scheme}:// with credentials in it: they would be written down with the run; accepted is the "
+            "URI without them, and credentials in the environment (for s3:// AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY)"
+        )
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name not in _PARAMETERS:
+            raise InvalidInput(
+                f"storage {head} with the parameter {name!r:.40}: accepted are {', '.join(sorted(_PARAMETERS))}; "
+                "credentials come from the environment"
+            )
+    if "#" in uri:
+        raise InvalidInput(f"storage {head.partition('#')[0]} with a '#': a URI without one would be accepted")
 
 
 def _reason(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from ray.tune import Callback, ResultGrid
 from ray.tune.experiment import Trial
 
 from nasray.sweeps.events import say
+from nasray.sweeps.out_of_memory import short_of
 
 MOST_LOSSES = 10
 """Of a trial's workers, one after the other, without an epoch done between them."""
@@ -54,8 +55,12 @@ class Losses(Callback):
 
 
 def is_loss(error: BaseException | None) -> bool:
-    """Whether a worker went away. An error that a trial raises while it is set up kills its worker too, and is none."""
-    return isinstance(error, RayActorError) and not error.actor_init_failed
+    """Whether a worker went away by no doing of its trial.
+
+    An error that a trial raises while it is set up kills its worker too, and is none; a worker that was killed for the
+    memory that it took is another matter (out_of_memory.py).
+    """
+    return isinstance(error, RayActorError) and not error.actor_init_failed and short_of(error) is None
 
 
 def any_lost(results: ResultGrid) -> bool:

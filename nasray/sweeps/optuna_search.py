@@ -150,7 +150,14 @@ class ParetoOptunaSearch(OptunaSearch):
             _logger.warning("trial %s was not proposed by this searcher: Optuna is not told of it", trial_id)
             return
         trial = self._ot_trials[trial_id]
-        state = self._state(result, error)
+        state = trial_state(
+            result,
+            error=error,
+            metrics=self.metric,
+            time_attr=self.time_attr,
+            max_t=self.max_t,
+            upper_bounds=self.upper_bounds,
+        )
         if result and state is not TrialState.FAIL:
             self._tell_constraints(trial, result)
         values = [float(result[name]) for name in self.metric] if result and state is TrialState.COMPLETE else None
@@ -165,16 +172,31 @@ class ParetoOptunaSearch(OptunaSearch):
                 if name not in told:
                     trial.set_constraint(name, float(result[name]) - bound)
 
-    def _state(self, result: Mapping[str, Any] | None, error: bool) -> TrialState:
-        if error:
-            return TrialState.FAIL
-        if not result:  # ended before it began
-            return TrialState.PRUNED
-        if any(_is_missing(result, name) for name in (self.time_attr, *self.upper_bounds)):
-            return TrialState.FAIL
-        if result[self.time_attr] < self.max_t:
-            return TrialState.PRUNED
-        return TrialState.FAIL if any(_is_missing(result, name) for name in self.metric) else TrialState.COMPLETE
+
+def trial_state(
+    result: Mapping[str, Any] | None,
+    *,
+    error: bool,
+    metrics: Sequence[str],
+    time_attr: str,
+    max_t: float,
+    upper_bounds: Mapping[str, float],
+) -> TrialState:
+    """What an ended trial is to Optuna: see :class:`ParetoOptunaSearch`, whose arguments these are.
+
+    Args:
+        result: the trial's last one.
+        error: whether it raised an error.
+    """
+    if error:
+        return TrialState.FAIL
+    if not result:  # ended before it began
+        return TrialState.PRUNED
+    if any(_is_missing(result, name) for name in (time_attr, *upper_bounds)):
+        return TrialState.FAIL
+    if result[time_attr] < max_t:
+        return TrialState.PRUNED
+    return TrialState.FAIL if any(_is_missing(result, name) for name in metrics) else TrialState.COMPLETE
 
 
 def _is_missing(result: Mapping[str, Any], name: str) -> bool:

@@ -69,6 +69,9 @@ class Progress(Callback):
 class Events(Callback):
     """Says in the driver what happens to trials, and what they said of themselves in their results."""
 
+    begun = False
+    """Whether Tune has read what state there was, and begun to work. Of the class: Tune makes copies of callbacks."""
+
     def __init__(self, run: str, kind: str, storage: str) -> None:
         self.run = run
         self.kind = kind
@@ -76,6 +79,7 @@ class Events(Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Called by Tune before every event: a driver that another one has replaced ends, before it writes more."""
+        Events.begun = True
         check_lease(self.storage)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:

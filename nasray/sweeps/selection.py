@@ -99,8 +99,12 @@ def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -
         return []
     trials: list[Trial] = []
     proposed = {arm.method for arm in sweep.black_box_arms} | {BASELINE}
-    for method, rows in evaluations[evaluations["method"].isin(proposed)].groupby("method", sort=True):
+    # By the first seeds alone: a run that goes on, and has some of the others already, selects the same.
+    first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.retrain_seeds[0])]
+    for method, rows in first.groupby("method", sort=True):
         for row in near_front(rows, sweep.retrain_within).to_dict("records"):
+            # Where it was looked up nobody has written it.
+            storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
             found = {
                 "space": row["space"],
                 "method": method,

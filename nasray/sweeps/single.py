@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
 import pandas as pd
-import torch
 import tyro
 
 from nasray.errors import InvalidInput
 from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
+from nasray.results.storage import PATIENCE
 from nasray.search import Search, SearchConfig
 from nasray.settings import TrainingSettings
-from nasray.sweeps.events import show_events
+from nasray.sweeps.checkpoints import DamagedState, pack, unpack
+from nasray.sweeps.events import say, show_events
 from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.rows import write_candidates, write_trained_network
 from nasray.sweeps.stopping import stopping
 from nasray.training.measure import host, versions
 
 STATE = "search.pt"
+BEFORE = "search-before.pt"
+"""The state of the epoch before: used where the last one is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,8 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
     """
     show_events()
     run.check_writable()
-    name = str(run).rstrip("/").rpartition("/")[2]
+    run = replace(run, patience=PATIENCE)
+    name = run.base.rstrip("/").rpartition("/")[2]
     with stopping(name), lease(run, name):
         _run(config, run, name)
         front = pareto_front(read(run, CANDIDATES))
@@ -76,18 +79,42 @@ def _run(config: SearchConfig, run: Storage, name: str) -> None:
                 "started": datetime.now(UTC).isoformat(),
             },
         )
-    if run.exists(STATE):
-        search.load_state_dict(torch.load(io.BytesIO(run.read_bytes(STATE)), map_location="cpu", weights_only=True))
+    search = _taken_up(search, run, name)
     while not search.finished:
         epoch = search.run_epoch()
         check_lease(run)
         write_candidates(run, name, search, epoch, [])
         write_trained_network(run, name, search, [])
-        state = io.BytesIO()
-        torch.save(search.state_dict(), state)
-        run.write_bytes(STATE, state.getvalue())
+        state = pack(search.state_dict())
+        if run.exists(STATE):
+            run.move(STATE, BEFORE)
+        run.write_bytes(STATE, state)
         print(
             f"epoch {epoch.number}: supernet accuracy {epoch.metrics['supernet_accuracy']:.4f}, "
             f"{epoch.metrics['macs']:.4g} M macs, {epoch.metrics['seconds']:.1f} s",
             file=sys.stderr,
         )
+
+
+def _taken_up(search: Search, run: Storage, name: str) -> Search:
+    """The search as its last whole state has it, or as it begins."""
+    damage: dict[str, str] = {}
+    used = "none, the search begins anew"
+    for file in (STATE, BEFORE):
+        if not run.exists(file):
+            continue
+        try:
+            search.load_state_dict(unpack(run.read_bytes(file)))
+        except (DamagedState, LookupError, TypeError, ValueError, RuntimeError) as error:
+            damage[file] = str(error) if isinstance(error, DamagedState) else "it is of another search"
+            search = Search(search.config)
+        else:
+            used = file
+            break
+    if damage:
+        file, reason = next(iter(damage.items()))
+        say("warning", "checkpoint_damaged", run=name, reason=f"{file}: {reason}", used=used)
+    for file in damage:
+        # Or the next state would push the whole one out.
+        run.delete(file)
+    return search

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import tyro
@@ -21,6 +21,7 @@ from nasray.settings import Range, Settings, TrainingSettings, changes, check_na
 from nasray.spaces import CellSpace
 from nasray.sweeps.lookup import open_table, table_settings, tabular_size
 from nasray.sweeps.searchers import OBJECTIVES, find_searcher, is_searcher
+from nasray.sweeps.trackers import Tracker
 from nasray.tabular import Unit
 
 ParamSpace = Mapping[str, Range | tuple[Any, ...]]
@@ -128,10 +129,14 @@ class Sweep(Arm):
     """The hypervolume's reference point, multiply-adds (M) and accuracy. None is the spaces' largest network and
     the accuracy of guessing."""
     cpus_per_trial: float = 1.0
-    gpus_per_trial: float = 0.0
-    """May be a fraction: several trials then share a GPU."""
+    gpus_per_trial: float | Literal["auto"] = 0.0
+    """May be a fraction: several trials then share a GPU. ``auto`` measures the largest of them on one of the cluster's
+    GPUs, and lets as many share one as its memory holds with a margin."""
     max_failures: int = 2
     """How often a trial that fails is tried again, from its last checkpoint."""
+    trackers: tuple[Tracker, ...] = ()
+    """What else is told of trials as they go on: tensorboard, mlflow, wandb, and optuna, whose journal optuna-dashboard
+    shows."""
     storage: str = "runs"
     """Folder of all runs: a local path, or one of pyarrow's file systems (s3://, gs://)."""
     data_root: str | None = None
@@ -161,10 +166,15 @@ class Sweep(Arm):
             ("gpus_per_trial", 0.0),
             ("retrain_within", 0),
         ):
-            if getattr(self, name) < low:
-                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are values from {low}")
+            value, words = getattr(self, name), "auto, or " if name == "gpus_per_trial" else ""
+            if value != "auto" and (isinstance(value, str) or value < low):
+                raise InvalidInput(f"{name} {value!r}: accepted are {words}values from {low}")
         if not self.name or self.name.startswith(".") or set(self.name) & set("/\\\0"):
             raise InvalidInput(f"name {self.name!r}: accepted is the name of one folder")
+        if not set(self.trackers) <= set(get_args(Tracker)) or len(set(self.trackers)) < len(self.trackers):
+            raise InvalidInput(
+                f"trackers {self.trackers}: accepted are different ones of {', '.join(get_args(Tracker))}"
+            )
         for arm in self.arms:
             self.search_config(arm)  # refuses what cannot be searched
 
@@ -275,7 +285,7 @@ class Sweep(Arm):
         made = {**values, **_arm_fields(values)}
         made["others"] = tuple(Arm(**{**other, **_arm_fields(other)}) for other in values.get("others", ()))
         made["evaluation"] = EvaluationSettings.of(values.get("evaluation", {}))
-        for name in ("seeds", "retrain_seeds", "reference", "rungs", "objectives", "table_columns"):
+        for name in ("seeds", "retrain_seeds", "reference", "rungs", "objectives", "table_columns", "trackers"):
             if values.get(name) is not None:
                 made[name] = tuple(values[name])
         return cls(**made)

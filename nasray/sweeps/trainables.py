@@ -8,22 +8,26 @@ epoch that is run again after a kill writes the same ones.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
+from pyarrow import fs
 from ray.tune import Trainable
 
 from nasray import registry
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
-from nasray.results import open_storage
+from nasray.results import Storage, open_storage
+from nasray.results.storage import EVENT, PATIENCE, patiently
 from nasray.search import Search, SearchConfig
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode
+from nasray.sweeps.checkpoints import DamagedState, newest_first, pack, unpack
 from nasray.sweeps.events import Level, say, show_events
+from nasray.sweeps.limits import free_gpu_memory, limit_gpu_memory, limit_threads
 from nasray.sweeps.lookup import Lookup, open_table, tabular_size
 from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
 from nasray.sweeps.searchers import EPOCH
@@ -51,14 +55,16 @@ class _Trial(Trainable):
             config: of the trial. A proposed one's has the parameters of an architecture.
             shared: what all proposed trials have beside them.
         """
-        resources = self.trial_resources
-        cpus = (resources.head_cpus if resources is not None else None) or 1
-        torch.set_num_threads(max(1, int(cpus)))
+        share = {} if self.trial_resources is None else self.trial_resources.bundles[0]
+        limit_threads(share.get("CPU", 1.0))
+        limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
         self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
         self._said: list[tuple[Level, str, dict[str, Any]]] = []
         self._points: list[Point] = []
         self._refused: str | None = None
+        self._taken_up = False
+        self._hear_storage()
         try:
             self._start(self._trial)
         except InvalidInput as error:
@@ -75,7 +81,11 @@ class _Trial(Trainable):
         if self._refused is not None:
             return {"done": True, EPOCH: 0, FAILED: self._refused}
         try:
-            result = self._step()
+            # Tune may have lost what it knew of the trial. Where a scheduler compares trials at rungs it must see all
+            # of them, so these begin anew.
+            if not self._taken_up and not self._trial.get("rungs") and not self._trial.get("table"):
+                self._take_up()
+            result = self._finished_result() if self._is_finished() else self._step()
         except (NonFiniteLoss, InvalidInput) as error:
             result = {"done": True, EPOCH: 0, FAILED: str(error)}
         if self._said:
@@ -83,44 +93,123 @@ class _Trial(Trainable):
         result[NODE] = ray.get_runtime_context().get_node_id()[:12]
         return result
 
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Tune's, tried again where the storage fails for a while."""
+        storage = self._storage
+        index = 0 if storage is None else storage.current_checkpoint_index
+
+        def once() -> Any:
+            if storage is not None:
+                storage.current_checkpoint_index = index  # a try that failed has counted it up
+            return super(_Trial, self).save(checkpoint_dir)
+
+        return patiently(once, what=f"save a checkpoint of trial {self.trial_name}", seconds=PATIENCE)
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Tune's, tried again where the storage fails for a while; a checkpoint that is gone is like a damaged one."""
+        checkpoint = getattr(checkpoint_path, "checkpoint", checkpoint_path)
+
+        def once() -> None:
+            if checkpoint.filesystem.get_file_info(checkpoint.path).type == fs.FileType.NotFound:
+                self._take_up(f"{checkpoint.path.rpartition('/')[2]} is gone")
+            else:
+                super(_Trial, self).restore(checkpoint_path)
+
+        patiently(once, what=f"read the checkpoint of trial {self.trial_name}", seconds=PATIENCE)
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The state after the last epoch."""
         state = {"points": self._points} if self._refused is not None else self._state_dict()
-        path = Path(checkpoint_dir) / STATE
-        torch.save(state, path)
         # A checkpoint that is reported must be there after a power cut too.
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
+        with (Path(checkpoint_dir) / STATE).open("wb") as file:
+            file.write(pack(state))
+            file.flush()
+            os.fsync(file.fileno())
 
     def load_checkpoint(self, checkpoint_dir: str | dict[str, Any] | None) -> None:
-        """Take back what :meth:`save_checkpoint` wrote; nothing in it is executed."""
+        """Take back what :meth:`save_checkpoint` wrote, or an earlier state where that is damaged."""
         assert isinstance(checkpoint_dir, str)
-        if self._refused is None:
-            state = torch.load(Path(checkpoint_dir) / STATE, map_location="cpu", weights_only=True)
+        if self._refused is not None:
+            return
+        try:
+            self._take(unpack((Path(checkpoint_dir) / STATE).read_bytes()))
+        except (DamagedState, FileNotFoundError) as error:
+            self._take_up(str(error) if isinstance(error, DamagedState) else "it has no state")
+
+    def _take(self, state: dict[str, Any]) -> None:
+        try:
             self._load_state_dict(state)
             self._points = [(macs, accuracy) for macs, accuracy in state["points"]]
+        except Exception as error:  # whole, but of another search: whatever does not fit then
+            raise DamagedState(f"it is of another trial ({type(error).__name__})") from error
+        self._taken_up = True
+
+    def _take_up(self, damage: str | None = None) -> None:
+        """Go on from the newest whole checkpoint in the trial's folder, or begin anew where there is none.
+
+        Args:
+            damage: of the one that Tune gave; None where it gave none.
+        """
+        self._taken_up = True
+        storage = self._storage
+        checkpoints = newest_first(storage.storage_filesystem, storage.trial_fs_path, STATE) if storage else ()
+        for name, content in checkpoints:
+            try:
+                self._take(unpack(content))
+            except DamagedState as error:
+                damage = damage or f"{name}: {error}"
+                # What was loaded before it turned out not to fit must not stay.
+                self._start(self._trial)
+                self._points = []
+                continue
+            if damage is None:
+                self._say("info", "trial_taken_up", checkpoint=name)
+            else:
+                self._say("warning", "checkpoint_damaged", reason=damage, used=name)
+            return
+        if damage is not None:
+            self._say("warning", "checkpoint_damaged", reason=damage, used="none, the trial begins anew")
 
     def cleanup(self) -> None:
         """Give the memory back before the next trial takes its own."""
-        self._stop()
+        if not self._stop():
+            return  # what was looked up holds next to nothing, and a collection takes longer than looking it up
         gc.collect()
         if not gc.get_freeze_count():
             gc.freeze()  # what stays after a first trial are torch and Ray: half a million objects, not looked at again
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     def _say(self, level: Level, event: str, **fields: Any) -> None:
         """Log an event here, in the worker, and send it to the driver with the next result."""
         say(level, event, run=self._trial["run"], trial=self.trial_name, **fields)
         self._said.append((level, event, fields))
 
+    def _hear_storage(self) -> None:
+        """What the storage logs of its failures goes to the driver too."""
+        logger = logging.getLogger("nasray")
+        if not any(isinstance(handler, _StorageEvents) for handler in logger.handlers):
+            logger.addHandler(_StorageEvents())
+        _StorageEvents.trial = self
+
+    def _results(self) -> Storage:
+        """The run's folder."""
+        return open_storage(self._trial["storage"], patience=PATIENCE)
+
     def _start(self, trial: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _is_finished(self) -> bool:
+        raise NotImplementedError
+
+    def _finished_result(self) -> dict[str, Any]:
+        """Of a trial that was finished when it was taken up: its rows are written."""
         raise NotImplementedError
 
     def _step(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """Let go of everything; gives whether there were networks."""
         raise NotImplementedError
 
     def _state_dict(self) -> dict[str, Any]:
@@ -128,6 +217,17 @@ class _Trial(Trainable):
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         raise NotImplementedError
+
+
+class _StorageEvents(logging.Handler):
+    """Takes the storage's events to the trial that this process runs."""
+
+    trial: _Trial | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = getattr(record, EVENT, None)
+        if said is not None and self.trial is not None:
+            self.trial._said.append(("warning", *said))
 
 
 class SearchTrainable(_Trial):
@@ -138,17 +238,26 @@ class SearchTrainable(_Trial):
     def _start(self, trial: dict[str, Any]) -> None:
         self.search = Search(SearchConfig.of(trial["search"]))
 
+    def _is_finished(self) -> bool:
+        assert self.search is not None
+        return self.search.finished
+
+    def _finished_result(self) -> dict[str, Any]:
+        assert self.search is not None
+        return {"epoch": self.search.epoch, "points": self._points, "done": True}
+
     def _step(self) -> dict[str, Any]:
         assert self.search is not None
         epoch = self.search.run_epoch()
-        storage, run, varied = open_storage(self._trial["storage"]), self._trial["run"], self._trial["varied"]
+        storage, run, varied = self._results(), self._trial["run"], self._trial["varied"]
         write_candidates(storage, run, self.search, epoch, varied)
         write_trained_network(storage, run, self.search, varied)
         self._points += [(c.macs, c.accuracy) for c in epoch.candidates]
         return {**epoch.metrics, "epoch": epoch.number, "points": self._points, "done": self.search.finished}
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
         self.search = None
+        return True
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.search is not None
@@ -189,7 +298,17 @@ class EvaluationTrainable(_Trial):
             space: CellSpace = registry.find("space", trial["evaluation"]["space"], CellSpace)
             return decode(space, trial["parameters"], trial["cells"]).to_json()
         name = f"architectures/{trial['evaluation']['architecture']}.json"
-        return open_storage(trial["storage"]).read_bytes(name).decode()
+        return self._results().read_bytes(name).decode()
+
+    def _is_finished(self) -> bool:
+        assert self.evaluation is not None
+        return self.evaluation.finished
+
+    def _finished_result(self) -> dict[str, Any]:
+        evaluation = self.evaluation
+        assert evaluation is not None
+        figures = {"accuracy": evaluation.accuracy, "macs": evaluation.macs, "params": evaluation.params}
+        return {**figures, EPOCH: evaluation.epoch, "points": self._points, "done": True}
 
     def _step(self) -> dict[str, Any]:
         evaluation = self.evaluation
@@ -201,15 +320,16 @@ class EvaluationTrainable(_Trial):
             return {**cost, EPOCH: 0, "done": True}
         metrics = evaluation.run_epoch()
         if evaluation.finished or evaluation.epoch in self._trial["rungs"]:
-            storage = open_storage(self._trial["storage"])
-            row = write_evaluation(storage, self._trial["run"], evaluation, self._trial)
+            row = write_evaluation(self._results(), self._trial["run"], evaluation, self._trial)
             cost["latency_ms"] = row.get("latency_ms")
         if evaluation.finished:
             self._points = [(evaluation.macs, evaluation.accuracy)]
         return {**metrics, **cost, EPOCH: evaluation.epoch, "points": self._points, "done": evaluation.finished}
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        networks = not isinstance(self.evaluation, Lookup)
         self.evaluation = None
+        return networks
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.evaluation is not None

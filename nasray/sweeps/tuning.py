@@ -6,17 +6,21 @@ import logging
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pyarrow import fs
+
 from nasray.errors import InvalidInput
 from nasray.results import Storage
 from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
-from nasray.sweeps.stopping import handlers_kept, tune_stops
+from nasray.sweeps.stopping import handlers_kept
 from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.trackers import check_trackers, local_folder
 from nasray.sweeps.tune_sessions import prepare_state
 
 if TYPE_CHECKING:
@@ -53,6 +57,7 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
     done = f"tune/{phase.name}.json"
     if storage.exists(done):
         return tuple(storage.read_json(done)["failures"])
+    check_trackers(sweep.trackers, storage)
     session.enter_context(_ray(sweep.address))
     failures = _tune(sweep, storage, phase)
     check_lease(storage, look=True)
@@ -67,73 +72,89 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
     from ray import tune
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-    from nasray.sweeps.losses import MOST_LOSSES, Losses, any_lost, is_loss
+    from nasray.sweeps.losses import MOST_LOSSES, any_lost, is_loss
+    from nasray.sweeps.one_at_a_time import OneAtATime
+    from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
     from nasray.sweeps.pareto_asha import ParetoASHA
-    from nasray.sweeps.progress import Events, Progress
+    from nasray.sweeps.placement import gpus_per_trial
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
+    from nasray.sweeps.tune_state import run_or_resume
 
+    looked_up = phase.kind == "trainings" and sweep.table is not None
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
-    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
+    gpus = gpus_per_trial(sweep, storage, phase)
+    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": gpus})
+    callbacks = _callbacks(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
-    folder = f"{storage}/tune"
+    # Tune is given the file system, not the URI, to which it could not append the names of its folders.
+    tunes = storage.child("tune")
+    filesystem = None if isinstance(tunes.filesystem, fs.LocalFileSystem) else tunes.filesystem
     metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
 
     def begin() -> Any:
+        searcher = None if phase.searcher is None else phase.searcher()
+        scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
+        if len(phase.rungs) > 1:
+            scheduler = ParetoASHA(
+                metrics,
+                [OBJECTIVES[name] for name in metrics],
+                time_attr=EPOCH,
+                rungs=phase.rungs,
+                reduction_factor=sweep.reduction_factor,
+            )
         return tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
-                search_alg=None if phase.searcher is None else phase.searcher(),
+                search_alg=OneAtATime(searcher) if searcher is not None and looked_up else searcher,
                 num_samples=phase.proposals or 1,
-                scheduler=ParetoASHA(
-                    metrics,
-                    [OBJECTIVES[name] for name in metrics],
-                    time_attr=EPOCH,
-                    rungs=phase.rungs,
-                    reduction_factor=sweep.reduction_factor,
-                )
-                if len(phase.rungs) > 1
-                else None,
+                scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
                 name=phase.name,
-                storage_path=folder,
+                storage_path=tunes.base,
+                storage_filesystem=filesystem,
                 verbose=0,
-                callbacks=[
-                    Losses(sweep.name),
-                    Progress(phase.kind, len(phase.trials) or phase.proposals),
-                    Events(sweep.name, phase.kind, str(storage)),
-                ],
+                callbacks=callbacks,
                 failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                 # What is looked up need not be taken up again.
                 checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_frequency=0 if sweep.table and phase.kind == "trainings" else 1, num_to_keep=2
+                    checkpoint_frequency=0 if looked_up else 1, checkpoint_at_end=not looked_up, num_to_keep=2
                 ),
             ),
         )
 
     def resume() -> Any:
-        return tune.Tuner.restore(
-            f"{folder}/{phase.name}", trainable, resume_unfinished=True, resume_errored=True, param_space=param_space
+        tuner = tune.Tuner.restore(
+            f"{tunes.base}/{phase.name}",
+            trainable,
+            resume_unfinished=True,
+            resume_errored=True,
+            param_space=param_space,
+            storage_filesystem=filesystem,
         )
+        # Tune takes those back with which the phase began; a resumed run may have other trackers.
+        if tuner._local_tuner is not None:
+            tuner._local_tuner.get_run_config().callbacks = callbacks
+        return tuner
 
     def fit() -> Any:
-        prepare_state(storage.child("tune").child(phase.name), sweep.name, phase.name)
-        tuner = resume() if tune.Tuner.can_restore(f"{folder}/{phase.name}") else begin()
-        with tune_stops():
-            return tuner.fit()
+        prepare_state(tunes.child(phase.name), sweep.name, phase.name)
+        return run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
 
-    results = fit()
-    for _ in range(MOST_LOSSES):
-        if not any_lost(results):
-            break
+    with memory_kills_are_failures():
         results = fit()
+        for _ in range(MOST_LOSSES):
+            if not any_lost(results):
+                break
+            results = fit()
     failures = []
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
@@ -165,6 +186,50 @@ def _tune_environment() -> dict[str, str]:
         # That every second checkpoint writes Tune's state is what makes a driver's end cheap.
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     }
+
+
+def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
+    """What is told of a phase's trials, beside the searcher and the scheduler."""
+    from nasray.sweeps.journal import OptunaJournal
+    from nasray.sweeps.losses import Losses
+    from nasray.sweeps.metrics import Metrics, arm_of
+    from nasray.sweeps.progress import Events, Progress
+    from nasray.sweeps.tracked import Tracked
+
+    total = len(phase.trials) or phase.proposals
+    shared = phase.shared or None
+    looked_up = phase.kind == "trainings" and sweep.table is not None
+    callbacks: list[Any] = [
+        Losses(sweep.name),
+        Progress(phase.kind, total),
+        Events(sweep.name, phase.kind, str(storage)),
+        Metrics(
+            sweep.name,
+            sweep.dataset,
+            phase.kind,
+            {arm_of(shared): total} if shared else Counter(arm_of(trial) for trial in phase.trials),
+            storage,
+            budget=sweep.budget,
+            fidelity=sweep.fidelity,
+            one_stage_epochs=None if sweep.table else sweep.evaluation.epochs,
+            watched=not looked_up,
+        ),
+    ]
+    callbacks += [Tracked(one, sweep.name, phase.name, storage, shared) for one in sweep.trackers if one != "optuna"]
+    folder = local_folder(storage)
+    if "optuna" in sweep.trackers and shared and folder is not None:
+        journal = OptunaJournal(
+            sweep.name,
+            phase.name,
+            folder / "tune" / "optuna.journal",
+            space=shared["found"]["space"],
+            cells=shared["cells"],
+            objectives=sweep.objectives,
+            epochs=phase.rungs[-1],
+            budget=sweep.budget,
+        )
+        callbacks.append(journal)
+    return callbacks
 
 
 def _is_not_ours(record: logging.LogRecord) -> bool:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,12 +17,14 @@ from nasray import registry
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.results import near_front
+from nasray.results import near_front, open_storage
 from nasray.spaces import Architecture, to_string
+from nasray.spaces.encoding import decode
 from nasray.sweeps import Arm, EvaluationSettings, Sweep
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import Outcome, run_sweep
-from nasray.sweeps.searchers import NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.sweeps.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.sweeps.selection import repeated_trials
 from nasray.sweeps.sweep import with_method, with_settings
 
 SPACE = registry.find("space", "nas_bench_201")
@@ -159,6 +162,39 @@ def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) 
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("searcher", [Evolution.Config(evaluations=25, initial=4), NSGA2.Config(evaluations=25)])
+def test_what_is_looked_up_is_told_before_the_next_is_proposed(
+    table: str, tmp_path: Path, searcher: Evolution.Config | NSGA2.Config
+) -> None:
+    method = "evolution" if isinstance(searcher, Evolution.Config) else "nsga2"
+    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False)
+    # The same searcher, asked and told by a loop.
+    ((one,), truth) = proposals(sweep), pd.read_parquet(table).set_index("arch")["cifar10_test_acc_200"] / 100
+    asked: Any = one.searcher(sweep)
+    expected = []
+    for number in range(25):
+        config = asked.suggest(str(number))
+        architecture = (
+            Architecture.from_json(SPACE, config["architecture"])
+            if "architecture" in config
+            else decode(SPACE, config, 15)
+        )
+        expected.append(architecture.id)
+        told = {
+            "accuracy": float(truth[to_string(SPACE, architecture)]),
+            "macs": macs(SPACE, architecture, SPACE.published_sizes["cifar10"]),
+            EPOCH: 200,
+        }
+        asked.on_trial_complete(str(number), told)
+    outcome = run_sweep(sweep)
+    assert outcome.failures == ()
+    rows = nasray.load(outcome.folder).sort_values("created_at")
+    # A cell that is proposed again is the same row, written later.
+    last = sorted(set(expected), key=lambda identity: len(expected) - expected[::-1].index(identity))
+    assert rows["architecture_id"].tolist() == last
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: Path) -> None:
     tiny = EvaluationSettings(
         epochs=2, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, drop_path=0.0, augmentation="standard",
@@ -184,6 +220,24 @@ def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: P
     first, second = rows[rows["seed"] == 0], rows[rows["seed"] == 1]
     assert set(second["architecture_id"]) == set(near_front(first, 0.0)["architecture_id"])
     assert (outcome.front["seeds"] == 2).all()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_under_rungs_the_further_seeds_of_what_was_found_all_train_to_the_end(table: str, tmp_path: Path) -> None:
+    sweep = looked_up(table, tmp_path, rungs=(12,), retrain_seeds=(0, 1, 2), random_baseline=False)
+    outcome = run_sweep(sweep)
+    assert outcome.failures == ()
+    rows = nasray.load(outcome.folder)
+    rows = rows[rows["complete"]]
+    found = set(near_front(rows[rows["seed"] == 0], 0.0)["architecture_id"])
+    assert len(found) > 1
+    for seed in (1, 2):
+        assert set(rows.loc[rows["seed"] == seed, "architecture_id"]) == found
+    assert set(outcome.front["architecture_id"]) == found
+    # A run that was stopped after some of the further seeds selects the same architectures.
+    storage = open_storage(outcome.folder)
+    some = rows[(rows["seed"] == 0) | ((rows["seed"] == 1) & (rows["macs"] > rows["macs"].median()))]
+    assert repeated_trials(sweep, storage, some) == repeated_trials(sweep, storage, rows[rows["seed"] == 0])
 
 
 @pytest.mark.data

@@ -1,0 +1,71 @@
+"""States of searches and trainings as bytes that tell whether they are whole.
+
+A state is torch's own format behind one line with its SHA-256. A copy that was cut short, by a kill or a full disk, or
+whose bits have flipped is told from a whole one before anything of it is used, wherever it lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pyarrow import ArrowException, fs
+
+_HEAD = b"nasray state 1 sha256 "
+
+
+class DamagedState(ValueError):
+    """A state that is not whole, or none of nasray's: nothing of it may be used."""
+
+
+def pack(state: dict[str, Any]) -> bytes:
+    """A state as bytes."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    return _HEAD + hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n" + content.getvalue()
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """The state that :func:`pack` was given, on the CPU; nothing in it is executed.
+
+    Raises:
+        DamagedState: bytes are missing or changed, or it holds anything but tensors and plain values.
+    """
+    line, end, content = data[: len(_HEAD) + 65].partition(b"\n")[0], len(_HEAD) + 65, memoryview(data)
+    if not line.startswith(_HEAD) or len(line) != end - 1 or data[end - 1 : end] != b"\n":
+        raise DamagedState("its first line is none of a state")
+    if hashlib.sha256(content[end:]).hexdigest().encode() != line.removeprefix(_HEAD):
+        raise DamagedState("its SHA-256 is another than was written with it")
+    try:
+        state = torch.load(io.BytesIO(content[end:]), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds on what is none of its files, and on what it refuses
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise DamagedState(f"torch cannot read it ({reason[:200]})") from error
+    if not isinstance(state, dict):
+        raise DamagedState(f"it holds a {type(state).__name__}, not a state")
+    return state
+
+
+def newest_first(filesystem: fs.FileSystem, folder: str, name: str) -> Iterator[tuple[str, bytes]]:
+    """What lies in a trial's checkpoints, from the newest to the oldest.
+
+    Args:
+        filesystem: of the trial's folder.
+        folder: its path there.
+        name: of the file in every checkpoint.
+
+    Yields:
+        A checkpoint's name and the file's content; what is gone meanwhile or cannot be read is passed over.
+    """
+    found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    names = sorted((i.base_name for i in found if i.base_name.startswith("checkpoint_")), reverse=True)
+    for checkpoint in names:
+        try:
+            with filesystem.open_input_stream(f"{folder}/{checkpoint}/{name}") as stream:
+                content = bytes(stream.read())
+        except (OSError, ArrowException):
+            continue
+        yield checkpoint, content

@@ -1,0 +1,69 @@
+"""Going on with a phase from Tune's own state, or without it where it cannot be read.
+
+Tune copies its state to the storage file by file. A kill, a full disk or a lost connection can leave a part of one, and
+Tune then refuses to go on. Nothing of a run depends on that state alone: rows lie in the tables, and every trial finds
+its checkpoints in its own folder. So the phase begins anew, and its trials go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyarrow import ArrowException
+from ray import tune
+
+from nasray.errors import StorageFailure
+from nasray.results import Storage
+from nasray.results.storage import patiently
+from nasray.sweeps.events import say
+from nasray.sweeps.progress import Events
+from nasray.sweeps.stopping import tune_stops
+
+UNREADABLE = ".unreadable"
+"""What is added to the names of state files that Tune could not go on from."""
+
+
+def run_or_resume(
+    folder: Storage, phase: str, run: str, *, begin: Callable[[], tune.Tuner], resume: Callable[[], tune.Tuner]
+) -> tune.ResultGrid:
+    """The results of a phase: of one that is begun, or resumed where it was begun before.
+
+    Args:
+        folder: where Tune's experiments lie.
+        phase: name of this one's folder there.
+        run: for events.
+        begin: makes the Tuner of a new experiment.
+        resume: makes that of one which is there.
+
+    Raises:
+        StorageFailure: Tune could not write its own state, or read it, for the storage failed.
+    """
+    if folder.exists(f"{phase}/tuner.pkl"):
+        try:
+            return _fit(folder, phase, resume)
+        except StorageFailure:
+            raise
+        except Exception as error:  # a damaged pickle may raise anything
+            if Events.begun:
+                raise
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            say("warning", "tune_state_damaged", run=run, phase=phase, reason=reason, then="its trials go on without")
+            for name in folder.list(phase):
+                if name.endswith((".pkl", ".json")):
+                    folder.move(name, name + UNREADABLE)
+    return _fit(folder, phase, begin)
+
+
+def _fit(folder: Storage, phase: str, make: Callable[[], tune.Tuner]) -> tune.ResultGrid:
+    def once() -> tune.ResultGrid:
+        Events.begun = False
+        try:
+            with tune_stops():
+                return make().fit()
+        except (OSError, ArrowException) as error:
+            if isinstance(error, ConnectionError) or not Events.begun:
+                raise
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise StorageFailure(f"Tune stopped in phase {phase} ({reason}): the same command goes on") from error
+
+    return patiently(once, what=f"begin or resume phase {phase} in {folder}", seconds=folder.patience)
