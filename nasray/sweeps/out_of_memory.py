@@ -121,8 +121,10 @@ def memory_kills_are_failures() -> Iterator[None]:
     manager_class: Any = RayActorManager
     original = manager_class._actor_task_failed
 
-    def failed(manager: Any, task: Any, error: Exception) -> None:
-        original(manager, task, KilledForMemory(str(error)) if isinstance(error, OutOfMemoryError) else error)
+    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = KilledForMemory(str(exception))
+        original(manager, tracked_actor_task=tracked_actor_task, exception=exception)
 
     manager_class._actor_task_failed = failed
     try:

@@ -175,6 +175,8 @@ class _Trial(Trainable):
         if not self._stop():
             return  # what was looked up holds next to nothing, and a collection takes longer than looking it up
         gc.collect()
+        if not gc.get_freeze_count():
+            gc.freeze()  # what stays after a first trial are torch and Ray: half a million objects, not looked at again
         free_gpu_memory()
 
     def _say(self, level: Level, event: str, **fields: Any) -> None:

@@ -68,16 +68,8 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
 
 
 def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
-    # Tune's loggers would write the same figures three times over for every trial.
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # Tune's other way of printing says things even where it is told to say nothing.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
-    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-    # Failures are said in one line; their tracebacks are in the trials' folders.
-    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-    # Ctrl-C comes to us as SIGTERM does (stopping.py).
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    for name, value in _tune_environment().items():
+        os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -178,6 +170,24 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     return tuple(sorted(failures))
 
 
+def _tune_environment() -> dict[str, str]:
+    """What Tune reads from the environment of the process in which it runs."""
+    return {
+        # Its loggers would write the same figures three times over for every trial.
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        # Its other way of printing says things even where it is told to say nothing.
+        "RAY_AIR_NEW_OUTPUT": "0",
+        # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        # Failures are said in one line; their tracebacks are in the trials' folders.
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+        # Ctrl-C comes to us as SIGTERM does (stopping.py).
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        # That every second checkpoint writes Tune's state is what makes a driver's end cheap.
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }
+
+
 def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
     """What is told of a phase's trials, beside the searcher and the scheduler."""
     from nasray.sweeps.journal import OptunaJournal
@@ -255,11 +265,13 @@ def _ray(address: str | None) -> Iterator[None]:
     own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
     try:
         _answers(address)
+        if "://" in address:  # Tune then runs in a process of the cluster's head: that one says how far it is
+            own = {"log_to_driver": True, "runtime_env": {"env_vars": _tune_environment()}}
         with handlers_kept():
-            # At the other end of a Ray Client, Tune's own process says how far it is.
-            context = ray.init(address=address, log_to_driver="://" in address, logging_level=logging.ERROR, **own)
+            context = ray.init(**{"address": address, "log_to_driver": False, "logging_level": logging.ERROR, **own})
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = lines[-1] if lines[0].endswith(":") else lines[0]
         raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
     if context.dashboard_url:
         print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
