@@ -129,7 +129,7 @@ class Sweep(Arm):
     the accuracy of guessing."""
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
-    """May be a fraction: several trials then share a GPU."""
+    """May be a fraction: several trials then share a GPU. What is looked up in a table takes none."""
     max_failures: int = 2
     """How often a trial that fails is tried again, from its last checkpoint."""
     storage: str = "runs"

@@ -75,7 +75,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
-    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
+    gpus = 0.0 if looked_up else sweep.gpus_per_trial
+    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": gpus})
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     folder = f"{storage}/tune"
     if tune.Tuner.can_restore(f"{folder}/{phase.name}"):

@@ -168,7 +168,8 @@ def test_what_is_looked_up_is_told_before_the_next_is_proposed(
     table: str, tmp_path: Path, searcher: Evolution.Config | NSGA2.Config
 ) -> None:
     method = "evolution" if isinstance(searcher, Evolution.Config) else "nsga2"
-    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False)
+    # What is looked up takes no GPU, wherever the sweep's trainings would.
+    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False, gpus_per_trial=1.0)
     # The same searcher, asked and told by a loop.
     ((one,), truth) = proposals(sweep), pd.read_parquet(table).set_index("arch")["cifar10_test_acc_200"] / 100
     asked: Any = one.searcher(sweep)
