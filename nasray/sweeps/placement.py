@@ -86,10 +86,10 @@ def gpus_per_trial(sweep: Sweep, storage: Storage, phase: Phase) -> float:
     Needs a connection to Ray. Without a GPU in the cluster, or one that its autoscaler could add, it is 0, and so it
     is for what is looked up in a table.
     """
-    if sweep.gpus_per_trial != "auto":
-        return float(sweep.gpus_per_trial)
     if sweep.table and phase.kind == "trainings":
         return 0.0
+    if sweep.gpus_per_trial != "auto":
+        return float(sweep.gpus_per_trial)
     if not _cluster_has_gpus():
         say("info", "placement", run=sweep.name, phase=phase.name, gpus_per_trial=0.0, reason="no GPU in the cluster")
         return 0.0

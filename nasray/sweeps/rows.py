@@ -11,7 +11,7 @@ import safetensors.torch
 
 from nasray.evaluation import Evaluation
 from nasray.networks import Network
-from nasray.results import CANDIDATES, EVALUATIONS, Storage, write_row
+from nasray.results import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.search import Epoch, Search, SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, NetworkSize
@@ -115,7 +115,7 @@ def write_evaluation(
         table = trial["table"]
         row |= {
             **_of_machine("table", evaluation.size),
-            "training": "looked up",
+            "training": LOOKED_UP,
             "settings": table_settings(table["path"], table["columns"], table["unit"]),
             "seconds": 0.0,
         }
@@ -128,16 +128,17 @@ def write_evaluation(
         "seconds": evaluation.seconds,
         "peak_memory_bytes": evaluation.peak_memory_bytes,
     }
+    # At a rung too: there trainings are compared by it, where it is an objective.
+    latency = evaluation.latency()
+    if latency is not None:
+        row |= {
+            "latency_ms": latency.median_ms,
+            "latency_low_ms": latency.low_ms,
+            "latency_high_ms": latency.high_ms,
+            "latency_batch": latency.batch,
+        }
     if evaluation.finished:
         row["test_accuracy"] = evaluation.test_accuracy()
-        latency = evaluation.latency()
-        if latency is not None:
-            row |= {
-                "latency_ms": latency.median_ms,
-                "latency_low_ms": latency.low_ms,
-                "latency_high_ms": latency.high_ms,
-                "latency_batch": latency.batch,
-            }
         _write_network(storage, row, evaluation.architecture, evaluation.learner.network)
     write_row(storage, EVALUATIONS, row, knobs=found["knobs"])
     return row

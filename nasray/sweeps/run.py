@@ -84,6 +84,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
     show_events()
     reference = sweep.reference or _reference(sweep)
+    for arm in sweep.arms:
+        sweep.fidelities(arm.space)  # refuses what the table does not have, before anything is written
     proposed = proposals(sweep)
     storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()

@@ -131,7 +131,7 @@ class Sweep(Arm):
     cpus_per_trial: float = 1.0
     gpus_per_trial: float | Literal["auto"] = 0.0
     """May be a fraction: several trials then share a GPU. ``auto`` measures the largest of them on one of the cluster's
-    GPUs, and lets as many share one as its memory holds with a margin."""
+    GPUs, and lets as many share one as its memory holds with a margin. What is looked up in a table takes none."""
     max_failures: int = 2
     """How often a trial that fails is tried again, from its last checkpoint."""
     trackers: tuple[Tracker, ...] = ()
@@ -155,6 +155,11 @@ class Sweep(Arm):
             raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")
         if "latency_ms" in self.objectives and (self.table or self.evaluation.latency_batch is None):
             raise InvalidInput("objective latency_ms: accepted with evaluation.latency_batch, and without a table")
+        if self.table and len(self.retrain_seeds) > 1:
+            raise InvalidInput(
+                f"retrain_seeds {self.retrain_seeds} with a table: accepted is one, for a table has the same accuracy "
+                "for every seed"
+            )
         if not self.reduction_factor > 1:
             raise InvalidInput(f"reduction_factor {self.reduction_factor}: accepted are values above 1")
         ascending = all(a < b for a, b in itertools.pairwise((0, *self.rungs)))
@@ -252,10 +257,16 @@ class Sweep(Arm):
         """The rungs, and the epochs of a complete training.
 
         Raises:
-            InvalidInput: the table cannot be read.
+            InvalidInput: the table cannot be read, or does not have a rung.
         """
         table = self.table_of(space)
-        last = self.evaluation.epochs if table is None else open_table(**table).epochs[-1]
+        if table is None:
+            return (*self.rungs, self.evaluation.epochs)
+        *below, last = open_table(**table).epochs
+        unknown = [rung for rung in self.rungs if rung not in below]
+        if unknown:
+            accepted = ", ".join(map(str, below)) or "none"
+            raise InvalidInput(f"rung of {unknown[0]} epochs: accepted are those of the table below {last}, {accepted}")
         return (*self.rungs, last)
 
     @property
