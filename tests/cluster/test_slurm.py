@@ -115,7 +115,8 @@ def test_a_preempted_job_is_requeued_and_ends_as_if_left_alone(folder: Path) -> 
     home = folder / "home"
     home.mkdir()
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SLURM_"))},
+        # Each node has a /tmp of its own.
+        **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SLURM_", "TMPDIR"))},
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
