@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from pyarrow import ArrowException, fs
 
@@ -94,8 +94,12 @@ class Storage:
 
     def child(self, name: str) -> Storage:
         """The folder `name` inside this one; nothing is created."""
-        head, mark, query = self.where.partition("?") if "://" in self.where else (self.where, "", "")
-        return Storage(self.filesystem, self._path(name), f"{head.rstrip('/')}/{name}{mark}{query}", self.patience)
+        path = self._path(name)
+        if "://" not in self.where:
+            return Storage(self.filesystem, path, f"{self.where.rstrip('/')}/{name}", self.patience)
+        head, mark, query = self.where.partition("?")
+        # In a URI a `%2e` of the name would be read as a dot, and a `?` would end its path.
+        return Storage(self.filesystem, path, f"{head.rstrip('/')}/{quote(name)}{mark}{query}", self.patience)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a whole file or nothing: a reader sees what was there before or all of `data`."""
@@ -108,6 +112,10 @@ class Storage:
                 stream.write(data)
             return
         folder = path.rpartition("/")[0]
+        if self._is_local:
+            real, base = os.path.realpath(folder), os.path.realpath(self.base)
+            if os.path.commonpath([real, base]) != base:
+                raise InvalidInput(f"{folder}: is a link that leaves {self}; a folder inside it would be accepted")
         temporary = f"{folder}/.{uuid.uuid4().hex}.tmp"
         self.filesystem.create_dir(folder, recursive=True)
         try:
@@ -158,11 +166,13 @@ class Storage:
         return value
 
     def check_size(self, name: str, most: int) -> None:
-        """Raise InvalidInput if a file has more than so many bytes."""
+        """Raise InvalidInput if what has this name is no file, or has more than so many bytes."""
         path = self._path(name)
-        size = self._patiently(f"look for {name}", lambda: self.filesystem.get_file_info(path)).size
-        if size is not None and size > most:
-            raise InvalidInput(f"{self}/{name}: has {size} bytes; up to {most} would be accepted")
+        info = self._patiently(f"look for {name}", lambda: self.filesystem.get_file_info(path))
+        if info.type in (fs.FileType.Directory, fs.FileType.Unknown):  # such as a pipe, which never ends
+            raise InvalidInput(f"{self}/{name}: is no file; a file would be accepted")
+        if info.size is not None and info.size > most:
+            raise InvalidInput(f"{self}/{name}: has {info.size} bytes; up to {most} would be accepted")
 
     def list(self, folder: str, suffix: str = "") -> tuple[str, ...]:
         """Sorted names, relative to this storage, of the files directly in `folder` that end in `suffix`.

@@ -42,7 +42,7 @@ from nasray.sweeps.events import show_events
 from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
-from nasray.sweeps.rows import trial_id
+from nasray.sweeps.rows import path_part, trial_id
 from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.tuning import Phase, run_phase
@@ -193,7 +193,7 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
 
 def _proposing(sweep: Sweep, storage: Storage, one: Proposals) -> Phase:
     return Phase(
-        name=f"{one.method}-{one.trial_id}",
+        name=f"{path_part(one.method)}-{one.trial_id}",
         kind="trainings",
         searcher=partial(one.searcher, sweep),
         proposals=one.evaluations,

@@ -163,8 +163,10 @@ class Sweep(Arm):
         ):
             if getattr(self, name) < low:
                 raise InvalidInput(f"{name} {getattr(self, name)}: accepted are values from {low}")
-        if not self.name or self.name.startswith(".") or set(self.name) & set("/\\\0"):
-            raise InvalidInput(f"name {self.name!r}: accepted is the name of one folder")
+        # What cannot be printed may look like another name, or end a line.
+        plain = self.name.isprintable() and self.name == self.name.strip() and not set(self.name) & set("/\\")
+        if not self.name or self.name.startswith(".") or not plain or len(self.name.encode()) > 200:
+            raise InvalidInput(f"name {self.name!r:.80}: accepted is the name of one folder, up to 200 bytes")
         for arm in self.arms:
             self.search_config(arm)  # refuses what cannot be searched
 
