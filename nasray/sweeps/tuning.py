@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from pyarrow import fs
 from nasray.errors import InvalidInput
 from nasray.results import Storage
 from nasray.sweeps.lease import check_lease
+from nasray.sweeps.loopback import loopback_only
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
 from nasray.sweeps.sweep import Sweep
 
@@ -162,7 +163,8 @@ def _ray(address: str | None) -> Iterator[None]:
     # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
     own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
     try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        with loopback_only() if address == "local" else nullcontext():
+            context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
