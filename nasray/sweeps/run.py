@@ -35,7 +35,7 @@ from nasray.results import (
     write_front,
 )
 from nasray.results.across import as_reference
-from nasray.results.storage import PATIENCE
+from nasray.results.patience import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
