@@ -23,8 +23,10 @@ def nothing_fails(number: int, path: str) -> str | None:
 
 
 class ObjectStore:
-    """Counts the requests, and lets those fail that ``fails`` names by number and path: ``busy`` is answered 503, ``cut``
-    not at all."""
+    """Counts the requests, and lets those fail that ``fails`` names: ``busy`` is answered 503, ``cut`` not at all.
+
+    ``fails`` is given a request's number and path.
+    """
 
     def __init__(self, application: Any) -> None:
         self.application = application
