@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,14 @@ def trial_id(config: SearchConfig) -> str:
     """Ten hexadecimal digits that name a search by all that it depends on; where its data lie is not part of it."""
     values = {name: value for name, value in config.to_dict().items() if name != "data_root"}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def path_part(method: str) -> str:
+    """The name of a method as a part of a path: of one from a file, which has slashes, the last part and a digest."""
+    if re.fullmatch(r"[\w+-]+", method):
+        return method
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", method.rpartition("/")[2])[:40]
+    return f"{readable}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
 
 
 def knob_columns(settings: TrainingSettings, varied: list[str]) -> dict[str, Any]:

@@ -174,8 +174,10 @@ class Sweep(Arm):
             value, words = getattr(self, name), "auto, or " if name == "gpus_per_trial" else ""
             if value != "auto" and (isinstance(value, str) or value < low):
                 raise InvalidInput(f"{name} {value!r}: accepted are {words}values from {low}")
-        if not self.name or self.name.startswith(".") or set(self.name) & set("/\\\0"):
-            raise InvalidInput(f"name {self.name!r}: accepted is the name of one folder")
+        # What cannot be printed may look like another name, or end a line.
+        plain = self.name.isprintable() and self.name == self.name.strip() and not set(self.name) & set("/\\")
+        if not self.name or self.name.startswith(".") or not plain or len(self.name.encode()) > 200:
+            raise InvalidInput(f"name {self.name!r:.80}: accepted is the name of one folder, up to 200 bytes")
         if not set(self.trackers) <= set(get_args(Tracker)) or len(set(self.trackers)) < len(self.trackers):
             raise InvalidInput(
                 f"trackers {self.trackers}: accepted are different ones of {', '.join(get_args(Tracker))}"

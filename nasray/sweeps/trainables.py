@@ -21,7 +21,7 @@ from nasray import registry
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.results import Storage, open_storage
-from nasray.results.storage import EVENT, PATIENCE, patiently
+from nasray.results.patience import EVENT, PATIENCE, patiently
 from nasray.search import Search, SearchConfig
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pyarrow import fs
 from nasray.errors import InvalidInput
 from nasray.results import Storage
 from nasray.sweeps.lease import check_lease
+from nasray.sweeps.loopback import loopback_only
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
 from nasray.sweeps.stopping import handlers_kept
 from nasray.sweeps.sweep import Sweep
@@ -267,7 +268,7 @@ def _ray(address: str | None) -> Iterator[None]:
         _answers(address)
         if "://" in address:  # Tune then runs in a process of the cluster's head: that one says how far it is
             own = {"log_to_driver": True, "runtime_env": {"env_vars": _tune_environment()}}
-        with handlers_kept():
+        with handlers_kept(), loopback_only() if address == "local" else nullcontext():
             context = ray.init(**{"address": address, "log_to_driver": False, "logging_level": logging.ERROR, **own})
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
