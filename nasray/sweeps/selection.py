@@ -128,8 +128,10 @@ def evaluation_trial(
         budget=sweep.budget,
         data_root=sweep.data_root,
     )
+    # It names a folder: of a method in a user's file only the last part of the path can be in it.
+    methods = "+".join(method.rpartition("/")[2].replace(":", "-") for method in found["method"].split(", "))
     return {
-        "name": f"{architecture}_{found['method'].replace(', ', '+')}_{seed}",
+        "name": f"{architecture}_{methods}_{seed}",
         "run": sweep.name,
         "storage": str(storage),
         "evaluation": config.to_dict(),

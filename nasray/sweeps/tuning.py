@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,9 +66,11 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    import ray
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    from nasray.sweeps.distributed import Group
     from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
     from nasray.sweeps.pareto_asha import ParetoASHA
     from nasray.sweeps.placement import gpus_per_trial
@@ -74,10 +78,21 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
 
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
+    gpus = gpus_per_trial(sweep, storage, phase)
+    at_once = 0
+    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1:
+        group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
+        given = {"group": dataclasses.asdict(group)}
+        phase = dataclasses.replace(
+            phase, trials=[{**trial, **given} for trial in phase.trials], shared={**phase.shared, **given}
+        )
+        at_once = group.at_once(ray.cluster_resources())  # type: ignore[no-untyped-call]
+        resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
+    else:
+        resources = tune.PlacementGroupFactory([{"CPU": sweep.cpus_per_trial, "GPU": gpus}])
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
-    gpus = gpus_per_trial(sweep, storage, phase)
-    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": gpus})
+    trainable = tune.with_resources(trainable, resources)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     folder = f"{storage}/tune"
     if tune.Tuner.can_restore(f"{folder}/{phase.name}"):
@@ -101,6 +116,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             tune_config=tune.TuneConfig(
                 search_alg=None if phase.searcher is None else phase.searcher(),
                 num_samples=phase.proposals or 1,
+                max_concurrent_trials=at_once or None,
                 scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
