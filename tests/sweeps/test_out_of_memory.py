@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from ray.exceptions import OutOfMemoryError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -22,7 +22,7 @@ from ray.tune.schedulers import FIFOScheduler
 import nasray
 from nasray.sweeps.out_of_memory import KilledForMemory, MoreMemory, short_of
 
-VOLATILE = ["created_at", "seconds", "peak_memory_bytes", "run", "settings"]
+VOLATILE = ["created_at", "seconds", "peak_memory_bytes", "run"]
 
 SWEEP = """
 import json, sys
@@ -52,11 +52,22 @@ import os
 import ray, torch
 from nasray.methods.random import Random
 
+def take():
+    context = ray.get_runtime_context()
+    share = context.get_assigned_resources().get("GPU", 0.0)
+    if context.get_actor_id() is not None and share < float(os.environ["ENOUGH"]):
+        raise torch.OutOfMemoryError(f"CUDA out of memory, with {share} of a GPU")
+
 class Hungry(Random):
+    # One does not even come into being, the other fails in its second epoch.
+    def __init__(self, config, problem):
+        if problem.seed == 1:
+            take()
+        super().__init__(config, problem)
+
     def start_epoch(self, epoch):
-        share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)
-        if epoch == 1 and share < float(os.environ["ENOUGH"]):
-            raise torch.OutOfMemoryError(f"CUDA out of memory, with {share} of a GPU")
+        if epoch == 1:
+            take()
 """
 
 HUNGRY_FOR_THE_HOST = """
@@ -175,6 +186,12 @@ def test_a_trial_that_rays_memory_monitor_kills_has_fewer_beside_it(tmp_path: Pa
 def test_which_memory_was_short(error: Exception, memory: str | None):
     assert short_of(error) == memory
     assert short_of(RayTaskError("train", "a traceback", error)) == memory
+
+
+def test_an_actor_that_could_not_be_made_says_why_in_its_text():
+    text = "The actor died because of an error raised in its creation task\n"
+    assert short_of(RayActorError(error_msg=text + "torch.OutOfMemoryError: CUDA out of memory")) == "gpu"
+    assert short_of(RayActorError(error_msg=text + "RuntimeError: the disk is on fire")) is None
 
 
 def test_what_ray_killed_for_memory_and_what_nobody_noted():
