@@ -22,7 +22,7 @@ import ray
 import torch
 
 from nasray.costs import Latency
-from nasray.errors import NonFiniteLoss
+from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.sweeps.limits import limit_threads
 from nasray.training.workers import Workers
@@ -128,7 +128,9 @@ class DistributedEvaluation(Evaluation):
                 name=f"{self._name}-workers", storage_path=self._folder, failure_config=FailureConfig(max_failures=0)
             ),
         )
-        given: dict[str, Any] = trainer.fit().return_value
+        given: dict[str, Any] | None = getattr(trainer.fit(), "return_value", None)
+        if given is None:
+            raise InvalidInput(f"several workers with Ray {ray.__version__}: accepted is Ray 2.60, or a later one")
         return given
 
 
