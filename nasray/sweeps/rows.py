@@ -132,6 +132,7 @@ def write_evaluation(
         return row
     row |= {
         **_common(evaluation.data, evaluation.splits, evaluation.size),
+        "device": evaluation.hardware,
         "training": "from scratch",
         "settings": json.dumps(evaluation.config.settings.to_dict()),
         "seconds": evaluation.seconds,

@@ -132,6 +132,9 @@ class Sweep(Arm):
     gpus_per_trial: float | Literal["auto"] = 0.0
     """May be a fraction: several trials then share a GPU. ``auto`` measures the largest of them on one of the cluster's
     GPUs, and lets as many share one as its memory holds with a margin. What is looked up in a table takes none."""
+    workers_per_evaluation: int = 1
+    """Processes that train one architecture from scratch together, each with ``cpus_per_trial`` and, where
+    ``gpus_per_trial`` is not 0, a GPU of its own. The batch is split over them."""
     max_failures: int = 2
     """How often a trial that fails is tried again, from its last checkpoint."""
     trackers: tuple[Tracker, ...] = ()
@@ -167,6 +170,7 @@ class Sweep(Arm):
             raise InvalidInput(f"rungs {self.rungs}: accepted are rising epochs below those of the evaluation")
         for name, low in (
             ("max_failures", 0),
+            ("workers_per_evaluation", 1),
             ("cpus_per_trial", 0.01),
             ("gpus_per_trial", 0.0),
             ("retrain_within", 0),
@@ -174,6 +178,11 @@ class Sweep(Arm):
             value, words = getattr(self, name), "auto, or " if name == "gpus_per_trial" else ""
             if value != "auto" and (isinstance(value, str) or value < low):
                 raise InvalidInput(f"{name} {value!r}: accepted are {words}values from {low}")
+        if self.workers_per_evaluation > self.evaluation.batch_size:
+            raise InvalidInput(
+                f"workers_per_evaluation {self.workers_per_evaluation}: accepted are as many as the batch of "
+                f"{self.evaluation.batch_size} has examples for, and fewer"
+            )
         # What cannot be printed may look like another name, or end a line.
         plain = self.name.isprintable() and self.name == self.name.strip() and not set(self.name) & set("/\\")
         if not self.name or self.name.startswith(".") or not plain or len(self.name.encode()) > 200:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 import os
 import socket
 import sys
@@ -72,9 +74,11 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     for name, value in _tune_environment().items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
+    import ray
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    from nasray.sweeps.distributed import Group
     from nasray.sweeps.losses import MOST_LOSSES, any_lost, is_loss
     from nasray.sweeps.one_at_a_time import OneAtATime
     from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
@@ -85,10 +89,21 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
 
     looked_up = phase.kind == "trainings" and sweep.table is not None
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
+    gpus = gpus_per_trial(sweep, storage, phase)
+    at_once = 0
+    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1 and not looked_up:
+        group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
+        given = {"group": dataclasses.asdict(group)}
+        phase = dataclasses.replace(
+            phase, trials=[{**trial, **given} for trial in phase.trials], shared={**phase.shared, **given}
+        )
+        at_once = group.at_once(ray.cluster_resources())  # type: ignore[no-untyped-call]
+        resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
+    else:
+        resources = tune.PlacementGroupFactory([{"CPU": sweep.cpus_per_trial, "GPU": gpus}])
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
-    gpus = gpus_per_trial(sweep, storage, phase)
-    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": gpus})
+    trainable = tune.with_resources(trainable, resources)
     callbacks = _callbacks(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     # Tune is given the file system, not the URI, to which it could not append the names of its folders.
@@ -113,6 +128,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             tune_config=tune.TuneConfig(
                 search_alg=OneAtATime(searcher) if searcher is not None and looked_up else searcher,
                 num_samples=phase.proposals or 1,
+                max_concurrent_trials=at_once or None,
                 scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
