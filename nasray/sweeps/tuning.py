@@ -6,24 +6,19 @@ import dataclasses
 import logging
 import math
 import os
-import socket
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyarrow import fs
 
-from nasray.errors import InvalidInput
 from nasray.results import Storage
+from nasray.sweeps.connection import connection, tune_environment
 from nasray.sweeps.lease import check_lease
-from nasray.sweeps.loopback import loopback_only
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
-from nasray.sweeps.stopping import handlers_kept
 from nasray.sweeps.sweep import Sweep
-from nasray.sweeps.trackers import check_trackers, local_folder
+from nasray.sweeps.trackers import check_trackers
 from nasray.sweeps.tune_sessions import prepare_state
 
 if TYPE_CHECKING:
@@ -61,7 +56,7 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
     if storage.exists(done):
         return tuple(storage.read_json(done)["failures"])
     check_trackers(sweep.trackers, storage)
-    session.enter_context(_ray(sweep.address))
+    session.enter_context(connection(sweep.address))
     failures = _tune(sweep, storage, phase)
     check_lease(storage, look=True)
     if not failures:
@@ -71,13 +66,14 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
 
 
 def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
-    for name, value in _tune_environment().items():
+    for name, value in tune_environment().items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
     import ray
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    from nasray.sweeps.callbacks import callbacks_of
     from nasray.sweeps.distributed import Group
     from nasray.sweeps.losses import MOST_LOSSES, any_lost, is_loss
     from nasray.sweeps.one_at_a_time import OneAtATime
@@ -104,7 +100,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
     trainable = tune.with_resources(trainable, resources)
-    callbacks = _callbacks(sweep, storage, phase)
+    callbacks = callbacks_of(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     # Tune is given the file system, not the URI, to which it could not append the names of its folders.
     tunes = storage.child("tune")
@@ -187,68 +183,6 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     return tuple(sorted(failures))
 
 
-def _tune_environment() -> dict[str, str]:
-    """What Tune reads from the environment of the process in which it runs."""
-    return {
-        # Its loggers would write the same figures three times over for every trial.
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        # Its other way of printing says things even where it is told to say nothing.
-        "RAY_AIR_NEW_OUTPUT": "0",
-        # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-        # Failures are said in one line; their tracebacks are in the trials' folders.
-        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-        # Ctrl-C comes to us as SIGTERM does (stopping.py).
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        # That every second checkpoint writes Tune's state is what makes a driver's end cheap.
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    }
-
-
-def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
-    """What is told of a phase's trials, beside the searcher and the scheduler."""
-    from nasray.sweeps.journal import OptunaJournal
-    from nasray.sweeps.losses import Losses
-    from nasray.sweeps.metrics import Metrics, arm_of
-    from nasray.sweeps.progress import Events, Progress
-    from nasray.sweeps.tracked import Tracked
-
-    total = len(phase.trials) or phase.proposals
-    shared = phase.shared or None
-    looked_up = phase.kind == "trainings" and sweep.table is not None
-    callbacks: list[Any] = [
-        Losses(sweep.name),
-        Progress(phase.kind, total),
-        Events(sweep.name, phase.kind, str(storage)),
-        Metrics(
-            sweep.name,
-            sweep.dataset,
-            phase.kind,
-            {arm_of(shared): total} if shared else Counter(arm_of(trial) for trial in phase.trials),
-            storage,
-            budget=sweep.budget,
-            fidelity=sweep.fidelity,
-            one_stage_epochs=None if sweep.table else sweep.evaluation.epochs,
-            watched=not looked_up,
-        ),
-    ]
-    callbacks += [Tracked(one, sweep.name, phase.name, storage, shared) for one in sweep.trackers if one != "optuna"]
-    folder = local_folder(storage)
-    if "optuna" in sweep.trackers and shared and folder is not None:
-        journal = OptunaJournal(
-            sweep.name,
-            phase.name,
-            folder / "tune" / "optuna.journal",
-            space=shared["found"]["space"],
-            cells=shared["cells"],
-            objectives=sweep.objectives,
-            epochs=phase.rungs[-1],
-            budget=sweep.budget,
-        )
-        callbacks.append(journal)
-    return callbacks
-
-
 def _is_not_ours(record: logging.LogRecord) -> bool:
     """Whether Tune says something that we do not: which trials failed is in the outcome of the run."""
     return not record.getMessage().startswith("Trials did not complete")
@@ -257,42 +191,3 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
 def _trial_name(trial: Any) -> str:
     known = trial.config.get("trial")
     return str(trial.trial_id if known is None else known["name"])
-
-
-def _answers(address: str) -> None:
-    """Raise OSError where nothing listens at a host and port: Ray would wait for minutes, and then end the process."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    # Through a Ray Client, Tune runs on the cluster's head. A driver that is killed must not leave it there for long:
-    # the same command, run again, would find it at work.
-    os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")
-    # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
-    own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
-    try:
-        _answers(address)
-        if "://" in address:  # Tune then runs in a process of the cluster's head: that one says how far it is
-            own = {"log_to_driver": True, "runtime_env": {"env_vars": _tune_environment()}}
-        with handlers_kept(), loopback_only() if address == "local" else nullcontext():
-            context = ray.init(**{"address": address, "log_to_driver": False, "logging_level": logging.ERROR, **own})
-    except Exception as error:  # Ray raises plain ones where a process of its own does not come up
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        reason = lines[-1] if lines[0].endswith(":") else lines[0]
-        raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
-    if context.dashboard_url:
-        print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
-    try:
-        yield
-    finally:
-        ray.shutdown()
