@@ -14,25 +14,37 @@ SECRET = "canary-7f3a-secret"
 """Of the account: it must never be seen anywhere."""
 
 
+BEARS = 31
+"""So many failing requests of one operation in a row, in six seconds, are more than pyarrow's client bears."""
+
+
+def nothing_fails(number: int, path: str) -> str | None:
+    return None
+
+
 class ObjectStore:
-    """Counts the requests, and lets those fail that ``fails`` names: ``busy`` is answered 503, ``cut`` not at all."""
+    """Counts the requests, and lets those fail that ``fails`` names: ``busy`` is answered 503, ``cut`` not at all.
+
+    ``fails`` is given a request's number and path.
+    """
 
     def __init__(self, application: Any) -> None:
         self.application = application
         self.requests = 0
         self.failed = 0
-        self.fails: Callable[[int], str | None] = lambda number: None
+        self.fails: Callable[[int, str], str | None] = nothing_fails
         self.port = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self.requests += 1
-        failure = self.fails(self.requests)
+        failure = self.fails(self.requests, environ["PATH_INFO"])
         if failure is None:
             return self.application(environ, start_response)  # type: ignore[no-any-return]
         self.failed += 1
         if failure == "busy":
             start_response("503 Slow Down", [("Content-Type", "application/xml")])
             return [BUSY]
+        start_response("500 Cut", [])  # which nobody hears any more
         environ["werkzeug.socket"].shutdown(2)
         return []
 
@@ -63,6 +75,6 @@ def object_store_server() -> Iterator[ObjectStore]:
 @pytest.fixture
 def object_store(object_store_server: ObjectStore) -> Iterator[ObjectStore]:
     """A server in order, with whatever earlier tests left in other buckets."""
-    object_store_server.fails = lambda number: None
+    object_store_server.fails = nothing_fails
     yield object_store_server
-    object_store_server.fails = lambda number: None
+    object_store_server.fails = nothing_fails

@@ -13,7 +13,7 @@ import pandas as pd
 
 from nasray.errors import InvalidInput, shown
 from nasray.results.fronts import average_over_seeds, hypervolume, pareto_front
-from nasray.results.schema import CANDIDATES, EVALUATIONS, Table
+from nasray.results.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, Table, is_looked_up
 from nasray.results.storage import Storage
 from nasray.results.tables import read
 
@@ -103,7 +103,8 @@ def rows_of_runs(
     chosen = EVALUATIONS if table == EVALUATIONS.name else CANDIDATES
     of = {name: _rows(name, run, chosen, only) for name, run in runs.items()}
     first = next(iter(of.values()))
-    kind = chosen.kind + ", validation split"
+    # Whose accuracies a table has, and on which examples, its columns say.
+    kind = f"{LOOKED_UP} in a table" if is_looked_up(first) else f"{chosen.kind}, validation split"
     if chosen is EVALUATIONS:
         kind += f", {int(first['epochs'].iloc[0])} epochs"
     return Rows(

@@ -196,7 +196,9 @@ def parquet(content: bytes | Path) -> pa.Table:
     """A Parquet file's rows; ValueError where it says that it holds more than any run of nasray's would."""
     file = pq.ParquetFile(content if isinstance(content, Path) else pa.BufferReader(content))
     check_declared(file.metadata)
-    return file.read()
+    rows = file.read()
+    rows.validate(full=True)  # among other things, that texts are UTF-8
+    return rows
 
 
 def check_declared(metadata: pq.FileMetaData) -> None:

@@ -32,6 +32,8 @@ from nasray.sweeps.trainables import FAILED, Point
 
 Arm = tuple[str, str]
 """Method and space."""
+Front = tuple[list[Point], float]
+"""Its points and its hypervolume (M x fraction)."""
 ALL: Arm = ("all", "all")
 """What is said of a run's whole front."""
 STATES = ("waiting", "running", "done", "failed")
@@ -102,7 +104,7 @@ class Metrics(Callback):
         fidelity: str = "",
         one_stage_epochs: int | None = None,
         watched: bool = True,
-        seconds: float = 2.0,
+        seconds: float = 5.0,
     ) -> None:
         self.run = run
         self.kind = kind
@@ -119,8 +121,9 @@ class Metrics(Callback):
         self._gauges: dict[str, Gauge] = {}
         self._reference = (math.nan, math.nan)
         self._earlier: dict[Arm, list[Point]] = {}
-        self._fronts: dict[Arm, tuple[int, int, float]] = {}
-        """Points, size and hypervolume of the front when it was last taken."""
+        self._fronts: dict[Arm, Front] = {}
+        self._known: dict[Arm, int] = {}
+        """How many points there were when a front was last taken."""
 
     def setup(self, *arguments: Any, **info: Any) -> None:
         """Called by Tune before the first trial; also where a phase is gone on with."""
@@ -183,9 +186,8 @@ class Metrics(Callback):
             counts["waiting"] = max(0, self.planned.get(arm, 0) - counts.total() + counts["waiting"])
             for state in STATES:
                 self._set(TRIALS, counts[state], arm, state=state)
-        for one, own in self._of_each(points).items():
-            size, volume = self._front(one, own)
-            self._set(FRONT_SIZE, size, one)
+        for one, (front, volume) in self._fronts_of(points).items():
+            self._set(FRONT_SIZE, len(front), one)
             self._set(HYPERVOLUME, volume * 1e6, one)
 
     def _set_trial(self, trial: Trial) -> None:
@@ -207,24 +209,24 @@ class Metrics(Callback):
             return next(iter(self.planned))
         return arm_of(known)
 
-    def _of_each(self, points: Mapping[Arm, Iterable[Point]]) -> dict[Arm, list[Point]]:
-        """Points by the methods that found them, of which an architecture may have several, and all together."""
-        found: dict[Arm, list[Point]] = {ALL: []}
+    def _fronts_of(self, points: Mapping[Arm, Iterable[Point]]) -> dict[Arm, Front]:
+        """Of each method that found points, of which an architecture may have several, and of all together."""
+        of_method: dict[Arm, list[Point]] = {}
         for (methods, space), own in points.items():
             affordable = [point for point in own if point[0] <= self.budget]
-            found[ALL] += affordable
             for method in methods.split(", "):
-                found.setdefault((method, space), []).extend(affordable)
-        return found
+                of_method.setdefault((method, space), []).extend(affordable)
+        for arm, own in of_method.items():
+            # Points only come, never go: as many are the same.
+            if self._known.get(arm) != len(own):
+                self._known[arm], self._fronts[arm] = len(own), self._front(own)
+        if len(of_method) == 1:
+            return {**self._fronts, ALL: self._fronts[next(iter(of_method))]}
+        return {**self._fronts, ALL: self._front([point for front, _ in self._fronts.values() for point in front])}
 
-    def _front(self, arm: Arm, points: list[Point]) -> tuple[int, float]:
-        # Points only come, never go: as many are the same.
-        known, size, volume = self._fronts.get(arm, (0, 0, 0.0))
-        if known != len(points):
-            front = pareto_front(pd.DataFrame(points, columns=["macs", "accuracy"]))
-            size, volume = len(front), hypervolume(front, self._reference)
-            self._fronts[arm] = (len(points), size, volume)
-        return size, volume
+    def _front(self, points: list[Point]) -> Front:
+        front = pareto_front(pd.DataFrame(points, columns=["macs", "accuracy"], dtype=float))
+        return list(zip(front["macs"], front["accuracy"], strict=True)), hypervolume(front, self._reference)
 
 
 def arm_of(trial: Mapping[str, Any]) -> Arm:

@@ -29,6 +29,10 @@ _RECORD = "nasray_resources"
 
 Memory = Literal["gpu", "host"]
 
+_SHORT_OF_GPU = ("torch.OutOfMemoryError", "CUDA out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+_SHORT_OF_HOST = ("DefaultCPUAllocator: can't allocate", "\nMemoryError")
+"""What errors say for want of memory that have no class of their own."""
+
 
 class KilledForMemory(RayActorError):
     """A trial's process that Ray's memory monitor killed, as a failure of its actor."""
@@ -121,8 +125,10 @@ def memory_kills_are_failures() -> Iterator[None]:
     manager_class: Any = RayActorManager
     original = manager_class._actor_task_failed
 
-    def failed(manager: Any, task: Any, error: Exception) -> None:
-        original(manager, task, KilledForMemory(str(error)) if isinstance(error, OutOfMemoryError) else error)
+    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = KilledForMemory(str(exception))
+        original(manager, tracked_actor_task=tracked_actor_task, exception=exception)
 
     manager_class._actor_task_failed = failed
     try:
@@ -135,11 +141,12 @@ def short_of(error: BaseException | None) -> Memory | None:
     """Which memory an error says was short; None where it says nothing of it."""
     if isinstance(error, KilledForMemory | OutOfMemoryError):
         return "host"
+    # What fails while an actor is made comes as the actor's error, which has its traceback as text.
     cause = error.cause if isinstance(error, RayTaskError) else error
     text = str(cause)
-    if isinstance(cause, torch.OutOfMemoryError) or "CUDA error: out of memory" in text or "_ALLOC_FAILED" in text:
+    if isinstance(cause, torch.OutOfMemoryError) or any(sign in text for sign in _SHORT_OF_GPU):
         return "gpu"
-    return "host" if isinstance(cause, MemoryError) or "DefaultCPUAllocator: can't allocate" in text else None
+    return "host" if isinstance(cause, MemoryError) or any(sign in text for sign in _SHORT_OF_HOST) else None
 
 
 def last_error(trial: Any) -> BaseException | None:

@@ -84,12 +84,14 @@ def gpus_per_trial(sweep: Sweep, storage: Storage, phase: Phase) -> float:
     """GPUs that each trial of a phase asks Ray for, measured now where the sweep leaves it open and nothing is kept.
 
     Needs a connection to Ray. Without a GPU in the cluster, or one that its autoscaler could add, it is 0, and so it
-    is for what is looked up in a table.
+    is for what is looked up in a table; several workers of one training have a GPU each.
     """
-    if sweep.gpus_per_trial != "auto":
-        return float(sweep.gpus_per_trial)
     if sweep.table and phase.kind == "trainings":
         return 0.0
+    if sweep.gpus_per_trial != "auto":
+        return float(sweep.gpus_per_trial)
+    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1:
+        return float(_cluster_has_gpus())
     if not _cluster_has_gpus():
         say("info", "placement", run=sweep.name, phase=phase.name, gpus_per_trial=0.0, reason="no GPU in the cluster")
         return 0.0

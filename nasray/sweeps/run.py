@@ -35,14 +35,14 @@ from nasray.results import (
     write_front,
 )
 from nasray.results.across import as_reference
-from nasray.results.storage import PATIENCE
+from nasray.results.patience import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
 from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
-from nasray.sweeps.rows import trial_id
+from nasray.sweeps.rows import path_part, trial_id
 from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.stopping import stopping
 from nasray.sweeps.sweep import Sweep
@@ -84,6 +84,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
     show_events()
     reference = sweep.reference or _reference(sweep)
+    for arm in sweep.arms:
+        sweep.fidelities(arm.space)  # refuses what the table does not have, before anything is written
     proposed = proposals(sweep)
     storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
@@ -196,7 +198,7 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
 
 def _proposing(sweep: Sweep, storage: Storage, one: Proposals) -> Phase:
     return Phase(
-        name=f"{one.method}-{one.trial_id}",
+        name=f"{path_part(one.method)}-{one.trial_id}",
         kind="trainings",
         searcher=partial(one.searcher, sweep),
         proposals=one.evaluations,

@@ -18,7 +18,7 @@ from nasray.search import SearchConfig, find_method
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 from nasray.sweeps.lookup import tabular_size
-from nasray.sweeps.rows import knob_columns
+from nasray.sweeps.rows import knob_columns, path_part
 from nasray.sweeps.searchers import BASELINE
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
@@ -133,7 +133,7 @@ def evaluation_trial(
         data_root=sweep.data_root,
     )
     return {
-        "name": f"{architecture}_{found['method'].replace(', ', '+')}_{seed}",
+        "name": f"{architecture}_{path_part(found['method'].replace(', ', '+'))}_{seed}",
         "run": sweep.name,
         "storage": str(storage),
         "evaluation": config.to_dict(),

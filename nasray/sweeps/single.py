@@ -12,7 +12,7 @@ import tyro
 
 from nasray.errors import InvalidInput
 from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
-from nasray.results.storage import PATIENCE
+from nasray.results.patience import PATIENCE
 from nasray.search import Search, SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.sweeps.checkpoints import DamagedState, pack, unpack

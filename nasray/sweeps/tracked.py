@@ -15,6 +15,8 @@ from nasray.results import Storage
 from nasray.sweeps.events import say
 from nasray.sweeps.trackers import Tracker, described, local_folder, numbers, reason_of
 
+KEY = "WANDB_API_KEY"
+
 
 def _tensorboard(run: str, phase: str) -> Any:
     from ray.tune.logger import TBXLoggerCallback
@@ -52,10 +54,25 @@ def _mlflow(run: str, phase: str) -> Any:
 
 
 def _wandb(run: str, phase: str) -> Any:
+    import wandb
     from ray.air.integrations.wandb import WandbLoggerCallback
 
+    class Discreet(WandbLoggerCallback):
+        """Ray's callback hands the key to its processes in their runtime environment, which Ray writes into its logs:
+        here it is an argument of theirs."""
+
+        def _start_logging_actor(self, trial: Trial, exclude_results: list[str], **arguments: Any) -> None:
+            key = os.environ.pop(KEY, None)
+            try:
+                if key:
+                    arguments["settings"] = wandb.Settings(api_key=key)
+                super()._start_logging_actor(trial, exclude_results, **arguments)
+            finally:
+                if key is not None:
+                    os.environ[KEY] = key
+
     project = os.environ.get("WANDB_PROJECT", "nasray")
-    return WandbLoggerCallback(project=project, group=run, job_type=phase, resume="allow")
+    return Discreet(project=project, group=run, job_type=phase, resume="allow")
 
 
 _MAKERS: dict[Tracker, Callable[[str, str], Any]] = {

@@ -21,7 +21,7 @@ from nasray import registry
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.results import Storage, open_storage
-from nasray.results.storage import EVENT, PATIENCE, patiently
+from nasray.results.patience import EVENT, PATIENCE, patiently
 from nasray.search import Search, SearchConfig
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode
@@ -175,6 +175,8 @@ class _Trial(Trainable):
         if not self._stop():
             return  # what was looked up holds next to nothing, and a collection takes longer than looking it up
         gc.collect()
+        if not gc.get_freeze_count():
+            gc.freeze()  # what stays after a first trial are torch and Ray: half a million objects, not looked at again
         free_gpu_memory()
 
     def _say(self, level: Level, event: str, **fields: Any) -> None:
@@ -271,7 +273,8 @@ class EvaluationTrainable(_Trial):
 
     Its trial: ``run``, ``storage`` (the run's folder), ``evaluation`` (an EvaluationConfig's values, where the
     architecture is the id of one in that folder), ``rungs`` (epochs that leave a row of what is not complete),
-    ``table`` (what opens a table of accuracies, or None), ``found`` (what gave the architecture, as
+    ``table`` (what opens a table of accuracies, or None), ``group`` (of the workers, where several train it),
+    ``found`` (what gave the architecture, as
     ``write_evaluation`` takes it); where a searcher proposed it ``parameters`` (or the architecture itself) and
     ``cells``.
     """
@@ -281,12 +284,18 @@ class EvaluationTrainable(_Trial):
     def _start(self, trial: dict[str, Any]) -> None:
         config = EvaluationConfig.of({**trial["evaluation"], "architecture": self._architecture(trial)})
         if trial["table"] is None:
-            self.evaluation = Evaluation(config)
+            self.evaluation = Evaluation(config) if "group" not in trial else self._by_group(config, trial)
             return
         table = open_table(**{**trial["table"], "columns": tuple(trial["table"]["columns"])})
         architecture = Architecture.from_json(table.space, config.architecture)
         size = tabular_size(table.space, config.dataset)
         self.evaluation = Lookup(table, architecture, size, trial["rungs"])
+
+    def _by_group(self, config: EvaluationConfig, trial: dict[str, Any]) -> Evaluation:
+        from nasray.sweeps.distributed import DistributedEvaluation, Group
+
+        folder = f"{trial['storage']}/tune"
+        return DistributedEvaluation(config, Group(**trial["group"]), folder, self.trial_name, self._say)
 
     def _architecture(self, trial: dict[str, Any]) -> str:
         """As JSON."""

@@ -14,7 +14,7 @@ from ray import tune
 
 from nasray.errors import StorageFailure
 from nasray.results import Storage
-from nasray.results.storage import patiently
+from nasray.results.patience import patiently
 from nasray.sweeps.events import say
 from nasray.sweeps.progress import Events
 from nasray.sweeps.stopping import tune_stops

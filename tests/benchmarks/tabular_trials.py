@@ -46,7 +46,6 @@ def sweep_of(table: Path, searcher: str, trials: int, storage: str) -> Sweep:
         sweep,
         table=str(table),
         table_columns=(COLUMN,),
-        gpus_per_trial=0.0,
         random_baseline=False,
         storage=storage,
     )

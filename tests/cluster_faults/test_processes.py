@@ -109,6 +109,29 @@ def test_ctrl_c_ends_it_as_cleanly(start: Callable[..., Driver], tmp_path: Path,
     assert_same_tables(tmp_path / "faults", alone)
 
 
+def test_a_second_driver_is_refused_and_one_that_was_replaced_ends(
+    start: Callable[..., Driver], tmp_path: Path, alone: Path
+) -> None:
+    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    first = start(*command)
+    first.until(lambda: len(first.epochs()) >= 2)
+    second = start(*command)
+    assert second.end() == 2
+    (said,) = second.said.read_text().splitlines()
+    assert said.startswith(
+        f"nasray: run 'faults' in {tmp_path / 'faults'} is driven by process {first.process.pid} on "
+    )
+
+    # As a driver on another machine does that takes this one for dead.
+    (claim,) = (tmp_path / "faults" / "lease").glob("*.json")
+    claim.unlink()
+    assert first.end() == 1
+    assert first.said.read_text().splitlines()[-1].endswith("was taken over by another driver: this driver ends")
+    assert not (tmp_path / "faults" / "tune" / "search.json").exists()
+    assert start(*command).end() == 0
+    assert_same_tables(tmp_path / "faults", alone)
+
+
 @pytest.mark.parametrize("what", [signal.SIGTERM, signal.SIGKILL])
 def test_a_lost_worker_is_no_failure(
     start: Callable[..., Driver], tmp_path: Path, alone: Path, what: signal.Signals

@@ -22,7 +22,7 @@ from nasray.spaces import Architecture, to_string
 from nasray.spaces.encoding import decode
 from nasray.sweeps import Arm, EvaluationSettings, Sweep
 from nasray.sweeps.proposals import proposals
-from nasray.sweeps.run import Outcome, run_sweep
+from nasray.sweeps.run import Outcome, read_run, run_sweep
 from nasray.sweeps.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
 from nasray.sweeps.selection import repeated_trials
 from nasray.sweeps.sweep import with_method, with_settings
@@ -112,6 +112,7 @@ def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
         ({"rungs": (12, 4)}, "rungs"),
         ({"reduction_factor": 1.0}, "reduction_factor"),
         ({"table": None, "rungs": (700,)}, "rungs"),
+        ({"retrain_seeds": (0, 1)}, "retrain_seeds"),
     ],
 )
 def test_what_is_refused(table: str, tmp_path: Path, changes: dict, named: str) -> None:
@@ -167,7 +168,8 @@ def test_what_is_looked_up_is_told_before_the_next_is_proposed(
     table: str, tmp_path: Path, searcher: Evolution.Config | NSGA2.Config
 ) -> None:
     method = "evolution" if isinstance(searcher, Evolution.Config) else "nsga2"
-    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False)
+    # What is looked up takes no GPU, wherever the sweep's trainings would.
+    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False, gpus_per_trial=1.0)
     # The same searcher, asked and told by a loop.
     ((one,), truth) = proposals(sweep), pd.read_parquet(table).set_index("arch")["cifar10_test_acc_200"] / 100
     asked: Any = one.searcher(sweep)
@@ -195,7 +197,7 @@ def test_what_is_looked_up_is_told_before_the_next_is_proposed(
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: Path) -> None:
+def test_under_rungs_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: Path) -> None:
     tiny = EvaluationSettings(
         epochs=2, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, drop_path=0.0, augmentation="standard",
         train_examples=64, latency_batch=4,
@@ -206,8 +208,9 @@ def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: P
             method="tpe",
             space="nas_bench_201",
             dataset="digits",
-            settings=TPE.Config(evaluations=3),
+            settings=TPE.Config(evaluations=4),
             evaluation=tiny,
+            rungs=(1,),
             objectives=("accuracy", "macs", "latency_ms"),
             retrain_seeds=(0, 1),
             random_baseline=False,
@@ -216,28 +219,25 @@ def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: P
     )
     assert outcome.failures == ()
     rows = nasray.load(outcome.folder)
-    assert (rows["latency_ms"] > 0).all()
-    first, second = rows[rows["seed"] == 0], rows[rows["seed"] == 1]
-    assert set(second["architecture_id"]) == set(near_front(first, 0.0)["architecture_id"])
+    assert (rows["latency_ms"] > 0).all()  # at the rung too: without it all would be stopped there
+    ended = rows[rows["complete"]]
+    first, second = ended[ended["seed"] == 0], ended[ended["seed"] == 1]
+    best = near_front(first, 0.0)
+    # The second seeds met no rung at which they would have had to be better than the first.
+    assert len(best)
+    assert set(second["architecture_id"]) == set(best["architecture_id"])
+    assert set(outcome.front["architecture_id"]) <= set(best["architecture_id"])
     assert (outcome.front["seeds"] == 2).all()
+    # A run that was stopped after some of the second seeds selects the same architectures.
+    sweep, _ = read_run(storage := open_storage(outcome.folder))
+    assert repeated_trials(sweep, storage, ended) == repeated_trials(sweep, storage, first)
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_under_rungs_the_further_seeds_of_what_was_found_all_train_to_the_end(table: str, tmp_path: Path) -> None:
-    sweep = looked_up(table, tmp_path, rungs=(12,), retrain_seeds=(0, 1, 2), random_baseline=False)
-    outcome = run_sweep(sweep)
-    assert outcome.failures == ()
-    rows = nasray.load(outcome.folder)
-    rows = rows[rows["complete"]]
-    found = set(near_front(rows[rows["seed"] == 0], 0.0)["architecture_id"])
-    assert len(found) > 1
-    for seed in (1, 2):
-        assert set(rows.loc[rows["seed"] == seed, "architecture_id"]) == found
-    assert set(outcome.front["architecture_id"]) == found
-    # A run that was stopped after some of the further seeds selects the same architectures.
-    storage = open_storage(outcome.folder)
-    some = rows[(rows["seed"] == 0) | ((rows["seed"] == 1) & (rows["macs"] > rows["macs"].median()))]
-    assert repeated_trials(sweep, storage, some) == repeated_trials(sweep, storage, rows[rows["seed"] == 0])
+def test_rungs_that_the_table_does_not_have_are_refused_before_anything_runs(table: str, tmp_path: Path) -> None:
+    for rung in (7, 200):
+        with pytest.raises(InvalidInput, match=f"rung of {rung} epochs: accepted are those of the table below 200, 12"):
+            run_sweep(looked_up(table, tmp_path, rungs=(rung,)))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.data

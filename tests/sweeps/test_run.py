@@ -207,7 +207,7 @@ def test_further_seeds_do_not_compete_with_the_first_at_a_rung(tiny_sweep: Sweep
         tiny_sweep,
         param_space={"operations_per_node": (1, 2, 3, 4, 5)},
         evaluation=dataclasses.replace(tiny_sweep.evaluation, epochs=3),
-        rungs=(1,),
+        rungs=(2,),
         reduction_factor=1.5,
         storage=str(tmp_path),
     )
@@ -217,8 +217,8 @@ def test_further_seeds_do_not_compete_with_the_first_at_a_rung(tiny_sweep: Sweep
     ]
     assert [outcome.failures for outcome in outcomes] == [(), ()]
     alone, several = (nasray.load(outcome.folder) for outcome in outcomes)
-    judged, ended = alone[alone["epochs"] == 1], alone[alone["complete"]]
-    assert 2 <= len(ended) < len(judged) == 5
+    judged, ended = alone[alone["epochs"] == 2], alone[alone["complete"]]
+    assert 1 <= len(ended) < len(judged) == 5
     # The first seeds as without the others, and the others of those that ended, to their end.
     first = several[several["seed"] == 0].drop(columns=VOLATILE).reset_index(drop=True)
     pd.testing.assert_frame_equal(first, alone.drop(columns=VOLATILE))

@@ -127,7 +127,7 @@ def wait(condition: Callable[[], Any], process: subprocess.Popen[Any] | None = N
 @pytest.mark.timeout(600)
 def test_a_running_sweep_is_seen_and_its_hypervolume_rises(short_folder: Path, prometheus: Server) -> None:
     (short_folder / "watched.py").write_text(SWEEP)
-    environment = {**os.environ, "TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "2000"}
+    environment = {**os.environ, "TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "3000"}
     command = [sys.executable, "-m", "nasray.cli", "sweep", f"{short_folder}/watched.py:SWEEP"]
     with (short_folder / "sweep.log").open("w") as log:
         sweep = subprocess.Popen(

@@ -1,0 +1,157 @@
+"""Ray's dashboard in headless Chromium: it asks for its token, and then shows the sweep that goes on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SWEEP = """
+from nasray.methods.gold_nas import GoldNAS
+from nasray.sweeps import EvaluationSettings, Sweep
+
+SMALL = dict(batch_size=32, channels=4, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=600)
+SWEEP = Sweep(
+    name="watched",
+    method="gold_nas",
+    space="gold",
+    dataset="digits",
+    settings=GoldNAS.Config(**SMALL, epochs=500, lambda0=0.01, stop_macs=0.0),
+    param_space={"mu": (0.0, 1.0)},
+    retrain="nothing",
+)
+"""
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+"""How W3C's WebDriver names the field that holds an element's id."""
+
+
+class Browser:
+    """Chromium, through chromedriver's WebDriver interface."""
+
+    def __init__(self, driver: str) -> None:
+        self.driver = driver
+        self.session = ""
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if method == "GET" else json.dumps(body or {}).encode()
+        request = urllib.request.Request(
+            f"{self.driver}{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return json.load(response)["value"]
+
+    def begin(self) -> None:
+        arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,800"]
+        capabilities = {"alwaysMatch": {"goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}}
+        self.session = self.ask("POST", "/session", {"capabilities": capabilities})["sessionId"]
+
+    def act(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self.ask(method, f"/session/{self.session}{path}", body)
+
+    def open(self, url: str) -> None:
+        self.act("POST", "/url", {"url": url})
+
+    def run(self, script: str) -> Any:
+        return self.act("POST", "/execute/sync", {"script": script, "args": []})
+
+    def text(self) -> str:
+        return str(self.run("return document.body ? document.body.innerText : ''"))
+
+    def elements(self, css: str) -> list[str]:
+        return [one[ELEMENT] for one in self.act("POST", "/elements", {"using": "css selector", "value": css})]
+
+    def picture(self, file: Path) -> None:
+        file.write_bytes(base64.b64decode(self.act("GET", "/screenshot")))
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    if shutil.which("chromedriver") is None or shutil.which("chromium") is None:
+        pytest.skip("Debian's packages chromium and chromium-driver are not there")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    browser = Browser(f"http://127.0.0.1:{port}")
+    wait(lambda: browser.ask("GET", "/status")["ready"])
+    browser.begin()
+    yield browser
+    browser.act("DELETE", "")
+    driver.terminate()
+    driver.wait(30)
+
+
+def wait(condition: Callable[[], Any], seconds: float = 240) -> Any:
+    """Until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if found := condition():
+                return found
+        except (urllib.error.URLError, ConnectionError):
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="m", dir="/tmp"))
+    pictures = Path(os.environ.get("NASRAY_PICTURES", folder))
+    token = secrets.token_hex(32)
+    (folder / "watched.py").write_text(SWEEP)
+    command = [sys.executable, "-m", "nasray.cli", "sweep", f"{folder}/watched.py:SWEEP", "--storage", str(folder)]
+    environment = {**os.environ, "TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    said = folder / "sweep.log"
+    with said.open("w") as log:
+        sweep = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        url = wait(lambda: re.search(r"dashboard: (http://\S+)", said.read_text()))[1]
+        assert sweep.poll() is None
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{url}/api/jobs/", timeout=60)
+
+        browser.open(url)
+        (field,) = wait(lambda: browser.elements("input[type=password], div[role=dialog] input"))
+        browser.picture(pictures / "dashboard_token.png")
+        browser.act("POST", f"/element/{field}/value", {"text": token})
+        wait(lambda: browser.run(SUBMIT))
+        wait(lambda: "Token Authentication" not in browser.text() and "Jobs" in browser.text())
+
+        # Its actors page has a line for each process that runs trials.
+        wait(lambda: "epochs" in said.read_text() and " 2 running" in said.read_text())
+        browser.open(f"{url}/#/actors")
+        wait(lambda: browser.text().count("SearchTrainable") >= 1 and "ALIVE" in browser.text())
+        browser.picture(pictures / "dashboard_actors.png")
+        browser.open(f"{url}/#/jobs")
+        wait(lambda: "RUNNING" in browser.text() and "nasray" in browser.text())
+        browser.picture(pictures / "dashboard_jobs.png")
+    finally:
+        sweep.terminate()
+        sweep.wait(120)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+SUBMIT = """
+const buttons = [...document.querySelectorAll("[role=dialog] button")];
+const button = buttons.find(one => /submit|sign|log/i.test(one.innerText));
+if (button && !button.disabled) { button.click(); return true; }
+return false;
+"""
