@@ -8,6 +8,7 @@ import difflib
 import io
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -32,7 +33,10 @@ RUNS = "runs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code: 0, 1 if something failed on the way, 2 if it could not be understood."""
+    """Run a command and give its exit code.
+
+    0; 1 if something failed on the way, 2 if it could not be understood, 130 if Ctrl-C and 143 if SIGTERM ended it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -47,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that Python's last flush finds no closed pipe
         return 1
@@ -350,17 +356,19 @@ def _find_architecture(space: CellSpace, text: str, storage: str) -> Architectur
         return Architecture.from_json(space, text)
     if text.lstrip().startswith("|"):
         return from_string(space, text)
-    places = [Path(text), *sorted(Path(storage).glob(f"*/architectures/{text}.json"))] if "\0" not in text else []
-    for path in places:
-        if path.is_file():
-            try:
-                return Architecture.from_json(space, path.read_text(encoding="utf-8"))
-            except UnicodeDecodeError:
-                raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+    is_id = re.fullmatch(r"[0-9a-f]{12}", text) is not None
+    ids = sorted(Path(storage).glob(f"*/architectures/{text}.json")) if is_id else []
+    for path in [Path(text), *ids] if "\0" not in text else []:
+        with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
+            if path.is_file() and path.stat().st_size <= 4_000_000:
+                try:
+                    return Architecture.from_json(space, path.read_text(encoding="utf-8"))
+                except UnicodeDecodeError:
+                    raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
     known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
     raise InvalidInput(
-        f"architecture {text!r}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id of "
-        f"one in a run below {storage}/"
+        f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
+        f"of one in a run below {storage}/"
     )
 
 

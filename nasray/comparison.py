@@ -135,7 +135,8 @@ def _references(names: Sequence[str], rows: Rows) -> pd.DataFrame | None:
         return None
     from nasray.references import reference_points
 
-    return reference_points([name for text in names for name in text.split(",")], rows.dataset, rows.spaces)
+    # What a table calls a space may be a file of code, and what was read is never run.
+    return reference_points([name for text in names for name in text.split(",")], rows.dataset)
 
 
 def _reference_lines(references: pd.DataFrame | None) -> Iterator[str]:

@@ -16,9 +16,10 @@ from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import Learner
-from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
+from nasray.training.measure import device_name, peak_memory_bytes, pick_device, reset_peak_memory
 from nasray.training.splits import split
 from nasray.training.tasks import task_of
+from nasray.training.workers import Workers
 
 VALIDATION_BATCH_SIZE = 256
 
@@ -84,11 +85,24 @@ class Evaluation:
 
     Trains on everything but the validation split; the test split is only reported.
 
+    Args:
+        config: what to train.
+        dataset: in place of loading the config's.
+        device: ``auto``, or one of torch's.
+        workers: the processes that train it together, this one among them; each calls the same methods. None is this
+            one alone.
+
     Raises:
         InvalidInput: the architecture is not of the space, or the dataset is not to be had.
     """
 
-    def __init__(self, config: EvaluationConfig, dataset: Dataset | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        config: EvaluationConfig,
+        dataset: Dataset | None = None,
+        device: str = "auto",
+        workers: Workers | None = None,
+    ) -> None:
         self.config = config
         self.device = pick_device(device)
         self.space: CellSpace = registry.find("space", config.space)
@@ -113,7 +127,9 @@ class Evaluation:
             torch.manual_seed(epoch_generator(config.seed, 0, "init").initial_seed())
             network = target_network(self.space, self.architecture, self.size, settings.auxiliary_weight > 0)
         network.to(self.device)
-        self.learner = Learner(network, task, settings)
+        if workers is not None:
+            workers.share_normalisations(network)
+        self.learner = Learner(network, task, settings, workers)
         self.epoch = 0
         """Epochs done."""
         self.seconds = 0.0
@@ -137,22 +153,26 @@ class Evaluation:
             raise RuntimeError("the evaluation is finished")
         began = time.perf_counter()
         reset_peak_memory(self.device)
-        seed, number, settings = self.config.seed, self.epoch, self.config.settings
+        seed, number, settings, workers = self.config.seed, self.epoch, self.config.settings, self.learner.workers
         self.learner.start_epoch(number)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(epoch_generator(seed, number, "steps").initial_seed())
+            # Drop path and dropout: each worker has its own examples, and draws of its own for them.
+            stream = "steps" if workers is None or workers.rank == 0 else f"steps {workers.rank}"
+            torch.manual_seed(epoch_generator(seed, number, stream).initial_seed())
             examples = 0
-            for batch in self.data.batches(
+            batches = self.data.batches(
                 self.splits.train,
                 settings.batch_size,
                 augmentation=settings.augmentation,
                 generator=epoch_generator(seed, number, "train", self.device),
                 shuffle=True,
                 drop_last=True,
-            ):
-                torch.autograd.backward(self.learner.loss(batch))
+            )
+            for batch, share in ((b, 1.0) for b in batches) if workers is None else workers.parts(batches):
+                loss_of_batch = self.learner.loss(batch)
+                torch.autograd.backward(loss_of_batch if share == 1.0 else loss_of_batch * share)
                 self.learner.update()
-                examples += len(batch[1])
+                examples += round(len(batch[1]) / share)
         loss, train_accuracy = self.learner.finish_epoch()
         train_seconds = time.perf_counter() - began
         self.accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE))
@@ -169,6 +189,11 @@ class Evaluation:
             "seconds": seconds,
             "peak_memory_bytes": float(self.peak_memory_bytes),
         }
+
+    @property
+    def hardware(self) -> str:
+        """What it is trained on."""
+        return device_name(self.device)
 
     def test_accuracy(self) -> float:
         """Accuracy on the test split: for the report only, nothing may be chosen by it."""

@@ -12,6 +12,8 @@ import torch
 
 from nasray.spaces import CellSpace
 
+pytest_plugins = ["tests.object_store"]
+
 
 def pytest_configure() -> None:
     # The networks of tests are so small that a second thread gains nothing, and beside other work waits for its turn.

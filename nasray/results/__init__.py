@@ -9,6 +9,7 @@ from nasray.results.repetitions import repetitions
 from nasray.results.schema import (
     CANDIDATES,
     EVALUATIONS,
+    LOOKED_UP,
     SCHEMA_VERSION,
     TABLES,
     Column,
@@ -22,6 +23,7 @@ from nasray.results.tables import compact, load, read, write_front, write_row
 __all__ = [
     "CANDIDATES",
     "EVALUATIONS",
+    "LOOKED_UP",
     "QUARTILES",
     "SCHEMA_VERSION",
     "TABLES",

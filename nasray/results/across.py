@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ import pandas as pd
 
 from nasray.errors import InvalidInput, shown
 from nasray.results.fronts import average_over_seeds, hypervolume, pareto_front
-from nasray.results.schema import CANDIDATES, EVALUATIONS, Table
+from nasray.results.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, Table, is_looked_up
 from nasray.results.storage import Storage
 from nasray.results.tables import read
 
@@ -101,7 +103,8 @@ def rows_of_runs(
     chosen = EVALUATIONS if table == EVALUATIONS.name else CANDIDATES
     of = {name: _rows(name, run, chosen, only) for name, run in runs.items()}
     first = next(iter(of.values()))
-    kind = chosen.kind + ", validation split"
+    # Whose accuracies a table has, and on which examples, its columns say.
+    kind = f"{LOOKED_UP} in a table" if is_looked_up(first) else f"{chosen.kind}, validation split"
     if chosen is EVALUATIONS:
         kind += f", {int(first['epochs'].iloc[0])} epochs"
     return Rows(
@@ -116,7 +119,21 @@ def rows_of_runs(
 def reference_of(run: Storage) -> tuple[float, float] | None:
     """The hypervolume's reference point that a run has written down: multiply-adds (M), accuracy; None for none."""
     values = run.read_json("run.json").get("reference")
-    return None if values is None else (float(values[0]), float(values[1]))
+    return None if values is None else as_reference(values, run)
+
+
+def as_reference(values: Any, run: Storage) -> tuple[float, float]:
+    """A reference point from what a run's run.json holds.
+
+    Raises:
+        InvalidInput: anything but two finite numbers.
+    """
+    if isinstance(values, list) and len(values) == 2 and all(type(one) in (int, float) for one in values):
+        with contextlib.suppress(OverflowError):
+            macs, accuracy = map(float, values)
+            if math.isfinite(macs) and math.isfinite(accuracy):
+                return macs, accuracy
+    raise InvalidInput(f"{run}/run.json with the reference {shown(values)}: accepted are two numbers")
 
 
 def _rows(name: str, run: Storage, table: Table, only: Sequence[str]) -> pd.DataFrame:
@@ -138,9 +155,12 @@ def _kept(run: str, frame: pd.DataFrame, condition: str) -> pd.DataFrame:
     if name in frame.columns:
         values = list(frame[name])
     else:
-        settings = {text: json.loads(text) for text in frame["settings"].unique()}
+        settings = {text: _object(text) for text in frame["settings"].unique()}
         # Those of a search lie one level deeper.
-        own = {text: {**one, **one["settings"]} if "settings" in one else one for text, one in settings.items()}
+        own = {
+            text: {**one, **one["settings"]} if isinstance(one.get("settings"), dict) else one
+            for text, one in settings.items()
+        }
         if not equals or not any(name in one for one in own.values()):
             raise InvalidInput(f"only {shown(condition)}: accepted is NAME=VALUE, a column or a setting and its value")
         values = [own[text].get(name) for text in frame["settings"]]
@@ -149,6 +169,15 @@ def _kept(run: str, frame: pd.DataFrame, condition: str) -> pd.DataFrame:
         there = ", ".join(sorted({_spoken(value) for value in values})[:5])
         raise InvalidInput(f"only {shown(condition)}: run {run!r} has no such rows, accepted are {name}={there}")
     return frame[meets]
+
+
+def _object(text: Any) -> dict[str, Any]:
+    """A row's settings; none where they are no JSON object, as a table of somebody else's may hold."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _spoken(value: Any) -> str:

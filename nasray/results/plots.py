@@ -12,7 +12,7 @@ import pandas as pd
 from nasray.errors import InvalidInput
 from nasray.results.attainment import attained
 from nasray.results.pictures import rendered, write_picture
-from nasray.results.schema import CANDIDATES, EVALUATIONS, kinds_of
+from nasray.results.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, is_looked_up, kinds_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,7 +125,10 @@ def front_figure(
         _draw_references(axes, references)
 
     axes.set_xlabel("multiply-adds (M)", color=_INK)
-    axes.set_ylabel(_AXIS_LABELS.get(kinds[0], f"accuracy ({kinds[0]})") if kinds else "accuracy", color=_INK)
+    label = _AXIS_LABELS.get(kinds[0], f"accuracy ({kinds[0]})") if kinds else "accuracy"
+    if all(map(is_looked_up, filter(len, (*frames.values(), *points.values())))) and kinds:
+        label = f"accuracy ({LOOKED_UP} in a table)"
+    axes.set_ylabel(label, color=_INK)
     if title:
         axes.set_title(title, loc="left", color=_INK, fontsize=11)
     axes.grid(True, color=_GRID, linewidth=0.7)

@@ -276,6 +276,15 @@ EVALUATIONS = Table(
 TABLES = {table.name: table for table in (CANDIDATES, EVALUATIONS)}
 
 
+LOOKED_UP = "looked up"
+"""In the column ``training``: the accuracy is of a table, which says on which examples it was measured."""
+
+
+def is_looked_up(frame: pd.DataFrame) -> bool:
+    """Whether every row of a frame was looked up in a table."""
+    return "training" in frame.columns and len(frame) > 0 and bool((frame["training"] == LOOKED_UP).all())
+
+
 def kinds_of(frame: pd.DataFrame) -> list[str]:
     """The kinds of accuracy that a frame's rows hold, sorted; empty where its columns do not tell.
 

@@ -3,28 +3,25 @@
 A worker gets the string, and opens it there: `str(storage)` is absolute, so it means the same folder on every
 process of one machine, and on every machine when it is a URI or a shared mount.
 
-Storage that fails for a while is tried again, longer and longer apart, for as long as the storage's `patience`; what
-does not pass by itself (no rights, no bucket, a full disk) is not. Each further try is a line in the log `nasray`.
+Where the storage fails for a while, operations are tried again for as long as its `patience`: see `patience.py`.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from pyarrow import ArrowException, fs
 
-from nasray.errors import InvalidInput, StorageFailure
+from nasray.errors import InvalidInput
+from nasray.results.patience import patiently, reason_of
 
 # These show an object only when all of it has arrived, and know no folders. Everything else is written beside
 # its place and moved there.
@@ -41,32 +38,7 @@ _PARAMETERS = frozenset(
     }
 )
 
-PATIENCE = 120.0
-"""Seconds for which a run goes on trying where its storage fails."""
-
-EVENT = "nasray_event"
-"""Attribute of a log record: an event's name and its fields."""
-
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-# Of what a local or network file system says, these pass by themselves.
-_PASSING = frozenset(
-    getattr(errno, name)
-    for name in (
-        *("EAGAIN", "EINTR", "EIO", "EBUSY", "ESTALE", "ETIMEDOUT", "ENOTCONN", "ECONNRESET", "ECONNABORTED"),
-        *("ECONNREFUSED", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENOLCK", "EREMOTEIO", "EPIPE"),
-    )
-    if hasattr(errno, name)
-)
-# And of what object stores say, these do not.
-_LASTING = re.compile(
-    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH|"
-    r"UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|MISSING_AUTHENTICATION|INCOMPLETE_SIGNATURE|PERMISSION_DENIED|UNAUTHENTICATED|"
-    r"NOT_FOUND|INVALID_ARGUMENT|HTTP status 4(?!08|29)\d\d|BucketAlreadyOwnedByYou|credentials|"
-    r"[Cc]annot (?:create|delete) bucket"
-)
-
-_logger = logging.getLogger("nasray")
+_MOST_JSON = 64 * 2**20
 
 T = TypeVar("T")
 
@@ -92,8 +64,12 @@ class Storage:
 
     def child(self, name: str) -> Storage:
         """The folder `name` inside this one; nothing is created."""
-        head, mark, query = self.where.partition("?") if "://" in self.where else (self.where, "", "")
-        return Storage(self.filesystem, self._path(name), f"{head.rstrip('/')}/{name}{mark}{query}", self.patience)
+        path = self._path(name)
+        if "://" not in self.where:
+            return Storage(self.filesystem, path, f"{self.where.rstrip('/')}/{name}", self.patience)
+        head, mark, query = self.where.partition("?")
+        # In a URI a `%2e` of the name would be read as a dot, and a `?` would end its path.
+        return Storage(self.filesystem, path, f"{head.rstrip('/')}/{quote(name)}{mark}{query}", self.patience)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a whole file or nothing: a reader sees what was there before or all of `data`."""
@@ -106,6 +82,10 @@ class Storage:
                 stream.write(data)
             return
         folder = path.rpartition("/")[0]
+        if self._is_local:
+            real, base = os.path.realpath(folder), os.path.realpath(self.base)
+            if os.path.commonpath([real, base]) != base:
+                raise InvalidInput(f"{folder}: is a link that leaves {self}; a folder inside it would be accepted")
         temporary = f"{folder}/.{uuid.uuid4().hex}.tmp"
         self.filesystem.create_dir(folder, recursive=True)
         try:
@@ -138,18 +118,31 @@ class Storage:
         try:
             text = json.dumps(dict(value), indent=2, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise InvalidInput(f"{name}: cannot be written as a JSON object: {_reason(error)}") from error
+            raise InvalidInput(f"{name}: cannot be written as a JSON object: {reason_of(error)}") from error
         self.write_bytes(name, (text + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON object; InvalidInput where the file holds anything else."""
+        """Read a JSON object; InvalidInput where the file holds anything else.
+
+        A name that occurs twice in an object, NaN and infinities are not JSON either; nor is more than 64 MiB.
+        """
+        self.check_size(name, _MOST_JSON)
         try:
-            value = json.loads(self.read_bytes(name))
-        except ValueError as error:
-            raise InvalidInput(f"{self}/{name}: not JSON ({_reason(error)}); a JSON object is expected") from error
+            value = json.loads(self.read_bytes(name), object_pairs_hook=_each_name_once, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"{self}/{name}: not JSON ({reason_of(error)}); a JSON object is expected") from error
         if not isinstance(value, dict):
             raise InvalidInput(f"{self}/{name}: holds a JSON {type(value).__name__}; a JSON object is expected")
         return value
+
+    def check_size(self, name: str, most: int) -> None:
+        """Raise InvalidInput if what has this name is no file, or has more than so many bytes."""
+        path = self._path(name)
+        info = self._patiently(f"look for {name}", lambda: self.filesystem.get_file_info(path))
+        if info.type in (fs.FileType.Directory, fs.FileType.Unknown):  # such as a pipe, which never ends
+            raise InvalidInput(f"{self}/{name}: is no file; a file would be accepted")
+        if info.size is not None and info.size > most:
+            raise InvalidInput(f"{self}/{name}: has {info.size} bytes; up to {most} would be accepted")
 
     def list(self, folder: str, suffix: str = "") -> tuple[str, ...]:
         """Sorted names, relative to this storage, of the files directly in `folder` that end in `suffix`.
@@ -195,7 +188,7 @@ class Storage:
             self._remove(probe)
         except (OSError, ArrowException) as error:
             raise InvalidInput(
-                f"storage {self}: cannot be written ({_reason(error)}); "
+                f"storage {self}: cannot be written ({reason_of(error)}); "
                 "a folder that you may write, or a URI such as s3://bucket/folder, would be accepted"
             ) from error
 
@@ -229,53 +222,15 @@ class Storage:
                 raise
 
 
-def patiently(act: Callable[[], T], *, what: str, seconds: float) -> T:
-    """What an action on storage gives, tried again where the storage fails in a way that may pass.
-
-    Args:
-        act: what may be done several times over.
-        what: it is, for messages.
-        seconds: for how long; the pauses between the tries grow.
-
-    Raises:
-        StorageFailure: it failed for so long, or for a reason that does not pass by itself, such as a full disk.
-        FileNotFoundError: as the action says.
-    """
-    begun, wait = time.monotonic(), _FIRST_WAIT
-    while True:
-        try:
-            return act()
-        except (FileNotFoundError, InvalidInput, StorageFailure):
-            raise
-        except (OSError, ArrowException) as error:
-            left = seconds - (time.monotonic() - begun)
-            if not _may_pass(error) or left <= 0:
-                full = "; the storage is full: the same command goes on once there is room" if _is_full(error) else ""
-                raise StorageFailure(f"cannot {what} ({_reason(error)}){full}") from error
-            pause = min(wait, left)
-            fields = {
-                "what": what,
-                "reason": _reason(error)[:300],
-                "again_in": f"{pause:.3g} s",
-                "left": f"{left:.3g} s",
-            }
-            told = " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
-            _logger.warning("event=storage_retried %s", told, extra={EVENT: ("storage_retried", fields)})
-        time.sleep(pause)
-        wait = min(2 * wait, _LONGEST_WAIT)
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name occurs twice in an object")
+    return found
 
 
-def _is_full(error: BaseException) -> bool:
-    return getattr(error, "errno", None) in _FULL
-
-
-def _may_pass(error: OSError | ArrowException) -> bool:
-    if isinstance(error, PermissionError) or _is_full(error):
-        return False
-    if getattr(error, "errno", None) is not None:
-        return error.errno in _PASSING
-    # Object stores raise plain OSErrors: what is not known to last may pass.
-    return isinstance(error, OSError) and not _LASTING.search(str(error))
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
 
 
 def open_storage(where: str | Path, *, patience: float = 0.0) -> Storage:
@@ -298,7 +253,7 @@ def open_storage(where: str | Path, *, patience: float = 0.0) -> Storage:
         filesystem, base = fs.FileSystem.from_uri(text)
     except (OSError, ValueError, ArrowException) as error:
         raise InvalidInput(
-            f"storage {text}: cannot be opened ({_reason(error)}); "
+            f"storage {text}: cannot be opened ({reason_of(error)}); "
             "a local folder or a file://, s3:// or gs:// URI would be accepted"
         ) from error
     if ".." in base.split("/") or any(ord(letter) < 32 for letter in base):
@@ -328,9 +283,3 @@ def _check_no_secrets(uri: str) -> None:
             )
     if "#" in uri:
         raise InvalidInput(f"storage {head.partition('#')[0]} with a '#': a URI without one would be accepted")
-
-
-def _reason(error: BaseException) -> str:
-    strerror = getattr(error, "strerror", None)
-    text = strerror or str(error) or type(error).__name__
-    return str(text).strip().splitlines()[0]

@@ -25,10 +25,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nasray.errors import InvalidInput
-from nasray.results.schema import SCHEMA_VERSION, TABLES, Table, kinds_of
+from nasray.errors import InvalidInput, StorageFailure
+from nasray.results.schema import SCHEMA_VERSION, TABLES, Column, Table, kinds_of
 from nasray.results.storage import Storage, open_storage
 
 FRONT_FILE = "front.parquet"
@@ -36,6 +37,10 @@ _RUN_MARKS = ("run.json", *TABLES, FRONT_FILE)
 # Without these a whole or truth column with a gap would turn into floats or objects.
 _WITH_GAPS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 _MOST_LISTINGS = 20
+# More than this in one file is no table of nasray's: a million rows are some 100 MB.
+_MOST_BYTES, _MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 4 * 2**30, 50_000_000, 2_000, 2_000_000_000
+_PLAIN = frozenset({pa.bool_(), pa.int64(), pa.float64(), pa.string(), pa.large_string(), pa.null()})
+"""Types of further columns."""
 
 
 def write_row(storage: Storage, table: Table, row: Mapping[str, Any], knobs: Mapping[str, Any] | None = None) -> str:
@@ -114,10 +119,15 @@ def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     if table in TABLES:
         return read(storage, TABLES[table])
     try:
-        content = storage.read_bytes(FRONT_FILE)
+        storage.check_size(FRONT_FILE, _MOST_BYTES)
+        return pd.DataFrame(parquet(storage.read_bytes(FRONT_FILE)).to_pandas())
     except FileNotFoundError:
         raise InvalidInput(f"{storage}: has no front yet; evaluations or candidates would be accepted") from None
-    return pd.DataFrame(pq.read_table(pa.BufferReader(content)).to_pandas())
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, InvalidInput | StorageFailure):
+            raise
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InvalidInput(f"{storage}/{FRONT_FILE} cannot be read ({reason}): accepted is a Parquet file") from None
 
 
 def _row_name(table: Table, row: Mapping[str, Any]) -> str:
@@ -157,13 +167,20 @@ def _read_files(
                 continue
             new = True
             try:
+                storage.check_size(name, _MOST_BYTES)
                 content = storage.read_bytes(name)
             except FileNotFoundError:
                 vanished = True
                 continue
+            except InvalidInput as error:
+                broken.add(name)
+                warnings.warn(f"{error}: it was left out", RuntimeWarning, stacklevel=3)
+                continue
             try:
-                files[name] = _checked(table, pq.ParquetFile(pa.BufferReader(content)).read())
-            except (pa.ArrowException, OSError, _Foreign) as error:
+                files[name] = _checked(table, parquet(content))
+            except (pa.ArrowException, OSError, ValueError, _Foreign) as error:
+                if isinstance(error, InvalidInput):
+                    raise
                 broken.add(name)
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 warnings.warn(f"{storage}/{name} was left out: {reason}", RuntimeWarning, stacklevel=3)
@@ -175,19 +192,59 @@ class _Foreign(Exception):
     """A Parquet file in the table's folder that is not of the table."""
 
 
+def parquet(content: bytes | Path) -> pa.Table:
+    """A Parquet file's rows; ValueError where it says that it holds more than any run of nasray's would."""
+    file = pq.ParquetFile(content if isinstance(content, Path) else pa.BufferReader(content))
+    check_declared(file.metadata)
+    rows = file.read()
+    rows.validate(full=True)  # among other things, that texts are UTF-8
+    return rows
+
+
+def check_declared(metadata: pq.FileMetaData) -> None:
+    """Raise ValueError if a file says that it would fill the memory: a small one can, for columns are compressed."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    rows, columns = max(metadata.num_rows, sum(g.num_rows for g in groups)), metadata.num_columns
+    size = sum(max(0, group.total_byte_size) for group in groups)
+    if rows > _MOST_ROWS or columns > _MOST_COLUMNS or size > _MOST_BYTES or rows * columns > _MOST_VALUES:
+        raise ValueError(f"says that it holds {rows} rows of {columns} columns, {size} bytes")
+
+
 def _checked(table: Table, content: pa.Table) -> pa.Table:
     wanted = {column.name: column.type for column in table.columns}
+    if len(set(content.column_names)) < content.num_columns:
+        raise _Foreign("has two columns of one name")
+    for field in content.schema:
+        if field.name not in wanted and field.type not in _PLAIN:
+            raise _Foreign(f"has a column {field.name!r:.60} of type {field.type!s:.60}")
     # Rows that were written before a column was added, which then may be missing, are read all the same.
     missing = sorted({c.name for c in table.columns if not c.nullable} - set(content.column_names))
     if missing:
         raise _Foreign(f"has no column {', '.join(missing)}")
-    newest = max(content.column("schema_version").to_pylist(), default=SCHEMA_VERSION)
+    if pa.types.is_integer(content.schema.field("schema_version").type):
+        newest = max((v for v in content.column("schema_version").to_pylist() if v is not None), default=SCHEMA_VERSION)
+    else:
+        raise _Foreign("has a schema_version that is no whole number")
     if newest > SCHEMA_VERSION:
         raise InvalidInput(f"{table.name}: version {newest} of the columns; this nasray reads up to {SCHEMA_VERSION}")
     for place, field in enumerate(content.schema):
         if field.name in wanted and field.type != wanted[field.name]:
             content = content.set_column(place, field.name, content.column(place).cast(wanted[field.name]))
+    for column in table.columns:
+        if column.name in content.column_names:
+            _check_values(column, content.column(column.name))
     return content
+
+
+def _check_values(column: Column, values: pa.ChunkedArray) -> None:
+    """What writing a row would have refused is refused in a file that somebody else has written."""
+    if values.null_count and not column.nullable:
+        raise _Foreign(f"lacks {column.name} in a row")
+    if column.type in (pa.int64(), pa.float64()) and len(values) > values.null_count:
+        extremes = pc.min_max(values).as_py()
+        finite = column.type == pa.int64() or pc.all(pc.is_finite(values)).as_py()  # min_max leaves NaN out
+        if not finite or extremes["min"] < column.low or extremes["max"] > column.high:
+            raise _Foreign(f"has a {column.name} that none is ({extremes['min']} to {extremes['max']})")
 
 
 def _unite(table: Table, files: Mapping[str, pa.Table]) -> pa.Table:

@@ -60,8 +60,11 @@ def show_events() -> None:
     if wanted not in LEVELS:
         raise InvalidInput(f"{LEVEL_VARIABLE} {wanted!r}: accepted are {', '.join(LEVELS)}")
     _logger.setLevel(wanted.upper())
-    if not any(isinstance(handler.formatter, _Formatter) for handler in _logger.handlers):
-        handler = logging.StreamHandler(sys.stderr)
+    ours = [handler for handler in _logger.handlers if isinstance(handler.formatter, _Formatter)]
+    handler = ours[0] if ours else logging.StreamHandler()
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(sys.stderr)  # which may be another than at the last call
+    if not ours:
         handler.setFormatter(_Formatter())
         _logger.addHandler(handler)
         _logger.propagate = False

@@ -1,8 +1,8 @@
 """One driver at a time: a run's lease, on any storage, without locks and without comparing clocks.
 
-Every driver has a claim, a file of its own in the run's folder ``lease``, which only it writes: who it is, and a counter
-that it raises every few seconds. A newcomer writes its claim, and then looks for others. Each of two newcomers sees the
-other's claim, or one of them is there first; so of two at most one goes on:
+Every driver has a claim, a file of its own in the run's folder ``lease``, which only it writes: who it is, and a
+counter that it raises every few seconds. A newcomer writes its claim, and then looks for others. Each of two newcomers
+sees the other's claim, or one of them is there first; so of two at most one goes on:
 
 - a claim of a process on the same machine is judged by that process: alive refuses, gone is deleted at once, so that
   a killed driver's successor waits for nothing;

@@ -12,6 +12,8 @@ from ray.tune.experiment import Trial
 
 from nasray.results import pareto_front
 from nasray.sweeps.events import say
+from nasray.sweeps.lease import check_lease
+from nasray.sweeps.stopping import end_tune_if_asked
 from nasray.sweeps.trainables import FAILED, NODE, SAID
 
 
@@ -70,13 +72,19 @@ class Events(Callback):
     begun = False
     """Whether Tune has read what state there was, and begun to work. Of the class: Tune makes copies of callbacks."""
 
-    def __init__(self, run: str, kind: str) -> None:
+    def __init__(self, run: str, kind: str, storage: str) -> None:
         self.run = run
         self.kind = kind
+        self.storage = storage
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Called by Tune before it looks at its trials."""
+        """Called by Tune before every event: a driver that another one has replaced ends, before it writes more."""
         Events.begun = True
+        check_lease(self.storage)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Called by Tune after every event."""
+        end_tune_if_asked(any(trial.is_saving for trial in trials))
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial begins, or goes on."""
@@ -90,24 +98,8 @@ class Events(Callback):
             say(level, event, run=self.run, trial=str(trial), **fields)
         if FAILED in result:
             say("warning", "trial_gave_up", run=self.run, trial=str(trial), reason=result[FAILED])
-        figures = {name: result.get(name) for name in ("accuracy", "supernet_accuracy", "macs", "seconds")}
-        say(
-            "debug",
-            "epoch",
-            run=self.run,
-            trial=str(trial),
-            epoch=result.get("epoch"),
-            node=result.get(NODE),
-            **figures,
-        )
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Called by Tune when a trial failed and is tried again."""
-        say("warning", "trial_retried", run=self.run, trial=str(trial), failures=trial.num_failures)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Called by Tune when a trial failed for good."""
-        say("error", "trial_failed", run=self.run, trial=str(trial), failures=trial.num_failures)
+        shown = ("epoch", NODE, "accuracy", "supernet_accuracy", "macs", "seconds")
+        say("debug", "epoch", run=self.run, trial=str(trial), **{name: result.get(name) for name in shown})
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial ended by itself, or was stopped by a scheduler."""

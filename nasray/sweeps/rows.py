@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import safetensors.torch
 
 from nasray.evaluation import Evaluation
 from nasray.networks import Network
-from nasray.results import CANDIDATES, EVALUATIONS, Storage, write_row
+from nasray.results import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.search import Epoch, Search, SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, NetworkSize
@@ -25,6 +26,14 @@ def trial_id(config: SearchConfig) -> str:
     """Ten hexadecimal digits that name a search by all that it depends on; where its data lie is not part of it."""
     values = {name: value for name, value in config.to_dict().items() if name != "data_root"}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def path_part(method: str) -> str:
+    """The name of a method as a part of a path: of one from a file, which has slashes, the last part and a digest."""
+    if re.fullmatch(r"[\w+-]+", method):
+        return method
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", method.rpartition("/")[2])[:40]
+    return f"{readable}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
 
 
 def knob_columns(settings: TrainingSettings, varied: list[str]) -> dict[str, Any]:
@@ -115,7 +124,7 @@ def write_evaluation(
         table = trial["table"]
         row |= {
             **_of_machine("table", evaluation.size),
-            "training": "looked up",
+            "training": LOOKED_UP,
             "settings": table_settings(table["path"], table["columns"], table["unit"]),
             "seconds": 0.0,
         }
@@ -123,21 +132,23 @@ def write_evaluation(
         return row
     row |= {
         **_common(evaluation.data, evaluation.splits, evaluation.size),
+        "device": evaluation.hardware,
         "training": "from scratch",
         "settings": json.dumps(evaluation.config.settings.to_dict()),
         "seconds": evaluation.seconds,
         "peak_memory_bytes": evaluation.peak_memory_bytes,
     }
+    # At a rung too: there trainings are compared by it, where it is an objective.
+    latency = evaluation.latency()
+    if latency is not None:
+        row |= {
+            "latency_ms": latency.median_ms,
+            "latency_low_ms": latency.low_ms,
+            "latency_high_ms": latency.high_ms,
+            "latency_batch": latency.batch,
+        }
     if evaluation.finished:
         row["test_accuracy"] = evaluation.test_accuracy()
-        latency = evaluation.latency()
-        if latency is not None:
-            row |= {
-                "latency_ms": latency.median_ms,
-                "latency_low_ms": latency.low_ms,
-                "latency_high_ms": latency.high_ms,
-                "latency_batch": latency.batch,
-            }
         _write_network(storage, row, evaluation.architecture, evaluation.learner.network)
     write_row(storage, EVALUATIONS, row, knobs=found["knobs"])
     return row

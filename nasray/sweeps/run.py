@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,15 +34,17 @@ from nasray.results import (
     read,
     write_front,
 )
-from nasray.results.storage import PATIENCE
+from nasray.results.across import as_reference
+from nasray.results.patience import PATIENCE
 from nasray.search import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
 from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
-from nasray.sweeps.rows import trial_id
+from nasray.sweeps.rows import path_part, trial_id
 from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
+from nasray.sweeps.stopping import stopping
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.tuning import Phase, run_phase
 from nasray.training.dataset import load_dataset
@@ -82,6 +84,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
     show_events()
     reference = sweep.reference or _reference(sweep)
+    for arm in sweep.arms:
+        sweep.fidelities(arm.space)  # refuses what the table does not have, before anything is written
     proposed = proposals(sweep)
     storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
@@ -96,6 +100,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         for config in sweep.searches()
     ]
     with ExitStack() as session:
+        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(storage, sweep.name))
         _record(sweep, storage, reference)
         failures = run_phase(sweep, storage, Phase(name="search", kind="searches", trials=searches), session)
@@ -130,6 +135,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
         )
     with ExitStack() as session:
+        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
         return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
 
@@ -143,8 +149,12 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
     if not run.exists("run.json"):
         raise InvalidInput(f"{run} is no run: accepted is a folder with run.json, which nasray sweep makes")
     values = run.read_json("run.json")
-    macs, accuracy = values["reference"]
-    return Sweep.of(values["sweep"]), (float(macs), float(accuracy))
+    if not isinstance(values.get("sweep"), dict):
+        raise InvalidInput(f"{run} holds no sweep: accepted is a folder that nasray sweep made")
+    try:
+        return Sweep.of(values["sweep"]), as_reference(values.get("reference"), run)
+    except (TypeError, LookupError, AttributeError) as error:  # fields of other types than a sweep's
+        raise InvalidInput(f"{run}/run.json holds another sweep than nasray writes ({error})") from None
 
 
 def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> None:
@@ -188,7 +198,7 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
 
 def _proposing(sweep: Sweep, storage: Storage, one: Proposals) -> Phase:
     return Phase(
-        name=f"{one.method}-{one.trial_id}",
+        name=f"{path_part(one.method)}-{one.trial_id}",
         kind="trainings",
         searcher=partial(one.searcher, sweep),
         proposals=one.evaluations,
@@ -203,19 +213,30 @@ def _train(
     """Train what was found, and give the front of all that was trained."""
     found = chosen(sweep, read(storage, CANDIDATES))
     trials: list[Trial] = candidate_trials(sweep, storage, found)
+    if sweep.rungs and trials:
+        # At a rung the further seeds of an architecture would compete with its first. So they wait for it, and train
+        # to the end where it did.
+        first = [trial for trial in trials if trial["evaluation"]["seed"] == sweep.retrain_seeds[0]]
+        rungs = sweep.fidelities(trials[0]["found"]["space"])
+        failures += run_phase(sweep, storage, _training(sweep, first, rungs), session)
+        ended = set(_of_fidelity(sweep, read(storage, EVALUATIONS))["architecture_id"])
+        further = [trial for trial in trials if trial["evaluation"]["seed"] != sweep.retrain_seeds[0]]
+        trials = [trial for trial in further if trial["evaluation"]["architecture"] in ended]
     trials += repeated_trials(sweep, storage, _of_fidelity(sweep, read(storage, EVALUATIONS)))
-    # Another selection or other settings are other trials, with a folder of Tune's of their own.
-    identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
-    rungs = sweep.fidelities(trials[0]["found"]["space"]) if trials else ()
-    phase = Phase(name=f"retrain-{digest}", kind="trainings", trials=trials, rungs=rungs)
-    failures += run_phase(sweep, storage, phase, session)
+    failures += run_phase(sweep, storage, _training(sweep, trials), session)
     compact(storage, EVALUATIONS)
     rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.budget)
     if len(sweep.retrain_seeds) > 1:
         rows = average_over_seeds(rows)
         rows = rows[rows["seeds"] == len(sweep.retrain_seeds)]
     return _finish(sweep, storage, rows, reference, failures)
+
+
+def _training(sweep: Sweep, trials: Sequence[Trial], rungs: tuple[int, ...] = ()) -> Phase:
+    # Another selection or other settings are other trials, with a folder of Tune's of their own.
+    identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
+    return Phase(name=f"retrain-{digest}", kind="trainings", trials=trials, rungs=rungs)
 
 
 def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from nasray.search import SearchConfig, find_method
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 from nasray.sweeps.lookup import tabular_size
-from nasray.sweeps.rows import knob_columns
+from nasray.sweeps.rows import knob_columns, path_part
 from nasray.sweeps.searchers import BASELINE
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
@@ -99,8 +99,12 @@ def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -
         return []
     trials: list[Trial] = []
     proposed = {arm.method for arm in sweep.black_box_arms} | {BASELINE}
-    for method, rows in evaluations[evaluations["method"].isin(proposed)].groupby("method", sort=True):
+    # By the first seeds alone: a run that goes on, and has some of the others already, selects the same.
+    first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.retrain_seeds[0])]
+    for method, rows in first.groupby("method", sort=True):
         for row in near_front(rows, sweep.retrain_within).to_dict("records"):
+            # Where it was looked up nobody has written it.
+            storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
             found = {
                 "space": row["space"],
                 "method": method,
@@ -129,7 +133,7 @@ def evaluation_trial(
         data_root=sweep.data_root,
     )
     return {
-        "name": f"{architecture}_{found['method'].replace(', ', '+')}_{seed}",
+        "name": f"{architecture}_{path_part(found['method'].replace(', ', '+'))}_{seed}",
         "run": sweep.name,
         "storage": str(storage),
         "evaluation": config.to_dict(),

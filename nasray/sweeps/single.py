@@ -12,13 +12,14 @@ import tyro
 
 from nasray.errors import InvalidInput
 from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
-from nasray.results.storage import PATIENCE
+from nasray.results.patience import PATIENCE
 from nasray.search import Search, SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.sweeps.checkpoints import DamagedState, pack, unpack
 from nasray.sweeps.events import say, show_events
 from nasray.sweeps.lease import check_lease, lease
 from nasray.sweeps.rows import write_candidates, write_trained_network
+from nasray.sweeps.stopping import stopping
 from nasray.training.measure import host, versions
 
 STATE = "search.pt"
@@ -56,7 +57,7 @@ def run_search(config: SearchConfig, run: Storage) -> pd.DataFrame:
     run.check_writable()
     run = replace(run, patience=PATIENCE)
     name = run.base.rstrip("/").rpartition("/")[2]
-    with lease(run, name):
+    with stopping(name), lease(run, name):
         _run(config, run, name)
         front = pareto_front(read(run, CANDIDATES))
         write_front(run, front)

@@ -129,8 +129,12 @@ class Sweep(Arm):
     """The hypervolume's reference point, multiply-adds (M) and accuracy. None is the spaces' largest network and
     the accuracy of guessing."""
     cpus_per_trial: float = 1.0
-    gpus_per_trial: float = 0.0
-    """May be a fraction: several trials then share a GPU."""
+    gpus_per_trial: float | Literal["auto"] = 0.0
+    """May be a fraction: several trials then share a GPU. ``auto`` measures the largest of them on one of the cluster's
+    GPUs, and lets as many share one as its memory holds with a margin. What is looked up in a table takes none."""
+    workers_per_evaluation: int = 1
+    """Processes that train one architecture from scratch together, each with ``cpus_per_trial`` and, where
+    ``gpus_per_trial`` is not 0, a GPU of its own. The batch is split over them."""
     max_failures: int = 2
     """How often a trial that fails is tried again, from its last checkpoint."""
     trackers: tuple[Tracker, ...] = ()
@@ -154,6 +158,11 @@ class Sweep(Arm):
             raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")
         if "latency_ms" in self.objectives and (self.table or self.evaluation.latency_batch is None):
             raise InvalidInput("objective latency_ms: accepted with evaluation.latency_batch, and without a table")
+        if self.table and len(self.retrain_seeds) > 1:
+            raise InvalidInput(
+                f"retrain_seeds {self.retrain_seeds} with a table: accepted is one, for a table has the same accuracy "
+                "for every seed"
+            )
         if not self.reduction_factor > 1:
             raise InvalidInput(f"reduction_factor {self.reduction_factor}: accepted are values above 1")
         ascending = all(a < b for a, b in itertools.pairwise((0, *self.rungs)))
@@ -161,14 +170,23 @@ class Sweep(Arm):
             raise InvalidInput(f"rungs {self.rungs}: accepted are rising epochs below those of the evaluation")
         for name, low in (
             ("max_failures", 0),
+            ("workers_per_evaluation", 1),
             ("cpus_per_trial", 0.01),
             ("gpus_per_trial", 0.0),
             ("retrain_within", 0),
         ):
-            if getattr(self, name) < low:
-                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are values from {low}")
-        if not self.name or self.name.startswith(".") or set(self.name) & set("/\\\0"):
-            raise InvalidInput(f"name {self.name!r}: accepted is the name of one folder")
+            value, words = getattr(self, name), "auto, or " if name == "gpus_per_trial" else ""
+            if value != "auto" and (isinstance(value, str) or value < low):
+                raise InvalidInput(f"{name} {value!r}: accepted are {words}values from {low}")
+        if self.workers_per_evaluation > self.evaluation.batch_size:
+            raise InvalidInput(
+                f"workers_per_evaluation {self.workers_per_evaluation}: accepted are as many as the batch of "
+                f"{self.evaluation.batch_size} has examples for, and fewer"
+            )
+        # What cannot be printed may look like another name, or end a line.
+        plain = self.name.isprintable() and self.name == self.name.strip() and not set(self.name) & set("/\\")
+        if not self.name or self.name.startswith(".") or not plain or len(self.name.encode()) > 200:
+            raise InvalidInput(f"name {self.name!r:.80}: accepted is the name of one folder, up to 200 bytes")
         if not set(self.trackers) <= set(get_args(Tracker)) or len(set(self.trackers)) < len(self.trackers):
             raise InvalidInput(
                 f"trackers {self.trackers}: accepted are different ones of {', '.join(get_args(Tracker))}"
@@ -250,10 +268,16 @@ class Sweep(Arm):
         """The rungs, and the epochs of a complete training.
 
         Raises:
-            InvalidInput: the table cannot be read.
+            InvalidInput: the table cannot be read, or does not have a rung.
         """
         table = self.table_of(space)
-        last = self.evaluation.epochs if table is None else open_table(**table).epochs[-1]
+        if table is None:
+            return (*self.rungs, self.evaluation.epochs)
+        *below, last = open_table(**table).epochs
+        unknown = [rung for rung in self.rungs if rung not in below]
+        if unknown:
+            accepted = ", ".join(map(str, below)) or "none"
+            raise InvalidInput(f"rung of {unknown[0]} epochs: accepted are those of the table below {last}, {accepted}")
         return (*self.rungs, last)
 
     @property

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from pyarrow import fs
 from ray.tune import Trainable
 
@@ -22,12 +21,13 @@ from nasray import registry
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.results import Storage, open_storage
-from nasray.results.storage import EVENT, PATIENCE, patiently
+from nasray.results.patience import EVENT, PATIENCE, patiently
 from nasray.search import Search, SearchConfig
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode
 from nasray.sweeps.checkpoints import DamagedState, newest_first, pack, unpack
 from nasray.sweeps.events import Level, say, show_events
+from nasray.sweeps.limits import free_gpu_memory, limit_gpu_memory, limit_threads
 from nasray.sweeps.lookup import Lookup, open_table, tabular_size
 from nasray.sweeps.rows import write_candidates, write_evaluation, write_trained_network
 from nasray.sweeps.searchers import EPOCH
@@ -55,9 +55,9 @@ class _Trial(Trainable):
             config: of the trial. A proposed one's has the parameters of an architecture.
             shared: what all proposed trials have beside them.
         """
-        resources = self.trial_resources
-        cpus = (resources.head_cpus if resources is not None else None) or 1
-        torch.set_num_threads(max(1, int(cpus)))
+        share = {} if self.trial_resources is None else self.trial_resources.bundles[0]
+        limit_threads(share.get("CPU", 1.0))
+        limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
         self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
         self._said: list[tuple[Level, str, dict[str, Any]]] = []
@@ -172,10 +172,12 @@ class _Trial(Trainable):
 
     def cleanup(self) -> None:
         """Give the memory back before the next trial takes its own."""
-        self._stop()
+        if not self._stop():
+            return  # what was looked up holds next to nothing, and a collection takes longer than looking it up
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if not gc.get_freeze_count():
+            gc.freeze()  # what stays after a first trial are torch and Ray: half a million objects, not looked at again
+        free_gpu_memory()
 
     def _say(self, level: Level, event: str, **fields: Any) -> None:
         """Log an event here, in the worker, and send it to the driver with the next result."""
@@ -206,7 +208,8 @@ class _Trial(Trainable):
     def _step(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """Let go of everything; gives whether there were networks."""
         raise NotImplementedError
 
     def _state_dict(self) -> dict[str, Any]:
@@ -252,8 +255,9 @@ class SearchTrainable(_Trial):
         self._points += [(c.macs, c.accuracy) for c in epoch.candidates]
         return {**epoch.metrics, "epoch": epoch.number, "points": self._points, "done": self.search.finished}
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
         self.search = None
+        return True
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.search is not None
@@ -269,7 +273,8 @@ class EvaluationTrainable(_Trial):
 
     Its trial: ``run``, ``storage`` (the run's folder), ``evaluation`` (an EvaluationConfig's values, where the
     architecture is the id of one in that folder), ``rungs`` (epochs that leave a row of what is not complete),
-    ``table`` (what opens a table of accuracies, or None), ``found`` (what gave the architecture, as
+    ``table`` (what opens a table of accuracies, or None), ``group`` (of the workers, where several train it),
+    ``found`` (what gave the architecture, as
     ``write_evaluation`` takes it); where a searcher proposed it ``parameters`` (or the architecture itself) and
     ``cells``.
     """
@@ -279,12 +284,18 @@ class EvaluationTrainable(_Trial):
     def _start(self, trial: dict[str, Any]) -> None:
         config = EvaluationConfig.of({**trial["evaluation"], "architecture": self._architecture(trial)})
         if trial["table"] is None:
-            self.evaluation = Evaluation(config)
+            self.evaluation = Evaluation(config) if "group" not in trial else self._by_group(config, trial)
             return
         table = open_table(**{**trial["table"], "columns": tuple(trial["table"]["columns"])})
         architecture = Architecture.from_json(table.space, config.architecture)
         size = tabular_size(table.space, config.dataset)
         self.evaluation = Lookup(table, architecture, size, trial["rungs"])
+
+    def _by_group(self, config: EvaluationConfig, trial: dict[str, Any]) -> Evaluation:
+        from nasray.sweeps.distributed import DistributedEvaluation, Group
+
+        folder = f"{trial['storage']}/tune"
+        return DistributedEvaluation(config, Group(**trial["group"]), folder, self.trial_name, self._say)
 
     def _architecture(self, trial: dict[str, Any]) -> str:
         """As JSON."""
@@ -322,8 +333,10 @@ class EvaluationTrainable(_Trial):
             self._points = [(evaluation.macs, evaluation.accuracy)]
         return {**metrics, **cost, EPOCH: evaluation.epoch, "points": self._points, "done": evaluation.finished}
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        networks = not isinstance(self.evaluation, Lookup)
         self.evaluation = None
+        return networks
 
     def _state_dict(self) -> dict[str, Any]:
         assert self.evaluation is not None

@@ -14,9 +14,10 @@ from ray import tune
 
 from nasray.errors import StorageFailure
 from nasray.results import Storage
-from nasray.results.storage import patiently
+from nasray.results.patience import patiently
 from nasray.sweeps.events import say
 from nasray.sweeps.progress import Events
+from nasray.sweeps.stopping import tune_stops
 
 UNREADABLE = ".unreadable"
 """What is added to the names of state files that Tune could not go on from."""
@@ -57,7 +58,8 @@ def _fit(folder: Storage, phase: str, make: Callable[[], tune.Tuner]) -> tune.Re
     def once() -> tune.ResultGrid:
         Events.begun = False
         try:
-            return make().fit()
+            with tune_stops():
+                return make().fit()
         except (OSError, ArrowException) as error:
             if isinstance(error, ConnectionError) or not Events.begun:
                 raise

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 import os
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyarrow import fs
 
-from nasray.errors import InvalidInput
 from nasray.results import Storage
+from nasray.sweeps.connection import connection, tune_environment
 from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
 from nasray.sweeps.sweep import Sweep
-from nasray.sweeps.trackers import check_trackers, local_folder
+from nasray.sweeps.trackers import check_trackers
+from nasray.sweeps.tune_sessions import prepare_state
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
@@ -55,7 +56,7 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
     if storage.exists(done):
         return tuple(storage.read_json(done)["failures"])
     check_trackers(sweep.trackers, storage)
-    session.enter_context(_ray(sweep.address))
+    session.enter_context(connection(sweep.address))
     failures = _tune(sweep, storage, phase)
     check_lease(storage, look=True)
     if not failures:
@@ -65,23 +66,41 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
 
 
 def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
-    # Tune's loggers would write the same figures three times over for every trial.
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # Tune's other way of printing says things even where it is told to say nothing.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
-    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    for name, value in tune_environment().items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
+    import ray
     from ray import tune
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    from nasray.sweeps.callbacks import callbacks_of
+    from nasray.sweeps.distributed import Group
+    from nasray.sweeps.losses import MOST_LOSSES, any_lost, is_loss
+    from nasray.sweeps.one_at_a_time import OneAtATime
+    from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
     from nasray.sweeps.pareto_asha import ParetoASHA
+    from nasray.sweeps.placement import gpus_per_trial
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
     from nasray.sweeps.tune_state import run_or_resume
 
+    looked_up = phase.kind == "trainings" and sweep.table is not None
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
+    gpus = gpus_per_trial(sweep, storage, phase)
+    at_once = 0
+    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1 and not looked_up:
+        group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
+        given = {"group": dataclasses.asdict(group)}
+        phase = dataclasses.replace(
+            phase, trials=[{**trial, **given} for trial in phase.trials], shared={**phase.shared, **given}
+        )
+        at_once = group.at_once(ray.cluster_resources())  # type: ignore[no-untyped-call]
+        resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
+    else:
+        resources = tune.PlacementGroupFactory([{"CPU": sweep.cpus_per_trial, "GPU": gpus}])
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
-    trainable = tune.with_resources(trainable, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
-    callbacks = _callbacks(sweep, storage, phase)
+    trainable = tune.with_resources(trainable, resources)
+    callbacks = callbacks_of(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     # Tune is given the file system, not the URI, to which it could not append the names of its folders.
     tunes = storage.child("tune")
@@ -89,21 +108,24 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
 
     def begin() -> Any:
+        searcher = None if phase.searcher is None else phase.searcher()
+        scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
+        if len(phase.rungs) > 1:
+            scheduler = ParetoASHA(
+                metrics,
+                [OBJECTIVES[name] for name in metrics],
+                time_attr=EPOCH,
+                rungs=phase.rungs,
+                reduction_factor=sweep.reduction_factor,
+            )
         return tune.Tuner(
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
-                search_alg=None if phase.searcher is None else phase.searcher(),
+                search_alg=OneAtATime(searcher) if searcher is not None and looked_up else searcher,
                 num_samples=phase.proposals or 1,
-                scheduler=ParetoASHA(
-                    metrics,
-                    [OBJECTIVES[name] for name in metrics],
-                    time_attr=EPOCH,
-                    rungs=phase.rungs,
-                    reduction_factor=sweep.reduction_factor,
-                )
-                if len(phase.rungs) > 1
-                else None,
+                max_concurrent_trials=at_once or None,
+                scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -117,7 +139,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                 # What is looked up need not be taken up again.
                 checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_frequency=0 if sweep.table and phase.kind == "trainings" else 1, num_to_keep=2
+                    checkpoint_frequency=0 if looked_up else 1, checkpoint_at_end=not looked_up, num_to_keep=2
                 ),
             ),
         )
@@ -136,85 +158,36 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             tuner._local_tuner.get_run_config().callbacks = callbacks
         return tuner
 
-    results = run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
+    def fit() -> Any:
+        prepare_state(tunes.child(phase.name), sweep.name, phase.name)
+        return run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
+
+    with memory_kills_are_failures():
+        results = fit()
+        for _ in range(MOST_LOSSES):
+            if not any_lost(results):
+                break
+            results = fit()
     failures = []
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)
         given_up = (result.metrics or {}).get(FAILED)
         if result.error is not None:
             reason = str(result.error).strip().splitlines()[-1]
-            failures.append(f"trial {name} failed {sweep.max_failures + 1} times: {reason}")
+            often = "lost its worker too often" if is_loss(result.error) else f"failed {sweep.max_failures + 1} times"
+            failures.append(f"trial {name} {often}: {reason}")
         elif given_up:
             failures.append(f"trial {name}: {given_up}")
+        elif not (result.metrics or {}).get("done"):
+            failures.append(f"trial {name} was left before its end: the same command goes on")
     return tuple(sorted(failures))
 
 
-def _callbacks(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
-    """What is told of a phase's trials, beside the searcher and the scheduler."""
-    from nasray.sweeps.journal import OptunaJournal
-    from nasray.sweeps.metrics import Metrics, arm_of
-    from nasray.sweeps.progress import Events, Progress
-    from nasray.sweeps.tracked import Tracked
-
-    total = len(phase.trials) or phase.proposals
-    shared = phase.shared or None
-    looked_up = phase.kind == "trainings" and sweep.table is not None
-    callbacks: list[Any] = [
-        Progress(phase.kind, total),
-        Events(sweep.name, phase.kind),
-        Metrics(
-            sweep.name,
-            sweep.dataset,
-            phase.kind,
-            {arm_of(shared): total} if shared else Counter(arm_of(trial) for trial in phase.trials),
-            storage,
-            budget=sweep.budget,
-            fidelity=sweep.fidelity,
-            one_stage_epochs=None if sweep.table else sweep.evaluation.epochs,
-            watched=not looked_up,
-        ),
-    ]
-    callbacks += [Tracked(one, sweep.name, phase.name, storage, shared) for one in sweep.trackers if one != "optuna"]
-    folder = local_folder(storage)
-    if "optuna" in sweep.trackers and shared and folder is not None:
-        journal = OptunaJournal(
-            sweep.name,
-            phase.name,
-            folder / "tune" / "optuna.journal",
-            space=shared["found"]["space"],
-            cells=shared["cells"],
-            objectives=sweep.objectives,
-            epochs=phase.rungs[-1],
-            budget=sweep.budget,
-        )
-        callbacks.append(journal)
-    return callbacks
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Whether Tune says something that we do not: which trials failed is in the outcome of the run."""
+    return not record.getMessage().startswith("Trials did not complete")
 
 
 def _trial_name(trial: Any) -> str:
     known = trial.config.get("trial")
     return str(trial.trial_id if known is None else known["name"])
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
-    own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
-    try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except Exception as error:  # Ray raises plain ones where a process of its own does not come up
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
-    if context.dashboard_url:
-        print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
-    try:
-        yield
-    finally:
-        ray.shutdown()

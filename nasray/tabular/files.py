@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from nasray.tabular.table import AccuracyTable, Unit, index_rows
 
 ARCHITECTURES = "arch"
 """The column of architectures."""
+
+_MOST_BYTES, _MOST_ROWS = 2**30, 10_000_000
 
 
 def read_table(
@@ -80,15 +83,26 @@ class _Columns:
 def _read(path: Path) -> tuple[list[str], Callable[[list[str]], pd.DataFrame]]:
     """The names of a table's columns, and what reads some of them."""
     try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode) or info.st_size > _MOST_BYTES:
+            raise ValueError(f"no file of up to {_MOST_BYTES} bytes")
         with path.open("rb") as file:
             is_parquet = file.read(4) == b"PAR1"
         if is_parquet:
+            _check_declared(pq.read_metadata(path))
             # Of many columns only those that are asked for are read.
             return list(pq.read_schema(path).names), lambda names: _parquet(path, names)
         frame = pd.read_csv(path, dtype={ARCHITECTURES: str})
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _no_table(path, error) from None
     return list(map(str, frame.columns)), lambda names: frame[names]
+
+
+def _check_declared(metadata: pq.FileMetaData) -> None:
+    """Columns are compressed: a small file can hold so much that it fills the memory."""
+    size = sum(max(0, metadata.row_group(i).total_byte_size) for i in range(metadata.num_row_groups))
+    if metadata.num_rows > _MOST_ROWS or size > _MOST_BYTES:
+        raise ValueError(f"it says that it holds {metadata.num_rows} rows, {size} bytes")
 
 
 def _parquet(path: Path, names: list[str]) -> pd.DataFrame:

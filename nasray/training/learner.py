@@ -14,6 +14,7 @@ from nasray.gates import Gates
 from nasray.networks import Network
 from nasray.settings import TrainingSettings
 from nasray.training.tasks import Task
+from nasray.training.workers import Workers
 
 Batch = tuple[Tensor, Tensor]
 
@@ -24,8 +25,12 @@ class Learner:
     Losses and hits are summed on the device and read once an epoch: no step waits for the device.
     """
 
-    def __init__(self, network: Network, task: Task, settings: TrainingSettings) -> None:
+    def __init__(
+        self, network: Network, task: Task, settings: TrainingSettings, workers: Workers | None = None
+    ) -> None:
         self.network = network
+        self.workers = workers
+        """The processes that train it together, where it is not this one alone."""
         self.weights: list[nn.Parameter] = list(network.parameters())
         self._task = task
         self._settings = settings
@@ -90,6 +95,8 @@ class Learner:
 
         Weights of operations that were not computed have no gradient, and are left as they are.
         """
+        if self.workers is not None:
+            self.workers.sum_gradients(self.weights)
         nn.utils.clip_grad_norm_(self.weights, self._settings.gradient_clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -119,10 +126,14 @@ class Learner:
         Raises:
             NonFiniteLoss: some loss was infinite or not a number.
         """
-        loss = float(self._loss_sum) / max(self._examples, 1)
+        loss_sum, hits, examples = self._loss_sum, self._hits, torch.tensor(self._examples, device=self._hits.device)
+        if self.workers is not None:
+            loss_sum, hits, examples = self.workers.sum(loss_sum, hits, examples)
+            self.workers.average_statistics(self.network)
+        loss = float(loss_sum) / max(int(examples), 1)
         if not math.isfinite(loss):
             raise NonFiniteLoss(f"the training loss became {loss} at a learning rate of {self.learning_rate:g}")
-        return loss, float(self._hits) / max(self._examples, 1)
+        return loss, float(hits) / max(int(examples), 1)
 
     def accuracy(self, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
         """Accuracy (0 to 1) over batches, by the network in evaluation mode.
@@ -130,7 +141,7 @@ class Learner:
         Raises:
             NonFiniteLoss: some output was infinite or not a number, as after a last step that no loss has seen.
         """
-        return accuracy_of(self.network, self._task, batches, gates)
+        return accuracy_of(self.network, self._task, batches, gates, self.workers)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser, as tensors and plain values."""
@@ -143,8 +154,14 @@ class Learner:
 
 
 @torch.no_grad()
-def accuracy_of(network: Network, task: Task, batches: Iterable[Batch], gates: Sequence[Gates] | None = None) -> float:
-    """Accuracy (0 to 1) of a network over batches; it is left in evaluation mode.
+def accuracy_of(
+    network: Network,
+    task: Task,
+    batches: Iterable[Batch],
+    gates: Sequence[Gates] | None = None,
+    workers: Workers | None = None,
+) -> float:
+    """Accuracy (0 to 1) of a network over batches, with workers over a part of each; it is left in evaluation mode.
 
     Raises:
         NonFiniteLoss: some output was infinite or not a number.
@@ -153,11 +170,16 @@ def accuracy_of(network: Network, task: Task, batches: Iterable[Batch], gates: S
     device = next(network.parameters()).device
     hits, examples = torch.zeros((), device=device), 0
     finite = torch.ones((), dtype=torch.bool, device=device)
+    if workers is not None:
+        batches = (part for part, _ in workers.parts(batches))
     for inputs, targets in batches:
         outputs = network(inputs, gates)
         hits += task.correct(outputs, targets)
         finite &= outputs.isfinite().all()
         examples += len(targets)
+    if workers is not None:
+        hits, all_examples, infinite = workers.sum(hits, torch.tensor(examples, device=device), ~finite)
+        examples, finite = int(all_examples), infinite == 0
     if not finite:
         raise NonFiniteLoss("the network's outputs are not finite")
     return float(hits) / max(examples, 1)

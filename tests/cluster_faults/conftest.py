@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
 import signal
 import subprocess
@@ -19,6 +20,11 @@ import pytest
 
 import nasray
 from nasray.results import TABLES
+
+# As a cluster has it that is more than this machine: who has no token is told nothing. Set before Ray is used, which
+# reads it once in a process.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 VOLATILE = ["run", "created_at", "seconds", "peak_memory_bytes", "host", "versions"]
 """Columns that two equal runs may differ in: names, times, memory and machines."""
@@ -52,6 +58,33 @@ SWEEP = Sweep(
 )
 """
 """Twelve searches of some seconds each."""
+SMALL = """
+from nasray.methods.gold_nas import GoldNAS
+from nasray.sweeps import EvaluationSettings, Sweep
+
+COMMON = dict(
+    batch_size=32,
+    channels=2,
+    cells=3,
+    learning_rate=0.1,
+    auxiliary_weight=0.0,
+    augmentation="standard",
+    train_examples=512,
+)
+SWEEP = Sweep(
+    name="four",
+    method="gold_nas",
+    space="gold",
+    dataset="digits",
+    settings=GoldNAS.Config(**COMMON, epochs=5, stop_macs=0.01, stable_epochs=0),
+    param_space={"mu": (0.0, 300.0)},
+    retrain_within=0.05,
+    random_baseline=False,
+    max_failures=1,
+    evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.1),
+)
+"""
+"""Two searches of some seconds on one machine."""
 
 
 class Cluster:

@@ -42,6 +42,11 @@ def test_the_front_is_that_of_all_rows(write_run: WriteRun) -> None:
     assert front_across(runs, budget=1.5).front["architecture_id"].tolist() == ["a"]
 
 
+def test_what_was_looked_up_is_not_said_to_be_of_the_validation_split(write_run: WriteRun) -> None:
+    runs = {"a": write_run("a", [row("a", 1, 0.5, training="looked up")], reference=(10.0, 0.2))}
+    assert front_across(runs).rows.kind == "looked up in a table, 5 epochs"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

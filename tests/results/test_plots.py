@@ -38,6 +38,14 @@ def test_the_ending_chooses_the_format(tmp_path: Path, ending: str, begin: bytes
             assert said in text_of(path)
 
 
+def test_the_axis_says_what_was_looked_up() -> None:
+    found = rows([1.0, 2.0]).assign(training="looked up")
+    trained = rows([1.0, 2.0]).assign(training="from scratch")
+    for points, said in ((found, "looked up in a table"), (trained, "trained from scratch, validation split")):
+        (axes,) = front_figure({"run": found}, points={"run": points}).axes
+        assert axes.get_ylabel() == f"accuracy ({said})"
+
+
 def test_the_axis_is_logarithmic_over_more_than_a_decade(tmp_path: Path) -> None:
     # A linear axis of 1 to 200 has a tick at 150; a logarithmic one at powers of ten alone.
     plot_front({"a": rows([1.0, 50.0, 200.0])}, tmp_path / "log.svg")

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,12 +17,14 @@ from nasray import registry
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.results import near_front
+from nasray.results import near_front, open_storage
 from nasray.spaces import Architecture, to_string
+from nasray.spaces.encoding import decode
 from nasray.sweeps import Arm, EvaluationSettings, Sweep
 from nasray.sweeps.proposals import proposals
-from nasray.sweeps.run import Outcome, run_sweep
-from nasray.sweeps.searchers import NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.sweeps.run import Outcome, read_run, run_sweep
+from nasray.sweeps.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.sweeps.selection import repeated_trials
 from nasray.sweeps.sweep import with_method, with_settings
 
 SPACE = registry.find("space", "nas_bench_201")
@@ -109,6 +112,7 @@ def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
         ({"rungs": (12, 4)}, "rungs"),
         ({"reduction_factor": 1.0}, "reduction_factor"),
         ({"table": None, "rungs": (700,)}, "rungs"),
+        ({"retrain_seeds": (0, 1)}, "retrain_seeds"),
     ],
 )
 def test_what_is_refused(table: str, tmp_path: Path, changes: dict, named: str) -> None:
@@ -159,7 +163,41 @@ def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) 
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("searcher", [Evolution.Config(evaluations=25, initial=4), NSGA2.Config(evaluations=25)])
+def test_what_is_looked_up_is_told_before_the_next_is_proposed(
+    table: str, tmp_path: Path, searcher: Evolution.Config | NSGA2.Config
+) -> None:
+    method = "evolution" if isinstance(searcher, Evolution.Config) else "nsga2"
+    # What is looked up takes no GPU, wherever the sweep's trainings would.
+    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False, gpus_per_trial=1.0)
+    # The same searcher, asked and told by a loop.
+    ((one,), truth) = proposals(sweep), pd.read_parquet(table).set_index("arch")["cifar10_test_acc_200"] / 100
+    asked: Any = one.searcher(sweep)
+    expected = []
+    for number in range(25):
+        config = asked.suggest(str(number))
+        architecture = (
+            Architecture.from_json(SPACE, config["architecture"])
+            if "architecture" in config
+            else decode(SPACE, config, 15)
+        )
+        expected.append(architecture.id)
+        told = {
+            "accuracy": float(truth[to_string(SPACE, architecture)]),
+            "macs": macs(SPACE, architecture, SPACE.published_sizes["cifar10"]),
+            EPOCH: 200,
+        }
+        asked.on_trial_complete(str(number), told)
+    outcome = run_sweep(sweep)
+    assert outcome.failures == ()
+    rows = nasray.load(outcome.folder).sort_values("created_at")
+    # A cell that is proposed again is the same row, written later.
+    last = sorted(set(expected), key=lambda identity: len(expected) - expected[::-1].index(identity))
+    assert rows["architecture_id"].tolist() == last
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_under_rungs_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: Path) -> None:
     tiny = EvaluationSettings(
         epochs=2, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, drop_path=0.0, augmentation="standard",
         train_examples=64, latency_batch=4,
@@ -170,8 +208,9 @@ def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: P
             method="tpe",
             space="nas_bench_201",
             dataset="digits",
-            settings=TPE.Config(evaluations=3),
+            settings=TPE.Config(evaluations=4),
             evaluation=tiny,
+            rungs=(1,),
             objectives=("accuracy", "macs", "latency_ms"),
             retrain_seeds=(0, 1),
             random_baseline=False,
@@ -180,10 +219,25 @@ def test_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: P
     )
     assert outcome.failures == ()
     rows = nasray.load(outcome.folder)
-    assert (rows["latency_ms"] > 0).all()
-    first, second = rows[rows["seed"] == 0], rows[rows["seed"] == 1]
-    assert set(second["architecture_id"]) == set(near_front(first, 0.0)["architecture_id"])
+    assert (rows["latency_ms"] > 0).all()  # at the rung too: without it all would be stopped there
+    ended = rows[rows["complete"]]
+    first, second = ended[ended["seed"] == 0], ended[ended["seed"] == 1]
+    best = near_front(first, 0.0)
+    # The second seeds met no rung at which they would have had to be better than the first.
+    assert len(best)
+    assert set(second["architecture_id"]) == set(best["architecture_id"])
+    assert set(outcome.front["architecture_id"]) <= set(best["architecture_id"])
     assert (outcome.front["seeds"] == 2).all()
+    # A run that was stopped after some of the second seeds selects the same architectures.
+    sweep, _ = read_run(storage := open_storage(outcome.folder))
+    assert repeated_trials(sweep, storage, ended) == repeated_trials(sweep, storage, first)
+
+
+def test_rungs_that_the_table_does_not_have_are_refused_before_anything_runs(table: str, tmp_path: Path) -> None:
+    for rung in (7, 200):
+        with pytest.raises(InvalidInput, match=f"rung of {rung} epochs: accepted are those of the table below 200, 12"):
+            run_sweep(looked_up(table, tmp_path, rungs=(rung,)))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.data

@@ -200,3 +200,30 @@ def test_the_verbs_front_and_cost_read_a_run(
     size = ["--channels", "2", "--cells", "3", "--input", "1x8x8", "--json"]
     assert main(["cost", "gold", first["architecture_id"], *size, "--storage", str(Path(folder).parent)]) == 0
     assert json.loads(capsys.readouterr().out)["macs"] == pytest.approx(first["macs"])
+
+
+def test_further_seeds_do_not_compete_with_the_first_at_a_rung(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    sweep = dataclasses.replace(
+        tiny_sweep,
+        param_space={"operations_per_node": (1, 2, 3, 4, 5)},
+        evaluation=dataclasses.replace(tiny_sweep.evaluation, epochs=3),
+        rungs=(2,),
+        reduction_factor=1.5,
+        storage=str(tmp_path),
+    )
+    outcomes = [
+        run_sweep(dataclasses.replace(sweep, retrain_seeds=seeds), run=f"{len(seeds)}_seeds")
+        for seeds in ((0,), (0, 1, 2))
+    ]
+    assert [outcome.failures for outcome in outcomes] == [(), ()]
+    alone, several = (nasray.load(outcome.folder) for outcome in outcomes)
+    judged, ended = alone[alone["epochs"] == 2], alone[alone["complete"]]
+    assert 1 <= len(ended) < len(judged) == 5
+    # The first seeds as without the others, and the others of those that ended, to their end.
+    first = several[several["seed"] == 0].drop(columns=VOLATILE).reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, alone.drop(columns=VOLATILE))
+    for seed in (1, 2):
+        own = several[several["seed"] == seed]
+        assert set(own.loc[own["complete"], "architecture_id"]) == set(own["architecture_id"])
+        assert set(own["architecture_id"]) == set(ended["architecture_id"])
+    assert (outcomes[1].front["seeds"] == 3).all()

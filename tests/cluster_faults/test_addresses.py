@@ -1,0 +1,115 @@
+"""A cluster by its address: directly, through a Ray Client, and as a Ray job; the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import SMALL, Cluster, Driver, assert_same_tables, rows, sweep_file
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[dict[str, str]]:
+    """A cluster of a head and a node, in a folder of its own so that ``auto`` finds this one and no other."""
+    client, dashboard = free_port(), free_port()
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        made = Cluster(1, include_dashboard=True, dashboard_port=dashboard, ray_client_server_port=client)
+        yield {
+            "RAY_TMPDIR": folder,
+            "client": f"ray://127.0.0.1:{client}",
+            "dashboard": f"http://127.0.0.1:{dashboard}",
+            "address": made.address,
+        }
+        made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def alone(head: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undisturbed run's folder: of a driver that finds the cluster by itself, as on its head."""
+    folder = tmp_path_factory.mktemp("alone")
+    command = [sys.executable, "-m", "nasray.cli", "sweep", sweep_file(folder, SMALL), "--storage", str(folder)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", head["RAY_TMPDIR"])
+        said = subprocess.run([*command, "--address", "auto", "--name", "alone"], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert head["dashboard"] in said.stderr  # of this cluster, and of no Ray of its own
+    return folder / "alone"
+
+
+def test_through_a_ray_client_also_after_the_driver_was_killed(
+    head: dict[str, str], alone: Path, start: Callable[..., Driver], tmp_path: Path
+) -> None:
+    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "client")
+    first = start(*command, "--address", head["client"])
+    first.until(lambda: (tmp_path / "client" / "candidates").exists() and len(rows(tmp_path / "client", "candidates")))
+    first.send(signal.SIGKILL)
+    first.end()
+    again = start(*command, "--address", head["client"])
+    assert again.end() == 0, again.said.read_text()
+    assert "trainings: 2 of 2 done" in again.said.read_text()
+    assert_same_tables(tmp_path / "client", alone)
+
+
+def test_as_a_ray_job_also_after_it_was_stopped(head: dict[str, str], alone: Path, tmp_path: Path) -> None:
+    ray = str(Path(sys.executable).with_name("ray"))
+    environment = {**os.environ, "RAY_ADDRESS": head["dashboard"]}
+
+    def job(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([ray, "job", *arguments], env=environment, capture_output=True, text=True, timeout=300)
+
+    where = os.environ.get("PYTHONPATH", "")
+    nasray = ["env", f"PYTHONPATH={where}", sys.executable, "-m", "nasray.cli"]
+    sweep = [*nasray, "sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "job"]
+    deadline = time.monotonic() + 120
+    while (first := job("submit", "--no-wait", "--submission-id", "first", "--", *sweep)).returncode:
+        # The head takes no jobs before its agent is up.
+        assert "No available agent" in first.stderr + first.stdout, first.stderr
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    while not (tmp_path / "job" / "candidates").exists():
+        assert time.monotonic() < deadline + 120, job("logs", "first").stdout
+        time.sleep(0.1)
+    assert job("stop", "first").returncode == 0
+    again = job("submit", "--submission-id", "again", "--", *sweep)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "2 of 2 done" in again.stdout
+    assert_same_tables(tmp_path / "job", alone)
+
+
+def test_without_the_clusters_token_nothing_is_told(head: dict[str, str], tmp_path: Path) -> None:
+    environment = {**os.environ, "RAY_ADDRESS": head["dashboard"], "RAY_AUTH_TOKEN": "not-the-token" * 4}
+    ray = str(Path(sys.executable).with_name("ray"))
+    said = subprocess.run([ray, "job", "list"], env=environment, capture_output=True, text=True)
+    assert said.returncode != 0
+    assert "InvalidAuthToken" in said.stdout + said.stderr or "token" in (said.stdout + said.stderr).lower()
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:{port}", "127.0.0.1:{port}"])
+def test_an_address_where_nothing_answers_is_one_line(
+    start: Callable[..., Driver], tmp_path: Path, address: str
+) -> None:
+    nothing = address.format(port=free_port())
+    driver = start("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--address", nothing)
+    assert driver.end() == 2
+    (said,) = [line for line in driver.said.read_text().splitlines() if line.startswith("nasray:")]
+    assert f"address '{nothing}'" in said
+    assert "Traceback" not in driver.said.read_text()

@@ -1,0 +1,175 @@
+"""Signals to drivers and workers: the run goes on, loses nothing, and says what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import SMALL, Driver, assert_all_kept, assert_same_tables, rows, sweep_file
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+KILLER = """
+import os, signal
+from nasray.methods.random import Random
+from nasray.sweeps import EvaluationSettings, Sweep
+
+
+class Killer(Random):
+    '''Takes its own process down wherever more than two operations are drawn for a node.'''
+
+    def step(self, learner, batch, architecture_batch):
+        if self.config.operations_per_node > 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().step(learner, batch, architecture_batch)
+
+
+SWEEP = Sweep(
+    name="killer",
+    method=__file__ + ":Killer",
+    space="gold",
+    dataset="digits",
+    settings=Killer.Config(epochs=1, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, train_examples=64),
+    param_space={"operations_per_node": (1, 4)},
+    retrain="nothing",
+    max_failures=1,
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undisturbed run's folder."""
+    from nasray.cli import main
+
+    folder = tmp_path_factory.mktemp("alone")
+    assert main(["sweep", sweep_file(folder, SMALL), "--storage", str(folder), "--name", "alone"]) == 0
+    return folder / "alone"
+
+
+def worker_of(driver: Driver) -> int:
+    """The process in which a trial of a driver with a Ray of its own runs: a descendant that Ray named for an actor."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+    family = {driver.process.pid}
+    while grown := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= grown
+    for pid in family:
+        with contextlib.suppress(OSError):
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+            if name.startswith("ray::") and "Trainable" in name:
+                return pid
+    raise LookupError("no trial runs")
+
+
+def test_sigterm_ends_the_driver_cleanly_and_the_same_command_goes_on(
+    start: Callable[..., Driver], tmp_path: Path, alone: Path
+) -> None:
+    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    first = start(*command)
+    first.until(lambda: len(first.epochs()) >= 3)
+    before = {table: rows(tmp_path / "faults", table) for table in ("candidates", "evaluations")}
+    began = time.monotonic()
+    first.send(signal.SIGTERM)
+    assert first.end() == 143
+    seconds = time.monotonic() - began
+    (stopped,) = first.events("stopped")
+    assert stopped.fields == {"run": "faults", "signal": "SIGTERM", "then": "the same command goes on"}
+    assert "Traceback" not in first.said.read_text()
+    # It has let the run go, and has not called it done.
+    assert list((tmp_path / "faults" / "lease").glob("*.json")) == []
+    assert not (tmp_path / "faults" / "tune" / "search.json").exists()
+
+    again = start(*command)
+    assert again.end() == 0
+    # What was reported was checkpointed, so only the epochs that were cut through are done again.
+    assert not set(first.epochs()) & set(again.epochs())
+    assert_same_tables(tmp_path / "faults", alone)
+    assert_all_kept(before, tmp_path / "faults")
+    print(f"\nSIGTERM to end: {seconds:.1f} s; epochs before {len(first.epochs())}, after {len(again.epochs())}")
+
+
+def test_ctrl_c_ends_it_as_cleanly(start: Callable[..., Driver], tmp_path: Path, alone: Path) -> None:
+    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    first = start(*command)
+    first.until(lambda: len(first.epochs()) >= 2)
+    first.send(signal.SIGINT)
+    assert first.end() == 130
+    assert [event.fields["signal"] for event in first.events("stopped")] == ["SIGINT"]
+    assert "Traceback" not in first.said.read_text()
+    assert start(*command).end() == 0
+    assert_same_tables(tmp_path / "faults", alone)
+
+
+def test_a_second_driver_is_refused_and_one_that_was_replaced_ends(
+    start: Callable[..., Driver], tmp_path: Path, alone: Path
+) -> None:
+    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    first = start(*command)
+    first.until(lambda: len(first.epochs()) >= 2)
+    second = start(*command)
+    assert second.end() == 2
+    (said,) = second.said.read_text().splitlines()
+    assert said.startswith(
+        f"nasray: run 'faults' in {tmp_path / 'faults'} is driven by process {first.process.pid} on "
+    )
+
+    # As a driver on another machine does that takes this one for dead.
+    (claim,) = (tmp_path / "faults" / "lease").glob("*.json")
+    claim.unlink()
+    assert first.end() == 1
+    assert first.said.read_text().splitlines()[-1].endswith("was taken over by another driver: this driver ends")
+    assert not (tmp_path / "faults" / "tune" / "search.json").exists()
+    assert start(*command).end() == 0
+    assert_same_tables(tmp_path / "faults", alone)
+
+
+@pytest.mark.parametrize("what", [signal.SIGTERM, signal.SIGKILL])
+def test_a_lost_worker_is_no_failure(
+    start: Callable[..., Driver], tmp_path: Path, alone: Path, what: signal.Signals
+) -> None:
+    # With max_failures 1, three failures would have ended the trial.
+    driver = start("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    for losses in (1, 2, 3):
+        seen = len(driver.epochs())
+        driver.until(lambda seen=seen: len(driver.epochs()) >= seen + 2)
+        os.kill(worker_of(driver), what)
+        driver.until(lambda losses=losses: len(driver.events("worker_lost")) == losses)
+    assert driver.end() == 0
+    assert not driver.events("trial_failed")
+    # Of an epoch that was reported and not saved yet, a loss costs one; what was cut through was not reported.
+    reported = driver.epochs()
+    assert len(reported) - len(set(reported)) <= 3
+    assert_same_tables(tmp_path / "faults", alone)
+
+
+def test_a_lost_worker_is_no_failure_where_none_is_allowed(
+    start: Callable[..., Driver], tmp_path: Path, alone: Path
+) -> None:
+    # Tune gives the trial up; it is taken up again, by the same command, when the others are done.
+    file = sweep_file(tmp_path, SMALL.replace("max_failures=1", "max_failures=0"))
+    driver = start("sweep", file, "--storage", str(tmp_path), "--name", "faults")
+    driver.until(lambda: len(driver.epochs()) >= 3)
+    os.kill(worker_of(driver), signal.SIGKILL)
+    assert driver.end() == 0
+    assert len(driver.events("trial_failed")) == 1
+    assert_same_tables(tmp_path / "faults", alone)
+
+
+def test_a_trial_that_kills_its_worker_ends_while_the_others_go_on(
+    start: Callable[..., Driver], tmp_path: Path
+) -> None:
+    driver = start("sweep", sweep_file(tmp_path, KILLER), "--storage", str(tmp_path), RAY_worker_niceness="0")
+    assert driver.end() == 1
+    (said,) = [line for line in driver.said.read_text().splitlines() if line.startswith("nasray: trial")]
+    assert "lost its worker too often" in said
+    assert list(rows(tmp_path / "killer", "candidates")["operations_per_node"]) == [1]
+    print(f"\nit was tried {len(driver.events('worker_lost')) + len(driver.events('trial_failed'))} times")

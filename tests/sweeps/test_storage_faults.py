@@ -1,0 +1,189 @@
+"""Storage that fails: S3 that does not answer, a disk that is full, states that are damaged. No row is lost or doubled.
+
+One small sweep is run left alone, and then under each of these faults; its tables must be the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import nasray
+from nasray import registry
+from nasray.results import open_storage
+from nasray.sweeps import Sweep
+from nasray.sweeps.run import run_sweep
+from tests.object_store import BEARS, nothing_fails
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SWEEP = """
+from nasray.methods.gold_nas import GoldNAS
+from nasray.sweeps import EvaluationSettings, Sweep
+
+COMMON = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=96)
+SWEEP = Sweep(
+    name="far",
+    method="gold_nas",
+    space="gold",
+    dataset="digits",
+    settings=GoldNAS.Config(**COMMON, epochs=6, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
+    param_space={"mu": (0.0, 300.0)},
+    retrain_within=0.03,
+    evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.0),
+)
+"""
+
+
+def rows(where: str | Path, table: str) -> pd.DataFrame:
+    return nasray.load(where, table).drop(columns=["created_at", "seconds", "peak_memory_bytes", "run"])
+
+
+def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while not condition():
+        assert driver.poll() is None, "the driver ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def left_alone(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing happened to; beside it lies mine.py."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "mine.py").write_text(SWEEP)
+    sweep = registry.find("sweep", f"{folder / 'mine.py'}:SWEEP", Sweep)
+    outcome = run_sweep(dataclasses.replace(sweep, storage=str(folder)), "left_alone")
+    assert outcome.failures == ()
+    return Path(outcome.folder)
+
+
+def command(left_alone: Path, storage: str | Path) -> list[str]:
+    sweep = f"{left_alone.parent / 'mine.py'}:SWEEP"
+    return [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--storage", str(storage)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "RAY_ADDRESS": "local"}
+
+
+def finish(command: list[str], code: int = 0) -> str:
+    """Run to the end, and give what it said of events and errors."""
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+def same(where: str | Path, left_alone: Path) -> None:
+    for table in ("candidates", "evaluations", "front"):
+        one, two = (rows(folder, table).reset_index(drop=True) for folder in (where, left_alone))
+        pd.testing.assert_frame_equal(one, two)
+
+
+def kill_when(condition: Callable[[], bool], command: list[str]) -> None:
+    driver = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True)
+    wait_for(condition, driver)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+
+
+def test_s3_fails_and_the_driver_dies(object_store: Any, left_alone: Path) -> None:
+    sweep = command(left_alone, object_store.uri("fails/runs", "&allow_bucket_creation=true"))
+    far = object_store.uri("fails/runs/far")
+    trials = set(nasray.load(left_alone, "candidates")["trial_id"])
+
+    def fails() -> bool:
+        # Once there are checkpoints every request fails, one way or the other, and the trials wait.
+        if object_store.failed == 0:
+            storage = open_storage(far)
+            if any(storage.exists(f"tune/search/{trial}/checkpoint_000001/state.pt") for trial in trials):
+                object_store.fails = lambda number, path: "busy" if number % 2 else "cut"
+        return bool(object_store.failed > 20)
+
+    object_store.failed = 0
+    kill_when(fails, sweep)
+
+    # The same command again, on a storage that fails for a while in mid-run.
+    object_store.failed = 0
+
+    def rows_fail(number: int, path: str) -> str | None:
+        # Of the two trials that write rows at once, one fails more often than pyarrow's own client bears.
+        return ("busy" if number % 3 else "cut") if "/row-" in path and object_store.failed < 2 * BEARS else None
+
+    object_store.fails = rows_fail
+    assert "event=storage_retried" in finish(sweep)
+    object_store.fails = nothing_fails
+    same(far, left_alone)
+    for name in open_storage(far).list("candidates"):
+        assert name.startswith("candidates/compact-")
+    printed = subprocess.run([sys.executable, "-m", "nasray.cli", "front", far], capture_output=True, text=True)
+    assert all(identity in printed.stdout for identity in rows(far, "front")["architecture_id"])
+
+
+def newest(folder: Path, pattern: str) -> Path:
+    return max(folder.glob(pattern))
+
+
+@pytest.mark.parametrize("damaged", ["checkpoints", "tune"])
+def test_what_a_run_goes_on_from_is_damaged(damaged: str, left_alone: Path, tmp_path: Path) -> None:
+    sweep = command(left_alone, tmp_path)
+    search = tmp_path / "far" / "tune" / "search"
+
+    def saved() -> bool:
+        return bool(list(search.glob("*/checkpoint_000002/state.pt")) and list(search.glob("experiment_state-*")))
+
+    kill_when(saved, sweep)
+    # The newest checkpoint of every trial, which Tune gives to its trial, or the trial finds, was cut short.
+    for trial in {path.parent for path in search.glob("*/checkpoint_*")}:
+        path = newest(trial, "checkpoint_*") / "state.pt"
+        if path.exists():
+            path.write_bytes(path.read_bytes()[:1000])
+    if damaged == "tune":
+        state = newest(search, "experiment_state-*.json")
+        state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    said = finish(sweep)
+    assert "event=checkpoint_damaged" in said
+    assert said.count("event=tune_state_damaged") == (damaged == "tune")
+    same(tmp_path / "far", left_alone)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_the_disk_is_full_in_mid_run(left_alone: Path, small_disk: Path) -> None:
+    sweep = command(left_alone, small_disk)
+    search = small_disk / "far" / "tune" / "search"
+    driver = subprocess.Popen(sweep, stderr=subprocess.PIPE, text=True, env=environment())
+    wait_for(lambda: bool(list(search.glob("*/checkpoint_000001/state.pt"))), driver)
+    filler = small_disk / "filler"
+    with filler.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+            file.flush()
+    _, said = driver.communicate(timeout=300)
+    assert driver.returncode == 1, said
+    (line, *_) = [line for line in said.splitlines() if "nasray:" in line]
+    assert "No space left on device" in line
+    filler.unlink()
+    finish(sweep)
+    same(small_disk / "far", left_alone)
