@@ -58,15 +58,15 @@ def _wandb(run: str, phase: str) -> Any:
     from ray.air.integrations.wandb import WandbLoggerCallback
 
     class Discreet(WandbLoggerCallback):
-        """Ray's callback hands the key to its processes in their runtime environment, which Ray writes into its logs:
-        here it is an argument of theirs."""
+        """Ray's callback hands the key to its processes in their runtime environment, which Ray writes into its logs,
+        and no other variable of W&B's: here all of them are an argument of theirs."""
 
         def _start_logging_actor(self, trial: Trial, exclude_results: list[str], **arguments: Any) -> None:
+            settings = wandb.Settings()
+            settings.update_from_env_vars(dict(os.environ))
             key = os.environ.pop(KEY, None)
             try:
-                if key:
-                    arguments["settings"] = wandb.Settings(api_key=key)
-                super()._start_logging_actor(trial, exclude_results, **arguments)
+                super()._start_logging_actor(trial, exclude_results, settings=settings, **arguments)
             finally:
                 if key is not None:
                     os.environ[KEY] = key

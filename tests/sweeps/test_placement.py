@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -254,7 +255,9 @@ def auto(folder: Path, *, gpus: int, measuring: str, cpus: float) -> tuple[Any, 
 @pytest.mark.slow
 def test_trials_get_the_shares_that_were_measured_for_their_phase(tmp_path: Path):
     outcome, events, told = auto(tmp_path, gpus=1, measuring="made up", cpus=1.0)
-    assert (tmp_path / "measured").read_text().splitlines() == ["searches 2 1.0", "trainings 2 1.0"]
+    searches_measured, trainings_measured = (tmp_path / "measured").read_text().splitlines()
+    assert searches_measured == "searches 2 1.0"
+    assert re.fullmatch(r"trainings [12] 1\.0", trainings_measured)  # as many as are on the front
     assert {one["gpus"] for one in told if one["kind"] == "search"} == {0.5}
     assert {one["gpus"] for one in told} == {0.5, 0.1666}
     assert [word for event in events for word in event.split() if word.startswith(("gpus_per", "trials_per"))] == [

@@ -40,7 +40,7 @@ class Sick(GoldNAS):
             time.sleep(0.05)
         if self.config.mu == 200.0:
             raise RuntimeError("the disk is on fire")
-        if self.config.mu == 300.0 and self.number == 3:
+        if self.config.mu == 300.0 and self.number == 4:
             for parameter in learner.network.parameters():
                 parameter.data.fill_(float("nan"))
         super().step(learner, batch, architecture_batch)
@@ -51,7 +51,7 @@ SWEEP = Sweep(
     method=__file__ + ":Sick",
     space="gold",
     dataset="digits",
-    settings=Sick.Config(**COMMON, epochs=5, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
+    settings=Sick.Config(**COMMON, epochs=6, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
     param_space={{"mu": (0.0, 200.0, 300.0)}},
     max_failures=0,
     evaluation=EvaluationSettings(**COMMON, epochs=1, drop_path=0.0),
@@ -140,7 +140,7 @@ def test_a_sweep_keeps_its_secrets_and_its_doors_shut(object_store: Any, short_f
     run = open_storage(object_store.uri("secrets/runs/sick"))
     rows = nasray.load(str(run), "candidates")
     assert set(rows["mu"]) == {0.0, 300.0}
-    assert rows.loc[rows["mu"] == 300.0, "epoch"].max() <= 3
+    assert rows.loc[rows["mu"] == 300.0, "epoch"].max() <= 4
     assert len(nasray.load(str(run), "front"))
 
     # And the secret stands nowhere: in no line, no table, no log of Ray's, no state of Tune's.

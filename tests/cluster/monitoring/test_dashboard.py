@@ -133,12 +133,12 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
         browser.picture(pictures / "dashboard_token.png")
         browser.act("POST", f"/element/{field}/value", {"text": token})
         wait(lambda: browser.run(SUBMIT))
-        wait(lambda: "Token Authentication" not in browser.text() and "Jobs" in browser.text())
+        wait(lambda: "Authentication Token" not in browser.text() and "Jobs" in browser.text())
 
         # Its actors page has a line for each process that runs trials.
         wait(lambda: "epochs" in said.read_text() and " 2 running" in said.read_text())
         browser.open(f"{url}/#/actors")
-        wait(lambda: browser.text().count("SearchTrainable") >= 1 and "ALIVE" in browser.text())
+        wait(lambda: "ResourceTrainable" in browser.text() and "ALIVE" in browser.text())
         browser.picture(pictures / "dashboard_actors.png")
         browser.open(f"{url}/#/jobs")
         wait(lambda: "RUNNING" in browser.text() and "nasray" in browser.text())
