@@ -9,7 +9,7 @@ count as a failure, for it cannot go on for ever; once there is no more to give,
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -123,18 +123,24 @@ def memory_kills_are_failures() -> Iterator[None]:
     OutOfMemoryError, at which Tune ends the whole run ("Caught unexpected exception"). Here it is made the second.
     """
     manager_class: Any = RayActorManager
-    original = manager_class._actor_task_failed
+    # At work, and while it starts: there Tune takes the error, but notes it nowhere.
+    originals = {name: getattr(manager_class, name) for name in ("_actor_task_failed", "_actor_start_failed")}
 
-    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
-        if isinstance(exception, OutOfMemoryError):
-            exception = KilledForMemory(str(exception))
-        original(manager, tracked_actor_task=tracked_actor_task, exception=exception)
+    def failing(original: Callable[..., None]) -> Callable[..., None]:
+        def failed(manager: Any, *, exception: Exception, **of: Any) -> None:
+            if isinstance(exception, OutOfMemoryError):
+                exception = KilledForMemory(str(exception))
+            original(manager, exception=exception, **of)
 
-    manager_class._actor_task_failed = failed
+        return failed
+
+    for name, original in originals.items():
+        setattr(manager_class, name, failing(original))
     try:
         yield
     finally:
-        manager_class._actor_task_failed = original
+        for name, original in originals.items():
+            setattr(manager_class, name, original)
 
 
 def short_of(error: BaseException | None) -> Memory | None:

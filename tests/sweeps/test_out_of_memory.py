@@ -85,8 +85,8 @@ def alive(process):
     return True
 
 class Hungry(Random):
-    # Two beside each other do not fit, one does. Each holds its memory until the other has held its own, and does no
-    # longer: had it gone on before, they might have missed each other.
+    # Two beside each other do not fit, one does. Each holds its memory until the other has begun to hold its own, and
+    # does no longer: had it gone on before, they might have missed each other.
     def start_epoch(self, epoch):
         if epoch != 1:
             return
@@ -94,10 +94,10 @@ class Hungry(Random):
         holding, held = [], HERE / f"held-{mine}"
         holds = HERE / f"holds-{mine}"
         holds.write_text(str(os.getpid()))
+        held.touch()  # at once: the other may be the one that is killed, before it holds all
         for _ in range(9):
             holding.append(b"x" * (100 * 2**20))
             time.sleep(0.05)
-        held.touch()
         other = "1" if mine == "0" else "0"
         while True:
             assert time.monotonic() < deadline
@@ -143,13 +143,13 @@ def test_a_trial_short_of_gpu_memory_gets_a_larger_share(tmp_path: Path):
 
 @pytest.fixture
 def small_machine(tmp_path: Path) -> Iterator[tuple[str, ...]]:
-    """What starts a command so that it, and Ray in it, sees a machine with 3 GiB of memory, and is held to them."""
+    """What starts a command so that it, and Ray in it, sees a machine with 4 GiB of memory, and is held to them."""
     group = Path("/sys/fs/cgroup/memory") / f"nasray-{uuid.uuid4().hex[:8]}"
     if shutil.which("unshare") is None or os.geteuid() != 0:
         pytest.skip("needs root and unshare, to give a test's Ray less memory than the machine has")
     try:
         group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(3 * 2**30))
+        (group / "memory.limit_in_bytes").write_text(str(4 * 2**30))
     except OSError as error:
         pytest.skip(f"needs control groups (version 1) that can be written: {error}")
     inside = f'echo $$ > {group}/cgroup.procs && mount --bind {group} /sys/fs/cgroup/memory && exec "$@"'
