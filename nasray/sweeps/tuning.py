@@ -17,6 +17,7 @@ from nasray.results import Storage
 from nasray.sweeps.lease import check_lease
 from nasray.sweeps.loopback import loopback_only
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
+from nasray.sweeps.secrets import keep_secrets
 from nasray.sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
     from nasray.sweeps.tune_state import run_or_resume
 
+    keep_secrets()
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     if phase.searcher is not None:
         trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
