@@ -362,8 +362,8 @@ def _find_architecture(space: CellSpace, text: str, storage: str) -> Architectur
                     raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
     known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
     raise InvalidInput(
-        f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id of "
-        f"one in a run below {storage}/"
+        f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
+        f"of one in a run below {storage}/"
     )
 
 
