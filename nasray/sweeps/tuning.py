@@ -17,6 +17,7 @@ from nasray.results import Storage
 from nasray.sweeps.connection import connection, tune_environment
 from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
+from nasray.sweeps.secrets import keep_secrets
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.trackers import check_trackers
 from nasray.sweeps.tune_sessions import prepare_state
@@ -84,6 +85,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from nasray.sweeps.tune_state import run_or_resume
 
     looked_up = phase.kind == "trainings" and sweep.table is not None
+    keep_secrets()
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     gpus = gpus_per_trial(sweep, storage, phase)
     at_once = 0
