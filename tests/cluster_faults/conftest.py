@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -81,13 +82,19 @@ SWEEP = Sweep(
 """Two searches of some seconds on one machine."""
 
 
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 class Cluster:
     """A head without trials, and worker nodes with a processor and a logical GPU each."""
 
     def __init__(self, nodes: int, **head: Any) -> None:
         from ray.cluster_utils import Cluster as RayCluster
 
-        head = {"include_dashboard": False, **head}
+        head = {"include_dashboard": False, "dashboard_agent_listen_port": free_port(), **head}
         self._ray = RayCluster(
             initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "object_store_memory": STORE, **head}
         )
@@ -98,7 +105,9 @@ class Cluster:
         return str(self._ray.address)
 
     def add(self) -> Any:
-        return self._ray.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
+        # Or the agents of two nodes, or of two Rays on this machine, take one another's port, and one has no jobs.
+        port = free_port()
+        return self._ray.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE, dashboard_agent_listen_port=port)
 
     def lose(self, node: Any) -> None:
         """Kill all processes of a node, as a machine does that goes away."""
