@@ -82,8 +82,8 @@ def _fit(folder: Storage, phase: str, make: Callable[[], tune.Tuner]) -> tune.Re
             if not Events.begun or not (of_storage or type(error).__name__ in ("EOFError", "UnpicklingError")):
                 raise
             raise StorageFailure(
-                f"Tune stopped in phase {phase}, for it cannot read or write in {folder} ({reason_of(error)}): the same "
-                "command goes on once the storage works"
+                f"Tune stopped in phase {phase}, for it cannot read or write in {folder} ({reason_of(error)}): the "
+                "same command goes on once the storage works"
             ) from error
 
     logger = logging.getLogger("ray.tune.execution.experiment_state")
