@@ -53,7 +53,7 @@ until_true() { # SECONDS COMMAND ...
   done
 }
 ended() { scontrol show job "$job" | grep --extended-regexp 'JobState=(COMPLETED|FAILED|CANCELLED|NODE_FAIL)'; }
-nobody() { ! pgrep --full 'raylet|gcs_server'; }
+nobody() { ! pgrep 'raylet|gcs_server'; } # by name: this script's own arguments have the words in them
 
 sbatch --test-only "$SCRIPT" "$FOLDER/tiny.py:SWEEP"
 job=$(sbatch --parsable --output="$FOLDER/job.log" "$SCRIPT" "$FOLDER/tiny.py:SWEEP" \
