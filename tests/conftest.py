@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Callable
 
 import hypothesis
@@ -30,6 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
 
+
+# As a cluster has it: who has no token is told nothing. A process reads it once, before its first use of Ray.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 RandomMasks = Callable[[CellSpace, int, np.random.Generator], list[npt.NDArray[np.bool_]]]
 

@@ -48,8 +48,11 @@ def weights(evaluation: Evaluation) -> list[bytes]:
     return [t.contiguous().numpy().tobytes() for t in evaluation.learner.network.state_dict().values()]
 
 
+TIMES = ("seconds", "examples_per_second", "peak_memory_bytes")
+
+
 def figures(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if name not in ("seconds", "peak_memory_bytes")}
+    return {name: value for name, value in metrics.items() if name not in TIMES}
 
 
 @pytest.mark.parametrize("space", ["darts", "gold"])

@@ -63,7 +63,7 @@ def show_events() -> None:
     ours = [handler for handler in _logger.handlers if isinstance(handler.formatter, _Formatter)]
     handler = ours[0] if ours else logging.StreamHandler()
     assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(sys.stderr)  # which may be another than at the last call
+    handler.stream = sys.stderr  # which may be another than at the last call, and that one closed
     if not ours:
         handler.setFormatter(_Formatter())
         _logger.addHandler(handler)

@@ -93,7 +93,9 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
         group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
         given = {"group": dataclasses.asdict(group)}
         phase = dataclasses.replace(
-            phase, trials=[{**trial, **given} for trial in phase.trials], shared={**phase.shared, **given}
+            phase,
+            trials=[{**trial, **given} for trial in phase.trials],
+            shared={**phase.shared, **given} if phase.shared else {},
         )
         at_once = group.at_once(ray.cluster_resources())  # type: ignore[no-untyped-call]
         resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shlex
 import signal
 import subprocess
@@ -20,11 +19,6 @@ import pytest
 
 import nasray
 from nasray.results import TABLES
-
-# As a cluster has it that is more than this machine: who has no token is told nothing. Set before Ray is used, which
-# reads it once in a process.
-os.environ["RAY_AUTH_MODE"] = "token"
-os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 VOLATILE = ["run", "created_at", "seconds", "peak_memory_bytes", "host", "versions"]
 """Columns that two equal runs may differ in: names, times, memory and machines."""
