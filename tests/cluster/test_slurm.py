@@ -114,7 +114,7 @@ def test_a_preempted_job_is_requeued_and_ends_as_if_left_alone(folder: Path) -> 
     home = folder / "home"
     home.mkdir()
     environment = {
-        # Each node has a /tmp of its own.
+        # Each node has a /tmp/ray of its own.
         **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SLURM_", "TMPDIR"))},
         "HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

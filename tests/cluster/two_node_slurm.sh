@@ -5,16 +5,15 @@
 #
 #   unshare --net --pid --mount --uts --fork --kill-child --mount-proc two_node_slurm.sh FOLDER COMMAND [ARGUMENT ...]
 #
-# Must be root. FOLDER holds the configuration, logs and each node's /tmp; its path must be short (Unix sockets).
+# Must be root. FOLDER holds the configuration, logs and each node's /tmp/ray; its path must be short (Unix sockets).
 set -euo pipefail
 folder=$1
 shift
 # When the first process of a process name space ends, the kernel ends all others in it: nothing outlives the test.
 trap 'exit 143' TERM INT
 
-mkdir -p "$folder"/{state,spool-n1,spool-n2,tmp-n1,tmp-n2,munge}
+mkdir -p "$folder"/{state,spool-n1,spool-n2,ray-n1,ray-n2,munge} /tmp/ray
 chmod 755 "$folder" "$folder/munge"
-chmod 1777 "$folder"/tmp-n{1,2}
 printf '127.0.0.1 localhost\n10.201.0.1 n1\n10.201.0.2 n2\n' >"$folder/hosts"
 cat >"$folder/slurm.conf" <<CONF
 ClusterName=test
@@ -53,11 +52,12 @@ dd if=/dev/urandom of="$folder/munge/key" bs=128 count=1 status=none
 chmod 600 "$folder/munge/key"
 
 export SLURM_CONF=$folder/slurm.conf
-# Each node is a host of its own: its name, its /tmp, its processes, and the names of both.
+# Each node is a host of its own: its name, its processes, what Ray keeps there, and the names of both. The rest of
+# /tmp is what both see: the virtual environment may lie there.
 node() {
   hostname "$1"
   ip link set lo up
-  mount --bind "$folder/tmp-$1" /tmp
+  mount --bind "$folder/ray-$1" /tmp/ray
   mount --bind "$folder/hosts" /etc/hosts
   touch "$folder/$1.ready"
   while sleep 1; do :; done # as the first process it must take in the orphans that end: Ray waits for its own
