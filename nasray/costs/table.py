@@ -217,8 +217,10 @@ def count_macs(network: nn.Module, x: Tensor) -> dict[nn.Module, int]:
 
 
 class _WithoutNormalisation(TorchFunctionMode):
-    """Leaves batch normalisation out, which has no multiply-adds here: on the meta device torch imports its compiler for
-    it, which takes seconds in every process."""
+    """Leaves batch normalisation out, which has no multiply-adds here.
+
+    On the meta device torch would import its compiler for it, which takes a second or two in every process.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func is F.batch_norm else func(*args, **(kwargs or {}))

@@ -17,8 +17,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLER = """
 import os, signal
+import nasray.sweeps.losses
 from nasray.methods.random import Random
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Sweep
+
+nasray.sweeps.losses.MOST_LOSSES = 2
 
 
 class Killer(Random):
@@ -41,16 +44,6 @@ SWEEP = Sweep(
     max_failures=1,
 )
 """
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The undisturbed run's folder."""
-    from nasray.cli import main
-
-    folder = tmp_path_factory.mktemp("alone")
-    assert main(["sweep", sweep_file(folder, SMALL), "--storage", str(folder), "--name", "alone"]) == 0
-    return folder / "alone"
 
 
 def worker_of(driver: Driver) -> int:
@@ -172,4 +165,5 @@ def test_a_trial_that_kills_its_worker_ends_while_the_others_go_on(
     (said,) = [line for line in driver.said.read_text().splitlines() if line.startswith("nasray: trial")]
     assert "lost its worker too often" in said
     assert list(rows(tmp_path / "killer", "candidates")["operations_per_node"]) == [1]
+    assert max(int(event.fields["in_a_row"]) for event in driver.events("worker_lost")) == 3
     print(f"\nit was tried {len(driver.events('worker_lost')) + len(driver.events('trial_failed'))} times")
