@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from nasray.errors import InvalidInput
+from nasray.sweeps.events import say
 from nasray.sweeps.loopback import loopback_only
 from nasray.sweeps.stopping import handlers_kept
 
@@ -23,7 +24,7 @@ def _answers(address: str) -> None:
 
 
 @contextmanager
-def connection(address: str | None) -> Iterator[None]:
+def connection(address: str | None, run: str) -> Iterator[None]:
     """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine."""
     import ray
 
@@ -41,7 +42,7 @@ def connection(address: str | None) -> Iterator[None]:
         if "://" in address:  # Tune then runs in a process of the cluster's head: that one says how far it is
             own = {"log_to_driver": True, "runtime_env": {"env_vars": tune_environment()}}
         with handlers_kept(), loopback_only() if address == "local" else nullcontext():
-            context = ray.init(**{"address": address, "log_to_driver": False, "logging_level": logging.ERROR, **own})
+            context = _init(run, {"address": address, "log_to_driver": False, "logging_level": logging.ERROR, **own})
     except Exception as error:  # Ray raises plain ones where a process of its own does not come up
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         reason = lines[-1] if lines[0].endswith(":") else lines[0]
@@ -52,6 +53,24 @@ def connection(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _init(run: str, arguments: dict[str, Any], tries: int = 4) -> Any:
+    """Connect to Ray; where the server that a Ray Client is given has died at its start, to another one.
+
+    The head forks it beside threads that gRPC holds locks in, so that now and then it is dead at once and Ray waits for
+    it in vain (ray-project/ray#63202). GRPC_ENABLE_FORK_SUPPORT=0 in the head's environment keeps that from happening.
+    """
+    import ray
+
+    for left in reversed(range(tries)):
+        try:
+            return ray.init(**arguments)
+        except RuntimeError as error:
+            if left == 0 or "Starting Ray client server failed" not in str(error):
+                raise
+            say("warning", "ray_client_tried_again", run=run, address=arguments["address"], tries_left=left)
+    raise AssertionError
 
 
 def tune_environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from nasray.results import pareto_front
 from nasray.sweeps.events import say
 from nasray.sweeps.lease import check_lease
-from nasray.sweeps.stopping import end_tune_if_asked
+from nasray.sweeps.stopping import end_is_asked, end_tune_if_asked
 from nasray.sweeps.trainables import FAILED, NODE, SAID
 
 
@@ -40,8 +40,9 @@ class Progress(Callback):
             self._last = now
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """The last state, always."""
-        self._print(self._describe(trials), sys.stderr.isatty())
+        """The last state, unless a signal ended it: trials that Tune cut off look to it as if they were done."""
+        if not end_is_asked():
+            self._print(self._describe(trials), sys.stderr.isatty())
         if sys.stderr.isatty():
             print(file=sys.stderr)
 

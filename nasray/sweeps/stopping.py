@@ -86,6 +86,11 @@ def _ask(number: int, frame: FrameType | None) -> None:
         _stop_if_asked()
 
 
+def end_is_asked() -> bool:
+    """Whether a signal asked this process to end."""
+    return bool(_asked)
+
+
 def end_tune_if_asked(saving: bool) -> None:
     """Called by Tune's loop after every step: end it, if a signal asked for it.
 

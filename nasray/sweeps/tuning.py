@@ -57,7 +57,7 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
     if storage.exists(done):
         return tuple(storage.read_json(done)["failures"])
     check_trackers(sweep.trackers, storage)
-    session.enter_context(connection(sweep.address))
+    session.enter_context(connection(sweep.address, sweep.name))
     failures = _tune(sweep, storage, phase)
     check_lease(storage, look=True)
     if not failures:

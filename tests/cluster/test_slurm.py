@@ -26,16 +26,16 @@ from nasray.methods.random import Random
 from nasray.sweeps import EvaluationSettings, Sweep
 
 COMMON = dict(
-    batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=128, epochs=4
+    batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=128
 )
 SWEEP = Sweep(
     name="tiny",
     method="random",
     space="gold",
     dataset="digits",
-    settings=Random.Config(**COMMON),
+    settings=Random.Config(**COMMON, epochs=10),
     param_space={"operations_per_node": (1, 2, 3, 4)},
-    evaluation=EvaluationSettings(**COMMON, drop_path=0.0),
+    evaluation=EvaluationSettings(**COMMON, epochs=4, drop_path=0.0),
 )
 """
 

@@ -21,8 +21,9 @@ SlurmctldHost=n1
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# A requeued job waits for as long as credentials of its last start may be about.
-AuthInfo=socket=$folder/munge/socket,cred_expire=30
+# A requeued job waits for as long as credentials of its last start may be about, and then for the next look at the queue.
+AuthInfo=socket=$folder/munge/socket,cred_expire=15
+SchedulerParameters=bf_interval=3,sched_interval=5
 CredType=cred/munge
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool-%n
@@ -40,7 +41,7 @@ SelectTypeParameters=CR_Core
 GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=20
-KillWait=10
+KillWait=2
 NodeName=n1 CPUs=1 RealMemory=1024 Gres=gpu:1
 NodeName=n2 CPUs=1 RealMemory=1024 Gres=gpu:1
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
