@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import io
 import json
 import os
 import re
@@ -14,11 +13,12 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from nasray import registry
+from nasray.arguments import leading, parse, positional, taken, value_of
 from nasray.errors import InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nasray.results import Storage
     from nasray.spaces import Architecture, CellSpace
 
-T = TypeVar("T")
 RUNS = "runs"
 """Folder of the runs, where none is given."""
 
@@ -64,22 +63,22 @@ def _sweep(arguments: list[str]) -> int:
     from nasray.sweeps.run import run_sweep
     from nasray.sweeps.sweep import with_method, with_settings
 
-    (name,), rest = _positional(arguments, "SWEEP", example="nasray sweep digits")
+    (name,), rest = positional(arguments, "SWEEP", example="nasray sweep digits")
     sweep: Sweep = registry.find("sweep", name, Sweep)
-    preset, rest = _taken(rest, "--preset")
+    preset, rest = taken(rest, "--preset")
     if preset is not None:
         if preset not in sweep.presets:
             raise InvalidInput(f"preset {preset!r} of sweep {name}: accepted are {', '.join(sweep.presets) or 'none'}")
         sweep = sweep.presets[preset]
-    if (method := _value_of(rest, "method")) is not None:
+    if (method := value_of(rest, "method")) is not None:
         sweep = with_method(sweep, method)
-    if _value_of(rest, "storage") is None and sweep.storage == RUNS:
+    if value_of(rest, "storage") is None and sweep.storage == RUNS:
         sweep = dataclasses.replace(sweep, storage=str(Path(RUNS).absolute()))
-    typed = _parse(Sweep, rest, f"nasray sweep {name}", default=sweep)
+    typed = parse(Sweep, rest, f"nasray sweep {name}", default=sweep)
     # A value that was typed is the value: what the sweep would have varied there is fixed, in all its methods.
-    values = {name: value for name, value in vars(typed.settings).items() if _value_of(rest, name) is not None}
+    values = {name: value for name, value in vars(typed.settings).items() if value_of(rest, name) is not None}
     fixed = with_settings(typed, values)
-    if _value_of(rest, "samples") is not None:
+    if value_of(rest, "samples") is not None:
         fixed = dataclasses.replace(fixed, samples=typed.samples)
     outcome = run_sweep(fixed)
     return _print_outcome(outcome)
@@ -88,17 +87,17 @@ def _sweep(arguments: list[str]) -> int:
 def _search(arguments: list[str]) -> int:
     """METHOD SPACE DATASET [--FIELD VALUE ...] [--out DIR]: one search without Ray, into the same tables"""
     from nasray.results import open_storage
-    from nasray.search import SearchConfig, find_method
+    from nasray.search_config import SearchConfig, find_method
     from nasray.sweeps.single import SingleSearch, run_search
 
-    (method, space, dataset), rest = _positional(
+    (method, space, dataset), rest = positional(
         arguments, "METHOD", "SPACE", "DATASET", example="nasray search gold_nas gold digits"
     )
 
     default = SingleSearch(
         settings=find_method(method).Config(), out=f"{RUNS}/{method}-{space}-{dataset}".replace(":", "-")
     )
-    typed = _parse(SingleSearch, rest, f"nasray search {method} {space} {dataset}", default=default)
+    typed = parse(SingleSearch, rest, f"nasray search {method} {space} {dataset}", default=default)
     config = SearchConfig(
         method=method,
         space=space,
@@ -116,10 +115,10 @@ def _retrain(arguments: list[str]) -> int:
     from nasray.evaluation import EvaluationSettings
     from nasray.sweeps.run import read_run, retrain
 
-    (run,), rest = _positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
+    (run,), rest = positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
     storage = _find_run(run)
     sweep, _ = read_run(storage)
-    typed = _parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.evaluation)
+    typed = parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.evaluation)
     return _print_outcome(retrain(storage, typed.to_dict()))
 
 
@@ -127,10 +126,10 @@ def _front(arguments: list[str]) -> int:
     """RUN [RUN ...] [--budget M] [--plot FILE] [--repeats runs] [--references NAME ...]: the front across runs"""
     from nasray.comparison import FrontOptions, lines
 
-    runs, rest = _leading(arguments)
+    runs, rest = leading(arguments)
     if not runs:
         raise InvalidInput("RUN missing: accepted are folders of runs, as in nasray front runs/digits")
-    typed = _parse(FrontOptions, rest, "nasray front", default=FrontOptions())
+    typed = parse(FrontOptions, rest, "nasray front", default=FrontOptions())
     for line in lines({run: _find_run(run) for run in runs}, typed):
         print(line)
     return 0
@@ -164,8 +163,8 @@ def _cost(arguments: list[str]) -> int:
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
         """Print it as JSON."""
 
-    (name, text), rest = _positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
-    typed = _parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
+    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
+    typed = parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
     space: CellSpace = registry.find("space", name, CellSpace)
     architecture = _find_architecture(space, text, typed.storage)
     size = NetworkSize(
@@ -217,8 +216,8 @@ def _draw(arguments: list[str]) -> int:
         """Where to look for the ids of architectures."""
 
     example = "nasray draw darts DARTS_V2 --out cells.png"
-    (name, text), rest = _positional(arguments, "SPACE", "ARCHITECTURE", example=example)
-    typed = _parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
+    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example=example)
+    typed = parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
     if typed.out is None:
         raise InvalidInput(f"--out missing: accepted is a .png, .svg or .pdf file, as in {example}")
     space: CellSpace = registry.find("space", name, CellSpace)
@@ -233,8 +232,8 @@ def _list(arguments: list[str]) -> int:
     """[KIND]: spaces, methods with their knobs, datasets, sweeps, published architectures"""
     from nasray.listing import KINDS, lines
 
-    kinds, rest = _leading(arguments)
-    _parse(_Nothing, rest, "nasray list", default=_Nothing())
+    kinds, rest = leading(arguments)
+    parse(_Nothing, rest, "nasray list", default=_Nothing())
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise InvalidInput(f"list {unknown[0]!r}: accepted are {', '.join(KINDS)}")
@@ -263,78 +262,6 @@ def _usage() -> str:
     lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in _VERBS.items()]
     head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
     return "\n".join([head, *lines, "", "nasray VERB ... --help tells the fields of a verb."])
-
-
-def _leading(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """What stands before the first --FIELD, and the rest."""
-    count = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
-    return arguments[:count], arguments[count:]
-
-
-def _positional(arguments: list[str], *names: str, example: str) -> tuple[list[str], list[str]]:
-    given, rest = _leading(arguments)
-    if len(given) != len(names):
-        said = " ".join(given) or "nothing"
-        raise InvalidInput(f"{said}: accepted are {' '.join(names)}, then --FIELD VALUE, as in {example}")
-    return given, rest
-
-
-def _taken(arguments: list[str], flag: str) -> tuple[str | None, list[str]]:
-    """The value typed for a flag that is no field, and the other arguments."""
-    value = _value_of(arguments, flag.lstrip("-"))
-    if value is None:
-        return None, arguments
-    at = next(i for i, a in enumerate(arguments) if a.partition("=")[0] == flag)
-    return value, arguments[:at] + arguments[at + (1 if "=" in arguments[at] else 2) :]
-
-
-def _value_of(arguments: list[str], name: str) -> str | None:
-    """The value typed for a field, if it was typed."""
-    for i, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag.replace("_", "-") == f"--{name.replace('_', '-')}":
-            return value if equals else (arguments[i + 1] if i + 1 < len(arguments) else "")
-    return None
-
-
-def _parse(cls: type[T], arguments: list[str], prog: str, default: T) -> T:
-    """Fields from --FIELD VALUE by tyro; what it says of an error becomes one line."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(cls, args=arguments, prog=prog, default=default)
-    except SystemExit as stopped:
-        if stopped.code in (0, None):  # --help
-            raise
-    text = [line.strip("│╭╮╰╯ ") for line in said.getvalue().splitlines()]
-    # Of tyro's box the first paragraph tells what is wrong; a rule separates it from help on the field.
-    rule = next((i for i, line in enumerate(text[1:], 1) if line and set(line) <= {"─"}), len(text))
-    reason = " ".join(line for line in text[1:rule] if line)
-    unknown = reason.partition("Unrecognized options: ")[2].split(",")[0]
-    if unknown:
-        names = _field_names(default)
-        close = difflib.get_close_matches(unknown.lstrip("-").replace("-", "_"), names, n=1)
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names if "." not in name)
-        hint = (
-            f"did you mean --{close[0].replace('_', '-')}? {prog} --help tells all" if close else f"accepted: {flags}"
-        )
-        raise InvalidInput(f"unknown field {unknown}: {hint}")
-    reason = reason.partition(" Got errors:")[0].removesuffix(".")
-    accepted = next((line for line in text[rule:] if line.startswith("--")), "")
-    raise InvalidInput(f"{reason}; accepted is {accepted}" if accepted else reason)
-
-
-def _field_names(default: Any) -> list[str]:
-    names = []
-    for one in dataclasses.fields(default):
-        value = getattr(default, one.name)
-        if one.name == "settings":
-            names += [inner.name for inner in dataclasses.fields(value)]
-        elif dataclasses.is_dataclass(value):
-            names += [f"{one.name}.{inner.name}" for inner in dataclasses.fields(value)]
-        elif one.name not in ("param_space", "others", "presets"):
-            names.append(one.name)
-    return names
 
 
 def _find_run(run: str) -> Storage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -14,12 +14,11 @@ import torch
 from nasray import registry
 from nasray.costs import expected_macs, macs, params
 from nasray.costs.table import count_params
-from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
 from nasray.networks import Network, supernet
 from nasray.networks.affine import absorb, train_affine
-from nasray.settings import TrainingSettings
+from nasray.search_config import SearchConfig, find_method, sizes
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.dataset import Dataset, load_dataset
@@ -30,52 +29,6 @@ from nasray.training.tasks import task_of
 
 RECALIBRATION_BATCHES = 10
 VALIDATION_BATCH_SIZE = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """All that a search depends on; with the same config it gives the same architectures.
-
-    Raises:
-        InvalidInput: there is no such method, space or dataset, or the method cannot search the space.
-    """
-
-    method: str
-    space: str
-    dataset: str
-    settings: TrainingSettings
-    """The method's ``Config``."""
-    seed: int = 0
-    evaluation_channels: int | None = None
-    """Channels of the networks whose cost counts; None is the space's own number."""
-    evaluation_cells: int | None = None
-    """Cells of those networks; None is the space's own number, or the supernet's where every position chooses."""
-    data_root: str | None = None
-    """Folder of the dataset; None is the environment's NASRAY_DATA."""
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InvalidInput(f"seed {self.seed}: accepted are whole numbers from 0 up")
-        for kind in ("method", "space", "dataset"):
-            object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-        reason = find_method(self.method).unsupported(registry.find("space", self.space, CellSpace))
-        if reason is not None:
-            raise InvalidInput(f"method {self.method!r} on space {self.space!r}: {reason}")
-        registry.find("dataset", self.dataset)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> SearchConfig:
-        """A config from what :meth:`to_dict` gave.
-
-        Raises:
-            InvalidInput: an unknown setting, or a value that is not accepted.
-        """
-        settings = find_method(values["method"]).Config.of(values["settings"])
-        return cls(**{**values, "settings": settings})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,48 +312,3 @@ class Search:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(epoch_generator(self.config.seed, number, stream).initial_seed())
             yield
-
-
-def find_method(name: str) -> type[SearchMethod]:
-    """A method's class by its name.
-
-    Raises:
-        InvalidInput: there is none, or what is there is no method.
-    """
-    found = registry.find("method", name)
-    if not (isinstance(found, type) and issubclass(found, SearchMethod)):
-        raise InvalidInput(f"method {name!r} is {found!r}: accepted is a subclass of nasray.methods.SearchMethod")
-    return found
-
-
-def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[NetworkSize, NetworkSize]:
-    """Size of the supernet, and size at which its architectures are evaluated.
-
-    Raises:
-        InvalidInput: so few cells that a kind of cell does not occur, or another number of them at evaluation where
-            every position chooses.
-    """
-    settings = config.settings
-    search = NetworkSize(
-        channels=settings.channels or space.search_channels,
-        cells=settings.cells or space.search_cells,
-        input_shape=dataset.input_shape,
-        classes=dataset.classes,
-        skeleton=settings.skeleton,
-    )
-    absent = [kind for kind in space.cells if kind not in space.kinds(search.cells)]
-    if absent and not space.cell_per_position:
-        raise InvalidInput(
-            f"cells {search.cells} on {space.name!r}: accepted are so many that there is a {absent[0]!r} cell to search"
-        )
-    own_cells = search.cells if space.cell_per_position else space.evaluation_cells
-    evaluation = search.replace(
-        channels=config.evaluation_channels or space.evaluation_channels,
-        cells=config.evaluation_cells or own_cells,
-    )
-    if space.cell_per_position and evaluation.cells != search.cells:
-        raise InvalidInput(
-            f"evaluation with {evaluation.cells} cells after a search with {search.cells} on {space.name!r}: "
-            f"accepted is {search.cells}, for every position has a choice of its own"
-        )
-    return search, evaluation

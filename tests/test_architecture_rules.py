@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "costs": {"spaces", "gates", "networks", *PLAIN},
     "methods": {"spaces", "gates", "networks", "costs", *PLAIN},
     "training": {"spaces", "gates", "networks", *PLAIN},
-    "search": {"spaces", "gates", "networks", "costs", "methods", "training", *PLAIN},
+    "search_config": {"spaces", "methods", "training", *PLAIN},
+    "search": {"spaces", "gates", "networks", "costs", "methods", "training", "search_config", *PLAIN},
     "evaluation": {"spaces", "gates", "networks", "costs", "methods", "training", *PLAIN},
     "results": {"spaces", *PLAIN},
     "tabular": {"spaces", *PLAIN},
@@ -130,7 +131,8 @@ import nasray.evaluation
 import nasray.search
 from nasray.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
 from nasray.methods.random import Random
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 assert states[:2] == (random.getstate(), numpy.random.get_state()[1].tolist()), "an import drew random numbers"
 assert torch.equal(states[2], torch.get_rng_state()), "an import drew random numbers"
 

@@ -25,7 +25,7 @@ from nasray.cli import main
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.results import EVALUATIONS, open_storage, read, write_row
-from nasray.search import SearchConfig
+from nasray.search_config import SearchConfig
 from nasray.spaces import Architecture
 from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.sweeps.rows import path_part

@@ -24,7 +24,8 @@ from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.methods.darts import DARTS
 from nasray.methods.random import Random
 from nasray.networks import target_network
-from nasray.search import RECALIBRATION_BATCHES, Epoch, Search, SearchConfig, find_method
+from nasray.search import RECALIBRATION_BATCHES, Epoch, Search
+from nasray.search_config import SearchConfig, find_method
 from nasray.spaces import CellSpace
 from nasray.training.dataset import Dataset, load_dataset
 
@@ -294,7 +295,8 @@ KILLED = """
 import json, os, sys
 import torch
 torch.set_num_threads(1)
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 config, folder = SearchConfig.of(json.loads(sys.argv[1])), sys.argv[2]
 search = Search(config, device="cpu")
 state = os.path.join(folder, "state.pt")
@@ -408,7 +410,7 @@ def test_sizes_are_the_spaces_own_unless_given():
     darts: CellSpace = registry.find("space", "darts")
     digits: Dataset = load_dataset("digits")
     made = SearchConfig(method="darts", space="darts", dataset="digits", settings=DARTS.Config())
-    from nasray.search import sizes
+    from nasray.search_config import sizes
 
     search, evaluation = sizes(made, darts, digits)
     assert (search.channels, search.cells, search.input_shape, search.classes) == (16, 8, (1, 8, 8), 10)

@@ -9,7 +9,8 @@ from nasray.costs import cost_table
 from nasray.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
 from nasray.methods.darts import DARTS
 from nasray.methods.random import Random
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 
 SMALL = dict(batch_size=32, channels=2, auxiliary_weight=0.0, augmentation="standard", train_examples=96, epochs=2)
 

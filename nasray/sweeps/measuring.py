@@ -17,7 +17,8 @@ from nasray.evaluation import Evaluation, EvaluationConfig, evaluation_size
 from nasray.methods.method import Problem
 from nasray.networks import supernet, target_network
 from nasray.results import open_storage
-from nasray.search import Search, SearchConfig, find_method, sizes
+from nasray.search import Search
+from nasray.search_config import SearchConfig, find_method, sizes
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.spaces.encoding import decode, draw, parameters

@@ -13,7 +13,8 @@ import safetensors.torch
 from nasray.evaluation import Evaluation
 from nasray.networks import Network
 from nasray.results import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
-from nasray.search import Epoch, Search, SearchConfig
+from nasray.search import Epoch, Search
+from nasray.search_config import SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, NetworkSize
 from nasray.sweeps.lookup import Lookup, table_settings

@@ -36,7 +36,7 @@ from nasray.results import (
 )
 from nasray.results.across import as_reference
 from nasray.results.patience import PATIENCE
-from nasray.search import sizes
+from nasray.search_config import sizes
 from nasray.spaces import CellSpace
 from nasray.sweeps.events import show_events
 from nasray.sweeps.lease import check_lease, lease

@@ -14,7 +14,7 @@ from nasray.errors import InvalidInput
 from nasray.evaluation import EvaluationConfig, evaluation_size
 from nasray.methods.random import Random
 from nasray.results import Storage, near_front
-from nasray.search import SearchConfig, find_method
+from nasray.search_config import SearchConfig, find_method
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 from nasray.sweeps.lookup import tabular_size

@@ -13,7 +13,8 @@ import tyro
 from nasray.errors import InvalidInput
 from nasray.results import CANDIDATES, Storage, pareto_front, read, write_front
 from nasray.results.patience import PATIENCE
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 from nasray.settings import TrainingSettings
 from nasray.sweeps.checkpoints import DamagedState, pack, unpack
 from nasray.sweeps.events import say, show_events

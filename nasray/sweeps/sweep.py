@@ -16,7 +16,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.evaluation import EvaluationSettings
 from nasray.methods.random import Random
-from nasray.search import SearchConfig, find_method
+from nasray.search_config import SearchConfig, find_method
 from nasray.settings import Range, Settings, TrainingSettings, changes, check_names
 from nasray.spaces import CellSpace
 from nasray.sweeps.lookup import open_table, table_settings, tabular_size

@@ -22,7 +22,8 @@ from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.results import Storage, open_storage
 from nasray.results.patience import EVENT, PATIENCE, patiently
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode
 from nasray.sweeps.checkpoints import DamagedState, newest_first, pack, unpack

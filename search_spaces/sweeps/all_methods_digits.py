@@ -8,7 +8,7 @@ from typing import Any
 
 from nasray.evaluation import EvaluationSettings
 from nasray.methods.gold_nas import GoldNAS
-from nasray.search import find_method
+from nasray.search_config import find_method
 from nasray.sweeps import Arm, Sweep
 
 SIZE: dict[str, Any] = dict(

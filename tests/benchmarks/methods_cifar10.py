@@ -25,7 +25,8 @@ import torch
 
 import nasray
 from nasray import registry
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import run_sweep
 

@@ -38,7 +38,8 @@ import numpy as np
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.registry import find
-from nasray.search import Search, SearchConfig, find_method
+from nasray.search import Search
+from nasray.search_config import SearchConfig, find_method
 from nasray.spaces import CellSpace, NetworkSize, from_string, to_string
 from nasray.sweeps.rows import trial_id
 from nasray.tabular import AccuracyTable, read_table

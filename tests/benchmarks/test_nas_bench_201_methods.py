@@ -13,7 +13,7 @@ import pytest
 
 from nasray import registry
 from nasray.methods.random import Random
-from nasray.search import SearchConfig, find_method
+from nasray.search_config import SearchConfig, find_method
 from nasray.tabular import read_table
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 

@@ -21,7 +21,8 @@ from nasray.methods.ista_nas_one_stage import NORMALISATION, ISTANASOneStage
 from nasray.methods.method import Problem, joint_step
 from nasray.networks import target_network
 from nasray.networks.operations import Operation
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 from nasray.spaces import CellGraph, CellSpace, NetworkSize
 
 TINY = {

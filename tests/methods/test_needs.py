@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nasray.costs import macs
-from nasray.search import Epoch, Search, SearchConfig, find_method
+from nasray.search import Epoch, Search
+from nasray.search_config import SearchConfig, find_method
 from nasray.training.dataset import Dataset
 from nasray.training.datasets import digits
 from search_spaces.architectures.darts import DARTS

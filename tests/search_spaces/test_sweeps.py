@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nasray import registry
-from nasray.search import find_method
+from nasray.search_config import find_method
 from nasray.spaces import CellSpace
 from nasray.sweeps import Sweep
 from nasray.sweeps.sweep import config_of

@@ -19,7 +19,8 @@ from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.ista_nas_one_stage import NORMALISATION, ISTANASOneStage
 from nasray.methods.random import Random
 from nasray.networks import target_network
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 from nasray.spaces import Architecture, NetworkSize
 from nasray.sweeps import Arm, EvaluationSettings, Range, Sweep
 from nasray.sweeps.run import Outcome, run_sweep

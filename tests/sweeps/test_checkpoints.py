@@ -18,7 +18,8 @@ from pyarrow import fs
 
 from nasray.methods.random import Random
 from nasray.results import CANDIDATES, open_storage, read
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 from nasray.sweeps.checkpoints import DamagedState, newest_first, pack, unpack
 from nasray.sweeps.single import BEFORE, STATE, run_search
 from nasray.sweeps.trainables import SearchTrainable

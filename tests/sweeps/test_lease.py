@@ -197,7 +197,7 @@ def test_of_many_that_start_at_once_one_goes_on(
             try:
                 one.acquire()
                 outcomes.append(one)
-            except InvalidInput as error:
+            except (InvalidInput, LeaseLost) as error:  # the latter where a thread had to wait for its turn for long
                 outcomes.append(error)
 
         threads = [threading.Thread(target=go, args=(one,)) for one in drivers]

@@ -22,7 +22,7 @@ from nasray.evaluation import EvaluationConfig
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
 from nasray.results import open_storage
-from nasray.search import SearchConfig, find_method
+from nasray.search_config import SearchConfig, find_method
 from nasray.spaces import Architecture, CellSpace, from_genotype
 from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.sweeps.limits import CONTEXT_BYTES, memory_fraction

@@ -19,7 +19,8 @@ from nasray.errors import InvalidInput
 from nasray.evaluation import Evaluation, EvaluationConfig
 from nasray.networks import target_network
 from nasray.results import hypervolume, open_storage
-from nasray.search import Search, SearchConfig
+from nasray.search import Search
+from nasray.search_config import SearchConfig
 from nasray.spaces import Architecture
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import Outcome, retrain, run_sweep
