@@ -20,67 +20,35 @@ import pytest
 
 import nasray
 from nasray.results import TABLES
+from tests.sweep_files import gold_sweep
 
 VOLATILE = ["run", "created_at", "seconds", "peak_memory_bytes", "host", "versions"]
 """Columns that two equal runs may differ in: names, times, memory and machines."""
 STORE = 100 * 2**20
 """Bytes of a node's object store."""
 
-SWEEP = """
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
+RATE = {"learning_rate": 0.1}
 
-COMMON = dict(
-    batch_size=32,
-    channels=2,
-    cells=3,
-    learning_rate=0.1,
-    auxiliary_weight=0.0,
-    augmentation="standard",
-    train_examples=256,
-)
-SWEEP = Sweep(
-    name="twelve",
-    method="gold_nas",
-    space="gold",
-    dataset="digits",
-    settings=GoldNAS.Config(**COMMON, epochs=6, stop_macs=0.01, stable_epochs=0),
-    param_space={"mu": (0.0, 30.0, 100.0, 300.0), "lambda0": (0.03, 0.1, 0.3)},
-    retrain_within=0.05,
-    random_baseline=False,
-    evaluation=EvaluationSettings(**COMMON, epochs=3, drop_path=0.1),
-    gpus_per_trial=1.0,
-)
-"""
-"""Twelve searches of some seconds each."""
-SMALL = """
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
 
-COMMON = dict(
-    batch_size=32,
-    channels=2,
-    cells=3,
-    learning_rate=0.1,
-    auxiliary_weight=0.0,
-    augmentation="standard",
-    train_examples=512,
-)
-SWEEP = Sweep(
-    name="four",
-    method="gold_nas",
-    space="gold",
-    dataset="digits",
-    settings=GoldNAS.Config(**COMMON, epochs=5, stop_macs=0.01, stable_epochs=0),
-    param_space={"mu": (0.0, 300.0)},
-    retrain="nothing",
-    retrain_within=0.05,
-    random_baseline=False,
-    max_failures=1,
-    evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.1),
-)
-"""
-"""Two searches of some seconds, and no more."""
+def twelve(folder: Path) -> str:
+    """A file with twelve searches of some seconds each, and trainings of what they find."""
+    return gold_sweep(
+        folder,
+        examples=256,
+        settings={**RATE, "epochs": 6},
+        evaluation={**RATE, "epochs": 3, "drop_path": 0.1},
+        mu=(0.0, 30.0, 100.0, 300.0),
+        varied={"lambda0": (0.03, 0.1, 0.3)},
+        retrain_within=0.05,
+        random_baseline=False,
+        gpus_per_trial=1.0,
+    )
+
+
+def small(folder: Path, **fields: Any) -> str:
+    """A file with two searches of some seconds, and no more; fields are the sweep's."""
+    own = {"retrain": "nothing", "random_baseline": False, "max_failures": 1}
+    return gold_sweep(folder, examples=512, settings={**RATE, "epochs": 5}, **{**own, **fields})
 
 
 def free_port() -> int:
@@ -202,19 +170,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of SMALL that nothing happened to, on a Ray of its own."""
+    """The folder of a run of ``small`` that nothing happened to, on a Ray of its own."""
     folder = tmp_path_factory.mktemp("alone")
-    command = [sys.executable, "-m", "nasray.cli", "sweep", sweep_file(folder, SMALL), "--storage", str(folder)]
+    command = [sys.executable, "-m", "nasray.cli", "sweep", small(folder), "--storage", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     said = subprocess.run([*command, "--name", "alone"], env=environment, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     return folder / "alone"
-
-
-def sweep_file(folder: Path, text: str = SWEEP) -> str:
-    """A sweep as a user has it: in a file of his own."""
-    (folder / "mine.py").write_text(text)
-    return f"{folder / 'mine.py'}:SWEEP"
 
 
 def rows(run: Path, table: str) -> pd.DataFrame:

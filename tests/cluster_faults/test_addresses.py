@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SMALL, Cluster, Driver, assert_same_tables, free_port, rows, sweep_file
+from .conftest import Cluster, Driver, assert_same_tables, free_port, rows, small
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -37,7 +37,7 @@ def head() -> Iterator[dict[str, str]]:
 
 
 def test_a_driver_on_its_head_finds_it(head: dict[str, str], alone: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "nasray.cli", "sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path)]
+    command = [sys.executable, "-m", "nasray.cli", "sweep", small(tmp_path), "--storage", str(tmp_path)]
     environment = {**os.environ, "RAY_TMPDIR": head["RAY_TMPDIR"]}
     said = subprocess.run(
         [*command, "--address", "auto", "--name", "auto"], env=environment, capture_output=True, text=True
@@ -50,7 +50,7 @@ def test_a_driver_on_its_head_finds_it(head: dict[str, str], alone: Path, tmp_pa
 def test_through_a_ray_client_also_after_the_driver_was_killed(
     head: dict[str, str], alone: Path, start: Callable[..., Driver], tmp_path: Path
 ) -> None:
-    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "client")
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "client")
     first = start(*command, "--address", head["client"])
     first.until(lambda: (tmp_path / "client" / "candidates").exists() and len(rows(tmp_path / "client", "candidates")))
     first.send(signal.SIGKILL)
@@ -70,7 +70,7 @@ def test_as_a_ray_job_also_after_it_was_stopped(head: dict[str, str], alone: Pat
 
     where = os.environ.get("PYTHONPATH", "")
     nasray = ["env", f"PYTHONPATH={where}", sys.executable, "-m", "nasray.cli"]
-    sweep = [*nasray, "sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "job"]
+    sweep = [*nasray, "sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "job"]
     deadline = time.monotonic() + 120
     while (first := job("submit", "--no-wait", "--submission-id", "first", "--", *sweep)).returncode:
         # The head takes no jobs before its agent is up.
@@ -100,7 +100,7 @@ def test_an_address_where_nothing_answers_is_one_line(
     start: Callable[..., Driver], tmp_path: Path, address: str
 ) -> None:
     nothing = address.format(port=free_port())
-    driver = start("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--address", nothing)
+    driver = start("sweep", small(tmp_path), "--storage", str(tmp_path), "--address", nothing)
     assert driver.end() == 2
     (said,) = [line for line in driver.said.read_text().splitlines() if line.startswith("nasray:")]
     assert f"address '{nothing}'" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SMALL, Driver, assert_all_kept, assert_same_tables, rows, sweep_file
+from .conftest import Driver, assert_all_kept, assert_same_tables, rows, small
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -46,7 +46,7 @@ def test_a_clock_that_jumps_back_and_forth_loses_and_doubles_nothing(
     jump(0)
     path = os.pathsep.join(filter(None, (str(tmp_path / "clock"), os.environ.get("PYTHONPATH"))))
     clock = {"CLOCK_OFFSET": str(offset), "PYTHONPATH": path}
-    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path))
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path))
 
     first = start(*command, "--name", "faults", **clock)
     first.until(lambda: len(first.epochs()) >= 2)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SMALL, Cluster, Driver, assert_all_kept, assert_same_tables, rows, sweep_file
+from tests.sweep_files import gold_sweep
+
+from .conftest import RATE, Cluster, Driver, assert_all_kept, assert_same_tables, rows, twelve
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -18,7 +20,7 @@ def test_a_lost_node_a_new_one_and_a_killed_driver_change_nothing(
     cluster: Callable[..., Cluster], start: Callable[..., Driver], tmp_path: Path
 ) -> None:
     nodes = cluster(3)
-    command = ("sweep", sweep_file(tmp_path), "--storage", str(tmp_path), "--address", nodes.address)
+    command = ("sweep", twelve(tmp_path), "--storage", str(tmp_path), "--address", nodes.address)
 
     began = time.monotonic()
     alone = start(*command, "--name", "alone")
@@ -57,10 +59,17 @@ def test_a_lost_node_a_new_one_and_a_killed_driver_change_nothing(
 def test_the_same_sweep_on_one_node_and_on_three_gives_the_same_front(
     cluster: Callable[..., Cluster], start: Callable[..., Driver], tmp_path: Path
 ) -> None:
-    six = SMALL.replace("(0.0, 300.0)", "(0.0, 10.0, 30.0, 60.0, 100.0, 300.0)").replace("epochs=5", "epochs=3")
-    six = six.replace('retrain="nothing",', "")
+    six = gold_sweep(
+        tmp_path,
+        examples=512,
+        settings={**RATE, "epochs": 3},
+        evaluation={**RATE, "epochs": 2, "drop_path": 0.1},
+        mu=(0.0, 10.0, 30.0, 60.0, 100.0, 300.0),
+        retrain_within=0.05,
+        random_baseline=False,
+    )
     nodes = cluster(1)
-    command = ("sweep", sweep_file(tmp_path, six), "--storage", str(tmp_path), "--address", nodes.address)
+    command = ("sweep", six, "--storage", str(tmp_path), "--address", nodes.address)
     command = (*command, "--gpus-per-trial", "1")
     used = []
     for name in ("one", "three"):

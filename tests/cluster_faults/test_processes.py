@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SMALL, Driver, assert_all_kept, assert_same_tables, rows, sweep_file
+from .conftest import Driver, assert_all_kept, assert_same_tables, rows, small
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -66,7 +66,7 @@ def worker_of(driver: Driver) -> int:
 def test_sigterm_ends_the_driver_cleanly_and_the_same_command_goes_on(
     start: Callable[..., Driver], tmp_path: Path, alone: Path
 ) -> None:
-    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "faults")
     first = start(*command)
     first.until(lambda: len(first.epochs()) >= 3)
     before = {table: rows(tmp_path / "faults", table) for table in ("candidates", "evaluations")}
@@ -91,7 +91,7 @@ def test_sigterm_ends_the_driver_cleanly_and_the_same_command_goes_on(
 
 
 def test_ctrl_c_ends_it_as_cleanly(start: Callable[..., Driver], tmp_path: Path, alone: Path) -> None:
-    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "faults")
     first = start(*command)
     first.until(lambda: len(first.epochs()) >= 2)
     first.send(signal.SIGINT)
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_it_as_cleanly(start: Callable[..., Driver], tmp_path: Path,
 def test_a_second_driver_is_refused_and_one_that_was_replaced_ends(
     start: Callable[..., Driver], tmp_path: Path, alone: Path
 ) -> None:
-    command = ("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "faults")
     first = start(*command)
     first.until(lambda: len(first.epochs()) >= 2)
     second = start(*command)
@@ -130,7 +130,7 @@ def test_a_lost_worker_is_no_failure(
     start: Callable[..., Driver], tmp_path: Path, alone: Path, what: signal.Signals
 ) -> None:
     # With max_failures 1, three failures would have ended the trial.
-    driver = start("sweep", sweep_file(tmp_path, SMALL), "--storage", str(tmp_path), "--name", "faults")
+    driver = start("sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "faults")
     for losses in (1, 2, 3):
         seen = len(driver.epochs())
         driver.until(lambda seen=seen: len(driver.epochs()) >= seen + 2)
@@ -148,7 +148,7 @@ def test_a_lost_worker_is_no_failure_where_none_is_allowed(
     start: Callable[..., Driver], tmp_path: Path, alone: Path
 ) -> None:
     # Tune gives the trial up; it is taken up again, by the same command, when the others are done.
-    file = sweep_file(tmp_path, SMALL.replace("max_failures=1", "max_failures=0"))
+    file = small(tmp_path, max_failures=0)
     driver = start("sweep", file, "--storage", str(tmp_path), "--name", "faults")
     driver.until(lambda: len(driver.epochs()) >= 3)
     os.kill(worker_of(driver), signal.SIGKILL)
@@ -160,7 +160,8 @@ def test_a_lost_worker_is_no_failure_where_none_is_allowed(
 def test_a_trial_that_kills_its_worker_ends_while_the_others_go_on(
     start: Callable[..., Driver], tmp_path: Path
 ) -> None:
-    driver = start("sweep", sweep_file(tmp_path, KILLER), "--storage", str(tmp_path), RAY_worker_niceness="0")
+    (tmp_path / "killer.py").write_text(KILLER)
+    driver = start("sweep", f"{tmp_path / 'killer.py'}:SWEEP", "--storage", str(tmp_path), RAY_worker_niceness="0")
     assert driver.end() == 1
     (said,) = [line for line in driver.said.read_text().splitlines() if line.startswith("nasray: trial")]
     assert "lost its worker too often" in said

@@ -13,29 +13,18 @@ import pandas as pd
 import pytest
 
 import nasray
-
-SWEEP = """
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
-
-COMMON = dict(
-    batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=192
-)
-SWEEP = Sweep(
-    name="killed",
-    method="gold_nas",
-    space="gold",
-    dataset="digits",
-    settings=GoldNAS.Config(**COMMON, epochs=6, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
-    param_space={"mu": (0.0, 300.0)},
-    retrain_within=0.03,
-    evaluation=EvaluationSettings(**COMMON, epochs=3, drop_path=0.1),
-)
-"""
+from tests.sweep_files import gold_sweep
 
 
 def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "nasray.cli", "sweep", f"{folder / 'mine.py'}:SWEEP", "--name", name]
+    sweep = gold_sweep(
+        folder,
+        examples=192,
+        settings={"epochs": 6, "lambda0": 0.1},
+        evaluation={"epochs": 3, "drop_path": 0.1},
+        retrain_within=0.03,
+    )
+    command = [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--name", name]
     return subprocess.Popen([*command, "--storage", str(folder)], stderr=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -47,7 +36,6 @@ def rows(folder: Path, table: str) -> pd.DataFrame:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SWEEP)
     assert start(tmp_path, "left_alone").wait() == 0
 
     # Killed three times: once while searching, later wherever it is then; each time at another moment.

@@ -25,25 +25,9 @@ from nasray.results import open_storage
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import run_sweep
 from tests.object_store import BEARS, nothing_fails
+from tests.sweep_files import gold_sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-SWEEP = """
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
-
-COMMON = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=96)
-SWEEP = Sweep(
-    name="far",
-    method="gold_nas",
-    space="gold",
-    dataset="digits",
-    settings=GoldNAS.Config(**COMMON, epochs=6, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
-    param_space={"mu": (0.0, 300.0)},
-    retrain_within=0.03,
-    evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.0),
-)
-"""
 
 
 def rows(where: str | Path, table: str) -> pd.DataFrame:
@@ -62,8 +46,14 @@ def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> 
 def left_alone(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing happened to; beside it lies mine.py."""
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "mine.py").write_text(SWEEP)
-    sweep = registry.find("sweep", f"{folder / 'mine.py'}:SWEEP", Sweep)
+    file = gold_sweep(
+        folder,
+        examples=96,
+        settings={"epochs": 6, "lambda0": 0.1},
+        evaluation={"epochs": 2, "drop_path": 0.0},
+        retrain_within=0.03,
+    )
+    sweep = registry.find("sweep", file, Sweep)
     outcome = run_sweep(dataclasses.replace(sweep, storage=str(folder)), "left_alone")
     assert outcome.failures == ()
     return Path(outcome.folder)
@@ -71,7 +61,7 @@ def left_alone(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def command(left_alone: Path, storage: str | Path) -> list[str]:
     sweep = f"{left_alone.parent / 'mine.py'}:SWEEP"
-    return [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--storage", str(storage)]
+    return [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--storage", str(storage), "--name", "far"]
 
 
 def environment() -> dict[str, str]:

@@ -21,21 +21,8 @@ from typing import Any
 
 import pytest
 
-SWEEP = """
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
+from tests.sweep_files import gold_sweep
 
-SMALL = dict(batch_size=32, channels=4, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=600)
-SWEEP = Sweep(
-    name="watched",
-    method="gold_nas",
-    space="gold",
-    dataset="digits",
-    settings=GoldNAS.Config(**SMALL, epochs=500, lambda0=0.01, stop_macs=0.0),
-    param_space={"mu": (0.0, 1.0)},
-    retrain="nothing",
-)
-"""
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """How W3C's WebDriver names the field that holds an element's id."""
 
@@ -116,8 +103,9 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
     folder = Path(tempfile.mkdtemp(prefix="m", dir="/tmp"))
     pictures = Path(os.environ.get("NASRAY_PICTURES", folder))
     token = secrets.token_hex(32)
-    (folder / "watched.py").write_text(SWEEP)
-    command = [sys.executable, "-m", "nasray.cli", "sweep", f"{folder}/watched.py:SWEEP", "--storage", str(folder)]
+    settings = {"epochs": 500, "lambda0": 0.01, "stop_macs": 0.0}
+    file = gold_sweep(folder, examples=600, settings=settings, mu=(0.0, 1.0), channels=4, retrain="nothing")
+    command = [sys.executable, "-m", "nasray.cli", "sweep", file, "--name", "watched", "--storage", str(folder)]
     environment = {**os.environ, "TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     said = folder / "sweep.log"
     with said.open("w") as log:

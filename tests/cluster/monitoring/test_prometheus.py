@@ -22,25 +22,10 @@ import pytest
 import yaml
 
 from nasray.sweeps.metrics import FIGURES
+from tests.sweep_files import gold_sweep
 
 FOLDER = Path(__file__).parents[3] / "cluster" / "monitoring"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "nasray.json"
-SWEEP = """
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
-
-SMALL = dict(batch_size=32, channels=4, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=600)
-SWEEP = Sweep(
-    name="watched",
-    method="gold_nas",
-    space="gold",
-    dataset="digits",
-    settings=GoldNAS.Config(**SMALL, epochs=10, lambda0=0.3, stop_macs=0.01, stable_epochs=0),
-    param_space={"mu": (0.0, 30.0, 300.0)},
-    evaluation=EvaluationSettings(**SMALL, epochs=4, drop_path=0.0),
-    retrain_within=0.05,
-)
-"""
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="Debian's package prometheus is not there")
 
 
@@ -126,9 +111,17 @@ def wait(condition: Callable[[], Any], process: subprocess.Popen[Any] | None = N
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
 def test_a_running_sweep_is_seen_and_its_hypervolume_rises(short_folder: Path, prometheus: Server) -> None:
-    (short_folder / "watched.py").write_text(SWEEP)
+    file = gold_sweep(
+        short_folder,
+        examples=600,
+        settings={"epochs": 10, "lambda0": 0.3},
+        evaluation={"epochs": 4, "drop_path": 0.0},
+        mu=(0.0, 30.0, 300.0),
+        channels=4,
+        retrain_within=0.05,
+    )
     environment = {**os.environ, "TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "3000"}
-    command = [sys.executable, "-m", "nasray.cli", "sweep", f"{short_folder}/watched.py:SWEEP"]
+    command = [sys.executable, "-m", "nasray.cli", "sweep", file, "--name", "watched"]
     with (short_folder / "sweep.log").open("w") as log:
         sweep = subprocess.Popen(
             [*command, "--storage", str(short_folder / "runs")], env=environment, stdout=log, stderr=log
