@@ -19,7 +19,7 @@ import tyro
 
 from nasray import registry
 from nasray.arguments import leading, parse, positional, taken, value_of
-from nasray.errors import InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             hint = f"did you mean {close[0]}? " if close else ""
             raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
         return verb(arguments[1:])
-    except (InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
+    except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
     except KeyboardInterrupt:

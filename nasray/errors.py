@@ -21,6 +21,10 @@ class StorageFailure(OSError):
     """
 
 
+class ClusterLost(RuntimeError):
+    """Ray's head does not answer any more. The message is one line; the same command goes on once it does."""
+
+
 class NonFiniteLoss(ArithmeticError):
     """A loss or output became infinite or not a number: the search or evaluation ends, and gives no row."""
 

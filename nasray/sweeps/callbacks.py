@@ -24,7 +24,7 @@ def callbacks_of(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
     shared = phase.shared or None
     looked_up = phase.kind == "trainings" and sweep.table is not None
     callbacks: list[Any] = [
-        Losses(sweep.name),
+        Losses(sweep.name, sweep.max_failures),
         Progress(phase.kind, total),
         Events(sweep.name, phase.kind, str(storage)),
         Metrics(

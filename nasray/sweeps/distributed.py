@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,18 +61,25 @@ class DistributedEvaluation(Evaluation):
         group: its workers.
         folder: where Ray Train may keep what it has to say, which every node sees.
         name: of the trial.
+        rungs: epochs after which its latency is measured, as after the last.
         say: takes level, event and fields of what a person should know of.
     """
 
     def __init__(
-        self, config: EvaluationConfig, group: Group, folder: str, name: str, say: Callable[..., None]
+        self,
+        config: EvaluationConfig,
+        group: Group,
+        folder: str,
+        name: str,
+        rungs: Sequence[int],
+        say: Callable[..., None],
     ) -> None:
         super().__init__(config, device="cpu")
-        self._group, self._folder, self._name, self._say = group, folder, name, say
+        self._group, self._folder, self._name, self._rungs, self._say = group, folder, name, list(rungs), say
         self._last: dict[str, Any] = {}
 
     def run_epoch(self) -> dict[str, float]:
-        """One epoch on the workers, and once all are done test accuracy and latency there.
+        """One epoch on the workers, with latency there at a rung, and once all are done test accuracy too.
 
         Raises:
             NonFiniteLoss: as in an evaluation by one process.
@@ -102,7 +109,7 @@ class DistributedEvaluation(Evaluation):
         return float(self._last["test_accuracy"])
 
     def latency(self) -> Latency | None:
-        """As the first worker found it after the last epoch."""
+        """As the first worker found it after this epoch."""
         latency = self._last["latency"]
         return None if latency is None else Latency(**json.loads(latency))
 
@@ -118,6 +125,7 @@ class DistributedEvaluation(Evaluation):
                 "evaluation": self.config.to_dict(),
                 "state": [ray.put(state.getvalue())],  # in a list: a bare reference would be fetched for us
                 "cpus": self._group.cpus,
+                "rungs": self._rungs,
             },
             scaling_config=ScalingConfig(
                 num_workers=self._group.workers,
@@ -140,11 +148,15 @@ def epoch_of_worker(config: dict[str, Any]) -> dict[str, Any]:
     Nothing in it is a tensor, which Ray Train does not hand on.
     """
     import ray.train
+    from ray.train.torch import get_device
 
     context = ray.train.get_context()
+    device = get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # each worker of a node sees the GPUs of all
     limit_threads(config["cpus"])
     workers = Workers(rank=context.get_world_rank(), count=context.get_world_size())
-    evaluation = Evaluation(EvaluationConfig.of(config["evaluation"]), workers=workers)
+    evaluation = Evaluation(EvaluationConfig.of(config["evaluation"]), device=str(device), workers=workers)
     before = io.BytesIO(ray.get(config["state"][0]))
     evaluation.load_state_dict(torch.load(before, map_location="cpu", weights_only=True))
     given: dict[str, Any] = {"not_finite": None, "hardware": evaluation.hardware}
@@ -156,7 +168,8 @@ def epoch_of_worker(config: dict[str, Any]) -> dict[str, Any]:
         return {**given, "not_finite": str(error)}
     if workers.rank > 0:
         return {}
-    latency = evaluation.latency() if evaluation.finished else None
+    compared = evaluation.finished or evaluation.epoch in config["rungs"]
+    latency = evaluation.latency() if compared else None
     given["latency"] = None if latency is None else json.dumps(vars(latency))
     after = io.BytesIO()
     torch.save(evaluation.state_dict(), after)

@@ -15,7 +15,8 @@ from ray.tune import Callback, ResultGrid
 from ray.tune.experiment import Trial
 
 from nasray.sweeps.events import say
-from nasray.sweeps.out_of_memory import short_of
+from nasray.sweeps.out_of_memory import memory_kills_are_failures, short_of
+from nasray.sweeps.secrets import keep_secrets
 
 MOST_LOSSES = 10
 """Of a trial's workers, one after the other, without an epoch done between them."""
@@ -24,9 +25,18 @@ MOST_LOSSES = 10
 class Losses(Callback):
     """Takes lost workers out of Tune's count of a trial's failures, and says what was lost or failed, and why."""
 
-    def __init__(self, run: str) -> None:
-        self.run = run
+    def __init__(self, run: str, max_failures: int) -> None:
+        self.run, self.max_failures = run, max_failures
         self._lost: dict[str, tuple[int, int]] = {}  # by trial: reports at the last loss, losses since there was one
+
+    def setup(self, *given: Any, **info: Any) -> None:
+        """Called by Tune before any trial, in the process in which it runs: with a Ray Client that is the head's."""
+        keep_secrets()
+        memory_kills_are_failures()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune when a trial begins or goes on: of a resumed run Tune has what it was begun with."""
+        trial.max_failures = self.max_failures
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial ended and is tried again, after it was counted as failed."""

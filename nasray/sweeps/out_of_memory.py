@@ -9,8 +9,8 @@ count as a failure, for it cannot go on for ever; once there is no more to give,
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,32 +115,28 @@ class MoreMemory(FIFOScheduler):
         say("warning", "out_of_memory", run=self.run, trial=str(trial), memory=short, **said)
 
 
-@contextmanager
-def memory_kills_are_failures() -> Iterator[None]:
-    """Let a trial fail whose process Ray's memory monitor kills, as one whose process dies.
+def memory_kills_are_failures() -> None:
+    """From now on in this process, let a trial whose worker Ray's memory monitor kills fail as one whose worker dies.
 
     Tune 2.60 knows of two errors of a trial, those of its task and those of its actor. Ray reports the kill as a third,
     OutOfMemoryError, at which Tune ends the whole run ("Caught unexpected exception"). Here it is made the second.
     """
     manager_class: Any = RayActorManager
     # At work, and while it starts: there Tune takes the error, but notes it nowhere.
-    originals = {name: getattr(manager_class, name) for name in ("_actor_task_failed", "_actor_start_failed")}
+    for name in ("_actor_task_failed", "_actor_start_failed"):
+        original = getattr(manager_class, name)
+        if not hasattr(original, "__wrapped__"):
+            setattr(manager_class, name, _failing(original))
 
-    def failing(original: Callable[..., None]) -> Callable[..., None]:
-        def failed(manager: Any, *, exception: Exception, **of: Any) -> None:
-            if isinstance(exception, OutOfMemoryError):
-                exception = KilledForMemory(str(exception))
-            original(manager, exception=exception, **of)
 
-        return failed
+def _failing(original: Callable[..., None]) -> Callable[..., None]:
+    @wraps(original)
+    def failed(manager: Any, *, exception: Exception, **of: Any) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = KilledForMemory(str(exception))
+        original(manager, exception=exception, **of)
 
-    for name, original in originals.items():
-        setattr(manager_class, name, failing(original))
-    try:
-        yield
-    finally:
-        for name, original in originals.items():
-            setattr(manager_class, name, original)
+    return failed
 
 
 def short_of(error: BaseException | None) -> Memory | None:

@@ -128,16 +128,18 @@ def _share_of(kept: Mapping[str, Any], where: str) -> float:
     return float(share)
 
 
-def _cluster_has_gpus() -> bool:
+def most_resources() -> dict[str, float]:
+    """What the cluster has of each of Ray's resources, or could have where it grows on demand."""
     import ray
     from ray._private.state import state
 
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    if resources.get("GPU", 0) > 0:
-        return True
-    # A cluster that grows on demand may not have started its first GPU node.
-    could_have = state.get_max_resources_from_cluster_config()
-    return bool(could_have and could_have.get("GPU", 0) > 0)
+    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    could_have = state.get_max_resources_from_cluster_config() or {}
+    return {name: max(has.get(name, 0.0), could_have.get(name, 0.0)) for name in {*has, *could_have}}
+
+
+def _cluster_has_gpus() -> bool:
+    return most_resources().get("GPU", 0.0) > 0
 
 
 def _on_a_gpu(sweep: Sweep, phase: Phase) -> Measured | None:

@@ -161,7 +161,9 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
     """Write down what is run into its folder, which is new or of the same sweep."""
     mine = sweep.to_dict()
     if storage.exists("run.json"):
-        theirs = storage.read_json("run.json")["sweep"]
+        theirs = storage.read_json("run.json").get("sweep")
+        if not isinstance(theirs, dict):
+            raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
         differing = [name for name in mine if name not in _MAY_CHANGE and theirs.get(name) != mine[name]]
         if differing:
             raise InvalidInput(

@@ -35,7 +35,9 @@ from nasray.sweeps.searchers import EPOCH
 
 STATE = "state.pt"
 FAILED = "failed"
-"""In a trial's last report: why it gave up, for a reason that trying again does not change."""
+"""In a trial's last report: why it gave up, for a reason that trying again at once does not change."""
+DIVERGED = "diverged"
+"""In such a report: the reason is the trial's own, so that the next driver does not try again either."""
 SAID = "said"
 """In a trial's report: the events since its last one, each a level, a name and its fields, for the driver to say."""
 
@@ -51,18 +53,25 @@ class _Trial(Trainable):
 
     _frozen = False  # gc.get_freeze_count() counts them all, which takes 40 ms
 
-    def setup(self, config: dict[str, Any], shared: dict[str, Any] | None = None) -> None:
+    def setup(
+        self, config: dict[str, Any], shared: dict[str, Any] | None = None, where: dict[str, Any] | None = None
+    ) -> None:
         """Start the trial that ``config["trial"]`` describes, or the one that a searcher proposed.
 
         Args:
             config: of the trial. A proposed one's has the parameters of an architecture.
             shared: what all proposed trials have beside them.
+            where: ``storage`` and ``data_root``, which a resumed run may have others of than Tune wrote down.
         """
         share = {} if self.trial_resources is None else self.trial_resources.bundles[0]
         limit_threads(share.get("CPU", 1.0))
         limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
         self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
+        if where is not None:
+            what = "search" if "search" in self._trial else "evaluation"
+            settings = {**self._trial[what], "data_root": where["data_root"]}
+            self._trial = {**self._trial, "storage": where["storage"], what: settings}
         self._said: list[tuple[Level, str, dict[str, Any]]] = []
         self._points: list[Point] = []
         self._refused: str | None = None
@@ -89,7 +98,9 @@ class _Trial(Trainable):
             if not self._taken_up and not self._trial.get("rungs") and not self._trial.get("table"):
                 self._take_up()
             result = self._finished_result() if self._is_finished() else self._step()
-        except (NonFiniteLoss, InvalidInput) as error:
+        except NonFiniteLoss as error:
+            result = {"done": True, EPOCH: 0, FAILED: str(error), DIVERGED: True}
+        except InvalidInput as error:
             result = {"done": True, EPOCH: 0, FAILED: str(error)}
         if self._said:
             result[SAID], self._said = self._said, []
@@ -140,6 +151,8 @@ class _Trial(Trainable):
             self._take_up(str(error) if isinstance(error, DamagedState) else "it has no state")
 
     def _take(self, state: dict[str, Any]) -> None:
+        if set(state) == {"points"}:
+            return  # of a trial that had been refused
         try:
             self._load_state_dict(state)
             self._points = [(macs, accuracy) for macs, accuracy in state["points"]]
@@ -298,8 +311,9 @@ class EvaluationTrainable(_Trial):
     def _by_group(self, config: EvaluationConfig, trial: dict[str, Any]) -> Evaluation:
         from nasray.sweeps.distributed import DistributedEvaluation, Group
 
-        folder = f"{trial['storage']}/tune"
-        return DistributedEvaluation(config, Group(**trial["group"]), folder, self.trial_name, self._say)
+        folder = str(self._results().child("tune"))  # a URI may have parameters
+        group = Group(**trial["group"])
+        return DistributedEvaluation(config, group, folder, self.trial_name, trial["rungs"], self._say)
 
     def _architecture(self, trial: dict[str, Any]) -> str:
         """As JSON."""

@@ -5,7 +5,8 @@ greatest name. After a clock was set back, or the driver moved to a machine of a
 an earlier driver: what was done since would be done again, from checkpoints that are no longer there.
 
 And the state holds decisions that Tune had not carried out. A trial whose worker was lost while it saved is to be
-stopped once it has saved: taken up again, it would end after one epoch, and be called done.
+stopped once it has saved: taken up again, it would end after one epoch, and be called done. Trials that were refused,
+for a data set that was not to be had on their node say, are done for Tune: they are tried again.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import json
 import re
 import time
 from datetime import datetime
+from typing import Any
 
 from nasray.results import Storage
 from nasray.sweeps.events import say
+from nasray.sweeps.trainables import DIVERGED, FAILED
 
 _STAMPED = re.compile(r"(?P<kind>.+)-(?P<stamp>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(?P<suffix>\.\w+)")
 _STATE = "experiment_state"
@@ -44,7 +47,7 @@ def _forget_decisions(folder: Storage, name: str) -> None:
         state = json.loads(folder.read_bytes(name))
         trials = [(json.loads(one), json.loads(run)) for one, run in state["trial_data"]]
         decided = [state["runner_data"].pop(key, {}) for key in _DECISIONS]
-        left = [one for one, run in trials if one["status"] == "TERMINATED" and not run["last_result"].get("done")]
+        left = [one for one, run in trials if one["status"] == "TERMINATED" and _is_left(run["last_result"])]
     except (ValueError, KeyError, TypeError, AttributeError):
         return  # damaged, or of a Tune that writes it otherwise: Tune says what is wrong with it
     if not any(decided) and not left:
@@ -53,6 +56,10 @@ def _forget_decisions(folder: Storage, name: str) -> None:
         one["status"] = "PENDING"
     state["trial_data"] = [[json.dumps(one), json.dumps(run)] for one, run in trials]
     folder.write_bytes(name, json.dumps(state).encode())
+
+
+def _is_left(last_result: dict[str, Any]) -> bool:
+    return not last_result.get("done") or (FAILED in last_result and DIVERGED not in last_result)
 
 
 def _let_the_next_be_the_newest(folder: Storage, run: str, phase: str) -> None:

@@ -11,10 +11,11 @@ import json
 import logging
 from collections.abc import Callable
 
+import ray.util.client
 from pyarrow import ArrowException
 from ray import tune
 
-from nasray.errors import StorageFailure
+from nasray.errors import ClusterLost, StorageFailure
 from nasray.results import Storage
 from nasray.results.patience import patiently, reason_of
 from nasray.sweeps.events import say
@@ -48,7 +49,7 @@ def run_or_resume(
         except StorageFailure:
             raise
         except Exception as error:  # a damaged pickle may raise anything
-            if Events.begun:
+            if Events.begun or _by_client():  # through a Ray Client, where it began is not known here
                 raise
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         say("warning", "tune_state_damaged", run=run, phase=phase, reason=reason, then="its trials go on without")
@@ -70,15 +71,28 @@ def _damage(folder: Storage, phase: str) -> str | None:
     return None
 
 
+def _by_client() -> bool:
+    return bool(ray.util.client.ray.is_connected())  # type: ignore[no-untyped-call]
+
+
 def _fit(folder: Storage, phase: str, make: Callable[[], tune.Tuner]) -> tune.ResultGrid:
+    by_client = _by_client()
+
     def once() -> tune.ResultGrid:
         Events.begun = False
         try:
             with tune_stops():
                 return make().fit()
+        except ConnectionError as error:
+            if not by_client:
+                raise
+            raise ClusterLost(
+                f"the cluster does not answer any more in phase {phase} ({reason_of(error)}): the same command goes on "
+                "once it does"
+            ) from error
         except Exception as error:
             # On a full disk Tune cannot write down why a trial failed, and cannot read what it wrote of it.
-            of_storage = isinstance(error, OSError | ArrowException) and not isinstance(error, ConnectionError)
+            of_storage = isinstance(error, OSError | ArrowException)
             if not Events.begun or not (of_storage or type(error).__name__ in ("EOFError", "UnpicklingError")):
                 raise
             raise StorageFailure(

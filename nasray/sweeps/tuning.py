@@ -17,7 +17,6 @@ from nasray.results import Storage
 from nasray.sweeps.connection import connection, tune_environment
 from nasray.sweeps.lease import check_lease
 from nasray.sweeps.searchers import EPOCH, OBJECTIVES
-from nasray.sweeps.secrets import keep_secrets
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.trackers import check_trackers
 from nasray.sweeps.tune_sessions import prepare_state
@@ -70,7 +69,6 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     for name, value in tune_environment().items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
-    import ray
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -78,31 +76,32 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from nasray.sweeps.distributed import Group
     from nasray.sweeps.losses import MOST_LOSSES, any_lost, is_loss
     from nasray.sweeps.one_at_a_time import OneAtATime
-    from nasray.sweeps.out_of_memory import MoreMemory, memory_kills_are_failures
+    from nasray.sweeps.out_of_memory import MoreMemory
     from nasray.sweeps.pareto_asha import ParetoASHA
-    from nasray.sweeps.placement import gpus_per_trial
+    from nasray.sweeps.placement import gpus_per_trial, most_resources
     from nasray.sweeps.trainables import FAILED, EvaluationTrainable, SearchTrainable
     from nasray.sweeps.tune_state import run_or_resume
 
     looked_up = phase.kind == "trainings" and sweep.table is not None
-    keep_secrets()
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     gpus = gpus_per_trial(sweep, storage, phase)
     at_once = 0
     if phase.kind == "trainings" and sweep.workers_per_evaluation > 1 and not looked_up:
         group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
-        given = {"group": dataclasses.asdict(group)}
+        grouped = {"group": dataclasses.asdict(group)}
         phase = dataclasses.replace(
             phase,
-            trials=[{**trial, **given} for trial in phase.trials],
-            shared={**phase.shared, **given} if phase.shared else {},
+            trials=[{**trial, **grouped} for trial in phase.trials],
+            shared={**phase.shared, **grouped} if phase.shared else {},
         )
-        at_once = group.at_once(ray.cluster_resources())  # type: ignore[no-untyped-call]
+        at_once = group.at_once(most_resources())
         resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
     else:
         resources = tune.PlacementGroupFactory([{"CPU": sweep.cpus_per_trial, "GPU": gpus}])
+    given: dict[str, Any] = {"where": {"storage": str(storage), "data_root": sweep.data_root}}
     if phase.searcher is not None:
-        trainable = tune.with_parameters(trainable, shared=dict(phase.shared))
+        given["shared"] = dict(phase.shared)
+    trainable = tune.with_parameters(trainable, **given)
     trainable = tune.with_resources(trainable, resources)
     callbacks = callbacks_of(sweep, storage, phase)
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
@@ -158,20 +157,21 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             storage_filesystem=filesystem,
         )
         # Tune takes those back with which the phase began; a resumed run may have other trackers.
-        if tuner._local_tuner is not None:
-            tuner._local_tuner.get_run_config().callbacks = callbacks
+        # Through a Ray Client the Tuner is at the other end, and keeps those.
+        local = getattr(tuner, "_local_tuner", None)
+        if local is not None:
+            local.get_run_config().callbacks = callbacks
         return tuner
 
     def fit() -> Any:
         prepare_state(tunes.child(phase.name), sweep.name, phase.name)
         return run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
 
-    with memory_kills_are_failures():
+    results = fit()
+    for _ in range(MOST_LOSSES):
+        if not any_lost(results):
+            break
         results = fit()
-        for _ in range(MOST_LOSSES):
-            if not any_lost(results):
-                break
-            results = fit()
     failures = []
     for result in (results[i] for i in range(len(results))):
         name = os.path.basename(result.path)

@@ -58,6 +58,7 @@ def test_through_a_ray_client_also_after_the_driver_was_killed(
     again = start(*command, "--address", head["client"])
     assert again.end() == 0, again.said.read_text()
     assert "searches: 2 of 2 done" in again.said.read_text()
+    assert not again.events("tune_state_damaged")
     assert_same_tables(tmp_path / "client", alone)
 
 

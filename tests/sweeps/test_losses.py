@@ -43,13 +43,20 @@ GONE = [ActorDiedError(), ActorUnavailableError("socket closed", None)]
 
 @pytest.mark.parametrize("error", GONE)
 def test_a_lost_worker_does_not_count(error: Exception) -> None:
-    losses, trial = Losses("digits"), Trial()
+    losses, trial = Losses("digits", 1), Trial()
     ends(losses, trial, error)
     assert trial.num_failures == 0
 
 
+def test_a_resumed_trial_may_fail_as_often_as_the_command_says_now() -> None:
+    trial: Any = Trial()
+    trial.max_failures = 0
+    Losses("digits", 3).on_trial_start(0, [trial], trial)
+    assert trial.max_failures == 3
+
+
 def test_an_error_of_the_trial_counts() -> None:
-    losses, trial = Losses("digits"), Trial()
+    losses, trial = Losses("digits", 1), Trial()
     for count in (1, 2):
         ends(losses, trial, raised())
         assert trial.num_failures == count
@@ -59,7 +66,7 @@ def test_an_error_of_the_trial_counts() -> None:
 
 
 def test_a_trial_that_takes_its_worker_down_again_and_again_fails() -> None:
-    losses, trial = Losses("digits"), Trial()
+    losses, trial = Losses("digits", 1), Trial()
     for _ in range(MOST_LOSSES):
         ends(losses, trial, GONE[0])
     assert trial.num_failures == 0
@@ -68,7 +75,7 @@ def test_a_trial_that_takes_its_worker_down_again_and_again_fails() -> None:
 
 
 def test_an_epoch_between_two_losses_begins_the_count_anew() -> None:
-    losses, trial = Losses("digits"), Trial()
+    losses, trial = Losses("digits", 1), Trial()
     for epoch in range(3 * MOST_LOSSES):
         trial.last_result = {"training_iteration": epoch}
         ends(losses, trial, GONE[0])
@@ -78,7 +85,7 @@ def test_an_epoch_between_two_losses_begins_the_count_anew() -> None:
 
 
 def test_it_is_said_with_what_ray_knows(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
-    losses, trial = Losses("digits"), Trial()
+    losses, trial = Losses("digits", 1), Trial()
     with caplog.at_level("WARNING", logger="nasray"):
         ends(losses, trial, GONE[1])
         ends(losses, trial, raised())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -150,6 +151,51 @@ def test_failing_trials_are_reported_with_their_reasons_while_the_others_go_on(
     assert "loss became" in not_finite
     candidates = nasray.load(outcome.folder, "candidates")
     assert list(zip(candidates["operations_per_node"], candidates["learning_rate"], strict=True)) == [(1, 0.1)]
+
+
+ELSEWHERE = """
+import os
+from pathlib import Path
+
+from nasray.errors import InvalidInput
+from nasray.training import datasets
+
+
+def digits(root):
+    driver = Path(root) / "driver"
+    if driver.exists() and driver.read_text() != str(os.getpid()):
+        raise InvalidInput("no such folder on this node")
+    return datasets.digits(root)
+"""
+
+
+def test_what_a_node_had_not_is_tried_again_by_the_next_driver_also_from_where_the_run_was_moved_to(
+    tiny_sweep: Sweep, tmp_path: Path
+) -> None:
+    for name in ("runs", "lacking", "mended"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mine.py").write_text(ELSEWHERE)
+    (tmp_path / "lacking" / "driver").write_text(str(os.getpid()))
+    sweep = dataclasses.replace(
+        tiny_sweep,
+        dataset=f"{tmp_path / 'mine.py'}:digits",
+        data_root=str(tmp_path / "lacking"),
+        storage=str(tmp_path / "runs"),
+        retrain="nothing",
+    )
+    assert [failure.rpartition(": ")[2] for failure in run_sweep(sweep).failures] == ["no such folder on this node"] * 2
+
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    outcome = run_sweep(dataclasses.replace(sweep, data_root=str(tmp_path / "mended"), storage=str(tmp_path / "moved")))
+    assert outcome.failures == ()
+    assert len(nasray.load(tmp_path / "moved" / "tiny", "candidates")) == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_folder_of_a_single_search_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    open_storage(tmp_path / "tiny").write_json("run.json", {"search": {}})
+    with pytest.raises(InvalidInput, match="holds no sweep: accepted is another --name"):
+        run_sweep(dataclasses.replace(tiny_sweep, storage=str(tmp_path)))
 
 
 def test_retraining_at_another_fidelity_adds_rows(tiny_run: Outcome) -> None:

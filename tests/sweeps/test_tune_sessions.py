@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nasray.results import Storage, open_storage
+from nasray.sweeps.trainables import DIVERGED, FAILED
 from nasray.sweeps.tune_sessions import prepare_state
 
 KINDS = (("basic-variant-state", "json"), ("experiment_state", "json"), ("searcher-state", "pkl"))
@@ -127,11 +128,13 @@ def test_decisions_that_were_not_carried_out_are_forgotten(tmp_path: Path, monke
     state = {
         "runner_data": {"_cached_trial_decisions": {"one": "STOP"}, "_queued_trial_decisions": {}, "_iteration": 7},
         "trial_data": [
-            [json.dumps({"trial_id": name, "status": status}), json.dumps({"last_result": {"epoch": 1, "done": done}})]
-            for name, status, done in (
-                ("one", "ERROR", False),
-                ("two", "TERMINATED", False),
-                ("three", "TERMINATED", True),
+            [json.dumps({"trial_id": name, "status": status}), json.dumps({"last_result": {"epoch": 1, **result}})]
+            for name, status, result in (
+                ("one", "ERROR", {"done": False}),
+                ("two", "TERMINATED", {"done": False}),
+                ("three", "TERMINATED", {"done": True}),
+                ("four", "TERMINATED", {"done": True, FAILED: "no such folder on this node"}),
+                ("five", "TERMINATED", {"done": True, FAILED: "the loss became nan", DIVERGED: True}),
             )
         ],
     }
@@ -140,5 +143,6 @@ def test_decisions_that_were_not_carried_out_are_forgotten(tmp_path: Path, monke
     settle(tmp_path, monkeypatch, 2026)
     after = json.loads(path.read_text())
     assert after["runner_data"] == {"_iteration": 7}
-    assert [json.loads(one)["status"] for one, _ in after["trial_data"]] == ["ERROR", "PENDING", "TERMINATED"]
+    statuses = [json.loads(one)["status"] for one, _ in after["trial_data"]]
+    assert statuses == ["ERROR", "PENDING", "TERMINATED", "PENDING", "TERMINATED"]
     assert [run for _, run in after["trial_data"]] == [run for _, run in state["trial_data"]]
