@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
+        if arguments[1:] in (["-h"], ["--help"]) and verb is not _list:
+            print(_usage_of(arguments[0]))
+            return 0
         return verb(arguments[1:])
     except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
@@ -261,7 +264,14 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
 def _usage() -> str:
     lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in _VERBS.items()]
     head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
-    return "\n".join([head, *lines, "", "nasray VERB ... --help tells the fields of a verb."])
+    return "\n".join([head, *lines, "", "Names and then --help tell the fields: nasray sweep digits --help."])
+
+
+def _usage_of(verb: str) -> str:
+    told = (_VERBS[verb].__doc__ or "").strip()
+    return (
+        f"usage: nasray {verb} {told}\n\nThe names and then --help tell the fields, as in nasray sweep digits --help."
+    )
 
 
 def _find_run(run: str) -> Storage:

@@ -2,7 +2,8 @@
 
 Tune copies its state to the storage file by file. A kill, a full disk or a lost connection can leave a part of one, and
 Tune then refuses to go on, or begins anew with a traceback. Nothing of a run depends on that state alone: rows lie in
-the tables, and every trial finds its checkpoints in its own folder. So the phase begins anew, and its trials go on.
+the tables, and every trial finds its checkpoints in its own folder. So the phase begins anew, and its trials go on;
+those that a searcher proposes have other names then, and the search begins anew.
 """
 
 from __future__ import annotations

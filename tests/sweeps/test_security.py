@@ -91,7 +91,8 @@ def test_a_sweep_keeps_its_secrets_and_its_doors_shut(object_store: Any, short_f
     (tmp_path / "mine.py").write_text(MINE.format(go=str(go)))
     storage = object_store.uri("secrets/runs", "&allow_bucket_creation=true")
     command = [sys.executable, "-m", "nasray.cli", "sweep", f"{tmp_path / 'mine.py'}:SWEEP", "--storage", storage]
-    environment = {**os.environ, "RAY_ADDRESS": "local", "RAY_TMPDIR": str(short_folder), "NASRAY_LOG": "debug"}
+    own = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}  # what Ray does by itself
+    environment = {**own, "RAY_ADDRESS": "local", "RAY_TMPDIR": str(short_folder), "NASRAY_LOG": "debug"}
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("w") as stdout, err.open("w") as stderr:
         driver = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=environment, cwd=tmp_path)
