@@ -201,6 +201,9 @@ def test_help_is_given_for_every_verb(capsys: pytest.CaptureFixture[str]) -> Non
     usage = capsys.readouterr().out
     for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
         assert f"nasray {verb}" in usage
+    for verb in ("sweep", "search", "retrain", "front", "cost", "draw"):
+        assert main([verb, "--help"]) == 0
+        assert capsys.readouterr().out.startswith(f"usage: nasray {verb} ")
     with pytest.raises(SystemExit) as stopped:
         main(["sweep", "digits", "--help"])
     assert stopped.value.code == 0

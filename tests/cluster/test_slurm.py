@@ -59,7 +59,9 @@ sbatch --test-only "$SCRIPT" "$FOLDER/tiny.py:SWEEP"
 job=$(sbatch --parsable --output="$FOLDER/job.log" "$SCRIPT" "$FOLDER/tiny.py:SWEEP" \
   --name slurm --storage "$FOLDER/runs" --gpus-per-trial 1)
 both_nodes_at_it() {
-  (($(grep --only-matching 'event=epoch .* node=[0-9a-f]*' "$FOLDER/job.log" | sed 's/.* //' | sort --unique | wc -l) == 2))
+  local nodes
+  nodes=$(grep 'event=epoch' "$FOLDER/job.log" | grep --only-matching ' node=[0-9a-f]*' | sort --unique)
+  (($(wc -l <<<"$nodes") == 2))
 }
 until_true 300 both_nodes_at_it
 # What Slurm does five minutes before the time is up (--signal), or before it pre-empts the job.
