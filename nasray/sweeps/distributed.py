@@ -2,7 +2,7 @@
 
 The trial's process holds the state of the training, and has no GPU. For each epoch it starts a group of workers, gives
 them the state, and takes it back: so rows, checkpoints, schedulers and resuming are those of any other training, and a
-worker that dies costs an epoch. The start of a group takes some seconds (docs/placement.md); networks that need several
+worker that dies costs an epoch. The start of a group takes seconds (docs/placement.md); networks that need several
 GPUs train for minutes an epoch.
 
 Workers stand in a placement group of their own, which Ray Train makes: all of a group's or none. The trial itself asks

@@ -72,10 +72,10 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+    from nasray.sweeps.at_most import AtMost
     from nasray.sweeps.callbacks import callbacks_of
     from nasray.sweeps.distributed import Group
     from nasray.sweeps.losses import MOST_LOSSES, any_lost, is_loss
-    from nasray.sweeps.one_at_a_time import OneAtATime
     from nasray.sweeps.out_of_memory import MoreMemory
     from nasray.sweeps.pareto_asha import ParetoASHA
     from nasray.sweeps.placement import gpus_per_trial, most_resources
@@ -85,7 +85,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     looked_up = phase.kind == "trainings" and sweep.table is not None
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     gpus = gpus_per_trial(sweep, storage, phase)
-    at_once = 0
+    at_once = 0  # as many as have room
     if phase.kind == "trainings" and sweep.workers_per_evaluation > 1 and not looked_up:
         group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
         grouped = {"group": dataclasses.asdict(group)}
@@ -112,6 +112,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
 
     def begin() -> Any:
         searcher = None if phase.searcher is None else phase.searcher()
+        proposed_at_once = 1 if looked_up else at_once
         scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
         if len(phase.rungs) > 1:
             scheduler = ParetoASHA(
@@ -125,9 +126,9 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
-                search_alg=OneAtATime(searcher) if searcher is not None and looked_up else searcher,
+                search_alg=AtMost(searcher, proposed_at_once) if searcher and proposed_at_once else searcher,
                 num_samples=phase.proposals or 1,
-                max_concurrent_trials=at_once or None,
+                max_concurrent_trials=None if searcher else at_once or None,
                 scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,

@@ -1,4 +1,4 @@
-"""The searcher that proposes one trial at a time: whom it asks when, and what a restored one waits for."""
+"""The searcher that bounds how many trials go on: whom it asks when, and what a restored one waits for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
-from nasray.sweeps.one_at_a_time import OneAtATime
+from nasray.sweeps.at_most import AtMost
 
 
 class Counting(Searcher):
@@ -40,7 +40,7 @@ class Counting(Searcher):
 
 def test_the_next_is_proposed_when_the_last_has_ended() -> None:
     searcher = Counting()
-    one = OneAtATime(searcher)
+    one = AtMost(searcher, 1)
     assert (one.metric, one.mode) == (["loss", "cost"], ["min", "max"])
     assert one.suggest("a") == {"number": 0}
     assert one.suggest("b") is None
@@ -64,10 +64,17 @@ def test_the_next_is_proposed_when_the_last_has_ended() -> None:
 
 
 def test_a_restored_one_waits_for_no_trial_that_may_be_lost(tmp_path: Path) -> None:
-    one = OneAtATime(Counting())
+    one = AtMost(Counting(), 1)
     one.suggest("lost")
     SearchGenerator(one).save_to_dir(str(tmp_path), "session")
-    restored = OneAtATime(Counting())
+    restored = AtMost(Counting(), 1)
     SearchGenerator(restored).restore_from_dir(str(tmp_path))
     assert restored.suggest("next") == {"number": 1}
     assert restored.suggest("another") is None
+
+
+def test_two_may_go_on_at_once() -> None:
+    two = AtMost(Counting(), 2)
+    assert [two.suggest(name) for name in "abc"] == [{"number": 0}, {"number": 1}, None]
+    two.on_trial_complete("b", {"loss": 1})
+    assert [two.suggest(name) for name in "cd"] == [{"number": 2}, None]
