@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
-        if arguments[1:] in (["-h"], ["--help"]) and verb is not _list:
+        if arguments[1:] in (["-h"], ["--help"]):
             print(_usage_of(arguments[0]))
             return 0
         return verb(arguments[1:])

@@ -201,7 +201,7 @@ def test_help_is_given_for_every_verb(capsys: pytest.CaptureFixture[str]) -> Non
     usage = capsys.readouterr().out
     for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
         assert f"nasray {verb}" in usage
-    for verb in ("sweep", "search", "retrain", "front", "cost", "draw"):
+    for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
         assert main([verb, "--help"]) == 0
         assert capsys.readouterr().out.startswith(f"usage: nasray {verb} ")
     with pytest.raises(SystemExit) as stopped:

@@ -289,9 +289,11 @@ def test_a_sweep_with_any_value_in_any_field_is_one_or_is_refused(sweep: Sweep, 
 def test_any_text_is_an_architecture_or_is_refused(text: str) -> None:
     for space in ("gold", "darts", "nas_bench_201"):
         try:
-            Architecture.from_json(registry.find("space", space), text)
+            made = Architecture.from_json(registry.find("space", space), text)
         except InvalidInput as error:
             one_line(error)
+        else:
+            assert json.loads(made.to_json()).keys() == json.loads(text).keys()
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "../../etc/passwd", "/dev/zero", "**", "[", "\0", "a\nb", "{" * 100_000])

@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask, strongest_on_edges
 from nasray.networks.blocks import Block
@@ -208,22 +206,12 @@ def count_macs(network: nn.Module, x: Tensor) -> dict[nn.Module, int]:
     layers = [m for m in network.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear))]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     try:
-        with torch.no_grad(), _WithoutNormalisation():
+        with torch.no_grad():
             network(x)
     finally:
         for hook in hooks:
             hook.remove()
     return counted
-
-
-class _WithoutNormalisation(TorchFunctionMode):
-    """Leaves batch normalisation out, which has no multiply-adds here.
-
-    On the meta device torch would import its compiler for it, which takes a second or two in every process.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func is F.batch_norm else func(*args, **(kwargs or {}))
 
 
 def macs(space: CellSpace, architecture: Architecture, size: NetworkSize) -> float:

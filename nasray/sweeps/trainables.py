@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,14 @@ class _Trial(Trainable):
         patiently(once, what=f"read the checkpoint of trial {self.trial_name}", seconds=PATIENCE)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """The state after the last epoch."""
-        state = {"points": self._points} if self._refused is not None else self._state_dict()
+        """The state after the last epoch; of a trial that is refused what lies there already, or an empty one."""
+        if self._refused is None:
+            content = pack(self._state_dict())
+        else:  # Tune keeps two checkpoints: those of refusals must not take the place of what was trained
+            content = next((earlier for _, earlier in self._checkpoints()), pack({}))
         # A checkpoint that is reported must be there after a power cut too.
         with (Path(checkpoint_dir) / STATE).open("wb") as file:
-            file.write(pack(state))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
 
@@ -146,13 +150,13 @@ class _Trial(Trainable):
         if self._refused is not None:
             return
         try:
-            self._take(unpack((Path(checkpoint_dir) / STATE).read_bytes()))
+            state = unpack((Path(checkpoint_dir) / STATE).read_bytes())
+            if state:
+                self._take(state)
         except (DamagedState, FileNotFoundError) as error:
             self._take_up(str(error) if isinstance(error, DamagedState) else "it has no state")
 
     def _take(self, state: dict[str, Any]) -> None:
-        if set(state) == {"points"}:
-            return  # of a trial that had been refused
         try:
             self._load_state_dict(state)
             self._points = [(macs, accuracy) for macs, accuracy in state["points"]]
@@ -167,11 +171,12 @@ class _Trial(Trainable):
             damage: of the one that Tune gave; None where it gave none.
         """
         self._taken_up = True
-        storage = self._storage
-        checkpoints = newest_first(storage.storage_filesystem, storage.trial_fs_path, STATE) if storage else ()
-        for name, content in checkpoints:
+        for name, content in self._checkpoints():
             try:
-                self._take(unpack(content))
+                state = unpack(content)
+                if not state:
+                    continue
+                self._take(state)
             except DamagedState as error:
                 damage = damage or f"{name}: {error}"
                 # What was loaded before it turned out not to fit must not stay.
@@ -185,6 +190,11 @@ class _Trial(Trainable):
             return
         if damage is not None:
             self._say("warning", "checkpoint_damaged", reason=damage, used="none, the trial begins anew")
+
+    def _checkpoints(self) -> Iterable[tuple[str, bytes]]:
+        """Names and contents of those in the trial's folder, newest first."""
+        storage = self._storage
+        return newest_first(storage.storage_filesystem, storage.trial_fs_path, STATE) if storage else ()
 
     def cleanup(self) -> None:
         """Give the memory back before the next trial takes its own."""

@@ -22,6 +22,7 @@ SCRIPT = ROOT / "cluster" / "slurm" / "nasray.sbatch"
 TWO_NODES = Path(__file__).parent / "two_node_slurm.sh"
 
 SWEEP = """
+import os
 import socket
 import time
 from pathlib import Path
@@ -31,12 +32,12 @@ from nasray.sweeps import EvaluationSettings, Sweep
 
 
 class Together(Random):
-    'Goes on once a search has begun on each of the two nodes, however long the second takes to come up.'
+    'Goes on once a search is at it on each of the two nodes, however long the second takes to come up.'
 
     def step(self, learner, batch, architecture_batch):
-        here = Path(__file__).parent
-        (here / f"began-{socket.gethostname()}").touch()
-        while len(list(here.glob("began-*"))) < 2:
+        here, start = Path(__file__).parent, os.environ.get("SLURM_RESTART_COUNT", "0")
+        (here / f"start-{start}-{socket.gethostname()}").touch()
+        while len(list(here.glob(f"start-{start}-*"))) < 2:
             time.sleep(0.05)
         super().step(learner, batch, architecture_batch)
 
@@ -49,7 +50,7 @@ SWEEP = Sweep(
     method=__file__ + ":Together",
     space="gold",
     dataset="digits",
-    settings=Together.Config(**COMMON, epochs=10),
+    settings=Together.Config(**COMMON, epochs=30),
     param_space={"operations_per_node": (1, 2, 3, 4)},
     evaluation=EvaluationSettings(**COMMON, epochs=4, drop_path=0.0),
 )
@@ -162,7 +163,9 @@ def test_a_preempted_job_is_requeued_and_ends_as_if_left_alone(folder: Path) -> 
     assert token.read_text() not in log
 
     run = folder / "runs" / "slurm"
-    assert {path.name for path in folder.glob("began-*")} == {"began-n1", "began-n2"}
+    assert {path.name for path in folder.glob("start-*")} == {f"start-{i}-n{node}" for i in (0, 1) for node in (1, 2)}
+    # In the second start each node began a search, or went on with one, and ended it.
+    assert set(nasray.load(run, "candidates")["host"]) == {"n1", "n2"}
     command = [sys.executable, "-m", "nasray.cli", "sweep", f"{folder / 'tiny.py'}:SWEEP", "--name", "alone"]
     subprocess.run([*command, "--storage", folder / "runs"], env=environment, check=True, capture_output=True)
     for table in ("candidates", "evaluations", "front"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import fs
 
+from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.results import CANDIDATES, open_storage, read
 from nasray.search import Search
@@ -192,6 +194,31 @@ def test_a_trial_goes_on_from_the_checkpoint_before(
     while not whole.step()["done"]:
         pass
     pd.testing.assert_frame_equal(candidates(tmp_path / "damaged"), candidates(tmp_path / "left_alone"))
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_trial_that_was_refused_goes_on_from_what_it_had(
+    epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = saved(tmp_path, epochs)
+    with monkeypatch.context() as patch:
+
+        def refuse(*given: object) -> None:
+            raise InvalidInput("no such folder on this node")
+
+        patch.setattr(Search, "__init__", refuse)
+        # By two drivers, one after the other; Tune keeps two checkpoints.
+        for number in (2, 3):
+            trial = trial_in(tmp_path)
+            assert trial.step()["failed"] == "no such folder on this node"
+            (checkpoints / f"checkpoint_{number:06d}").mkdir(parents=True)
+            trial.save_checkpoint(str(checkpoints / f"checkpoint_{number:06d}"))
+    for number in range(epochs):
+        shutil.rmtree(checkpoints / f"checkpoint_{number:06d}")
+    trial = trial_in(tmp_path)
+    trial.load_checkpoint(str(checkpoints / "checkpoint_000003"))
+    result = trial.step()
+    assert (result["epoch"], "said" in result) == (epochs + 1, False)
 
 
 def test_a_trial_without_a_whole_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> None:

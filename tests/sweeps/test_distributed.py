@@ -28,7 +28,9 @@ COMMON = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmenta
 HERE = str(Path(__file__).parent)
 SWEEP = Sweep(
     name="group", method="random", space="gold", dataset=HERE + "/data.py:digits",
-    settings=Random.Config(**COMMON, epochs=1), evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.1),
+    settings=Random.Config(**COMMON, epochs=1),
+    evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.1, latency_batch=1),
+    objectives=("accuracy", "latency_ms"), rungs=(1,),
     workers_per_evaluation=2, cpus_per_trial=1.0, random_baseline=False, storage=HERE,
 )
 """
@@ -73,7 +75,10 @@ def test_a_training_by_two_workers_leaves_its_row_though_one_is_killed(tmp_path:
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert (tmp_path / "killed").exists()
-    (row,) = nasray.load(tmp_path / "group").to_dict("records")
+    at_rung, row = nasray.load(tmp_path / "group").sort_values("epochs").to_dict("records")
+    assert (at_rung["epochs"], at_rung["complete"]) == (1, False)
+    assert at_rung["latency_ms"] > 0  # without one the scheduler stops the training there
+    assert row["latency_ms"] > 0
     assert (row["epochs"], row["complete"], row["training"]) == (2, True, "from scratch")
     assert row["device"].startswith("2 x ")
     assert 0.1 < row["test_accuracy"] <= 1.0

@@ -144,7 +144,9 @@ def test_a_step_of_any_method_can_be_measured(method: str):
     config = find_method(method).Config
     stop = {"stop_macs": 0.01} if config is GoldNAS.Config else {}
     settings = config(**{**TINY, "channels": 4, "epochs": 20, "train_examples": None, **stop})
+    before = torch.get_rng_state()
     step_of(SearchConfig(method=method, space="gold", dataset="digits", settings=settings), "cpu")
+    assert torch.equal(torch.get_rng_state(), before)  # a search leaves the caller's random state alone
 
 
 def test_where_torch_sees_no_gpu_nothing_is_measured():
