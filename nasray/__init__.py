@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasray.results import hypervolume, load, pareto_front
+    from nasray.fronts import hypervolume, pareto_front
+    from nasray.runs import load
+
+_ROOMS = {"hypervolume": "nasray.fronts", "load": "nasray.runs", "pareto_front": "nasray.fronts"}
+"""Public name to where it lives: pandas and pyarrow take most of a second to import, which only those pay for who ask
+for a table."""
 
 __all__ = ["hypervolume", "load", "pareto_front"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # pandas and pyarrow take most of a second to import: only whoever asks for a table pays for them.
-    if name in __all__:
-        import nasray.results
-
-        return getattr(nasray.results, name)
+    if name in _ROOMS:
+        return getattr(importlib.import_module(_ROOMS[name]), name)
     raise AttributeError(f"module 'nasray' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,7 @@ import torch
 
 from nasray.spaces import CellSpace
 
-pytest_plugins = ["tests.object_store"]
+pytest_plugins = ["tests.object_store", "tests.ray_session", "tests.run_files"]
 
 
 def pytest_configure() -> None:

@@ -24,13 +24,13 @@ from nasray import registry
 from nasray.cli import main
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.results import EVALUATIONS, open_storage, read, write_row
-from nasray.search_config import SearchConfig
+from nasray.runs import EVALUATIONS, open_storage, read, write_row
 from nasray.spaces import Architecture
 from nasray.sweeps import EvaluationSettings, Sweep
-from nasray.sweeps.rows import path_part
 from nasray.sweeps.run import read_run
 from nasray.tabular import read_table
+from nasray.trials.rows import path_part
+from nasray.trials.search_config import SearchConfig
 
 ROOT = Path(nasray.__file__).parent
 SECRET = "canary-7f3a-secret"

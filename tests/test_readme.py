@@ -10,7 +10,7 @@ import pytest
 import nasray
 from nasray import registry
 from nasray.cli import main
-from nasray.results import CANDIDATES, EVALUATIONS, describe
+from nasray.runs import CANDIDATES, EVALUATIONS, describe
 from nasray.sweeps import Sweep
 
 ROOT = Path(__file__).parents[1]

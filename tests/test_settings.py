@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.darts import DARTS
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
 from nasray.settings import Range, TrainingSettings, changes, knob, setting
+from nasray.trials.evaluation import EvaluationSettings
 
 CONFIGS = [TrainingSettings, EvaluationSettings, DARTS.Config, GoldNAS.Config, Random.Config]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.results import Storage
+from nasray.runs import Storage
+from nasray.searchers.searchers import BASELINE, Searcher, Task, find_searcher
 from nasray.spaces import Architecture, CellSpace
-from nasray.sweeps.searchers import BASELINE, Searcher, Task, find_searcher
 from nasray.sweeps.selection import evaluation_trial, trained_size
 from nasray.sweeps.sweep import Arm, Sweep
 

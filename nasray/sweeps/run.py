@@ -20,35 +20,25 @@ import pandas as pd
 from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
-from nasray.evaluation import EvaluationSettings
-from nasray.results import (
-    CANDIDATES,
-    EVALUATIONS,
-    Storage,
-    average_over_seeds,
-    compact,
-    front_picture,
-    hypervolume,
-    open_storage,
-    pareto_front,
-    read,
-    write_front,
-)
-from nasray.results.across import as_reference
-from nasray.results.patience import PATIENCE
-from nasray.search_config import sizes
+from nasray.fronts import average_over_seeds, hypervolume, pareto_front
+from nasray.fronts.across import as_reference
+from nasray.pictures import front_picture
+from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
+from nasray.runs.events import show_events
+from nasray.runs.lease import check_lease, lease
+from nasray.runs.patience import PATIENCE
 from nasray.spaces import CellSpace
-from nasray.sweeps.events import show_events
-from nasray.sweeps.lease import check_lease, lease
-from nasray.sweeps.lookup import tabular_size
 from nasray.sweeps.proposals import Proposals, proposals
-from nasray.sweeps.rows import path_part, trial_id
 from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
-from nasray.sweeps.stopping import stopping
 from nasray.sweeps.sweep import Sweep
-from nasray.sweeps.tuning import Phase, run_phase
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
+from nasray.trials.evaluation import EvaluationSettings
+from nasray.trials.lookup import tabular_size
+from nasray.trials.rows import path_part, trial_id
+from nasray.trials.search_config import sizes
+from nasray.tune.phase import Phase, run_phase
+from nasray.tune.session.stopping import stopping
 
 _MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
 """Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""

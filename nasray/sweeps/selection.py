@@ -11,17 +11,18 @@ import pandas as pd
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.evaluation import EvaluationConfig, evaluation_size
+from nasray.fronts import near_front
 from nasray.methods.random import Random
-from nasray.results import Storage, near_front
-from nasray.search_config import SearchConfig, find_method
+from nasray.runs import Storage
+from nasray.searchers.searchers import BASELINE
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
-from nasray.sweeps.lookup import tabular_size
-from nasray.sweeps.rows import knob_columns, path_part
-from nasray.sweeps.searchers import BASELINE
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
+from nasray.trials.evaluation import EvaluationConfig, evaluation_size
+from nasray.trials.lookup import tabular_size
+from nasray.trials.rows import knob_columns, path_part
+from nasray.trials.search_config import SearchConfig, find_method
 
 Trial = Mapping[str, Any]
 

@@ -14,15 +14,15 @@ import tyro
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.random import Random
-from nasray.search_config import SearchConfig, find_method
+from nasray.searchers.searchers import OBJECTIVES, find_searcher, is_searcher
 from nasray.settings import Range, Settings, TrainingSettings, changes, check_names
 from nasray.spaces import CellSpace
-from nasray.sweeps.lookup import open_table, table_settings, tabular_size
-from nasray.sweeps.searchers import OBJECTIVES, find_searcher, is_searcher
-from nasray.sweeps.trackers import Tracker
 from nasray.tabular import Unit
+from nasray.trials.evaluation import EvaluationSettings
+from nasray.trials.lookup import open_table, table_settings, tabular_size
+from nasray.trials.search_config import SearchConfig, find_method
+from nasray.tune.reports.trackers import Tracker
 
 ParamSpace = Mapping[str, Range | tuple[Any, ...]]
 """Setting to what it takes: all of a tuple's values, or draws from a range."""

@@ -6,10 +6,10 @@ parameters little at the papers' learning rates, so here these are larger, and s
 
 from typing import Any
 
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.gold_nas import GoldNAS
-from nasray.search_config import find_method
 from nasray.sweeps import Arm, Sweep
+from nasray.trials.evaluation import EvaluationSettings
+from nasray.trials.search_config import find_method
 
 SIZE: dict[str, Any] = dict(
     channels=4, cells=5, batch_size=64, augmentation="standard", validation_fraction=0.2, auxiliary_weight=0.0

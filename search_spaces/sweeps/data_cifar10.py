@@ -6,9 +6,9 @@ The search is that of the released code (methods.md 4.3), the training that of 4
 
 import dataclasses
 
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.data_egs import DataEGS
 from nasray.sweeps import Sweep
+from nasray.trials.evaluation import EvaluationSettings
 
 PAPER = Sweep(
     name="data_cifar10",

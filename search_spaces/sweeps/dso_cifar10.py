@@ -7,9 +7,9 @@ every network the width that 500 M multiply-adds allow.
 
 import dataclasses
 
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.dso_nas import DSONAS
 from nasray.sweeps import Arm, Sweep
+from nasray.trials.evaluation import EvaluationSettings
 
 FULL = Arm(method="dso_nas", space="dso_full", settings=DSONAS.Config(), param_space={"gamma": (3e-4, 1e-3, 3e-3)})
 PAPER = Sweep(

@@ -6,9 +6,9 @@ The papers' settings are not public: the searches' are those of PC-DARTS (our ch
 
 import dataclasses
 
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.entrannas import EnTranNAS, EnTranNASDST
 from nasray.sweeps import Arm, Sweep
+from nasray.trials.evaluation import EvaluationSettings
 
 PAPER = Sweep(
     name="entrannas_cifar10",

@@ -6,9 +6,9 @@ trained for 100 epochs; with ``--preset paper`` for the published 600.
 
 import dataclasses
 
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.gold_nas import GoldNAS
 from nasray.sweeps import Sweep
+from nasray.trials.evaluation import EvaluationSettings
 
 PAPER = Sweep(
     name="gold_cifar10",

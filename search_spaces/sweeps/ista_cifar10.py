@@ -6,10 +6,10 @@ one-stage search by the search itself; with ``--preset paper`` for the published
 
 import dataclasses
 
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.ista_nas import ISTANAS
 from nasray.methods.ista_nas_one_stage import ISTANASOneStage
 from nasray.sweeps import Arm, Sweep
+from nasray.trials.evaluation import EvaluationSettings
 
 ONE_STAGE = Arm(
     method="ista_nas_one_stage",

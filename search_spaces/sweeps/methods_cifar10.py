@@ -9,10 +9,10 @@ DSO-NAS. The one-stage search has as many epochs to search, and trains its netwo
 
 from typing import Any
 
-from nasray.evaluation import EvaluationSettings
 from nasray.methods.gold_nas import GoldNAS
-from nasray.search_config import find_method
 from nasray.sweeps import Arm, Sweep
+from nasray.trials.evaluation import EvaluationSettings
+from nasray.trials.search_config import find_method
 
 SIZE: dict[str, Any] = dict(
     channels=8, cells=5, batch_size=32, augmentation="standard", validation_fraction=0.4, auxiliary_weight=0.0

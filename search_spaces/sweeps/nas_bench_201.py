@@ -7,9 +7,9 @@ NAS-Bench-201 (X. Dong, Y. Yang, ICLR 2020), for GPUs. The reference point is 22
 the dearest cell has, and 86 %.
 """
 
-from nasray.evaluation import EvaluationSettings
+from nasray.searchers.searchers import NSGA2, TPE, Evolution
 from nasray.sweeps import Arm, Sweep
-from nasray.sweeps.searchers import NSGA2, TPE, Evolution
+from nasray.trials.evaluation import EvaluationSettings
 
 NAS_BENCH_201 = Sweep(
     name="nas_bench_201",

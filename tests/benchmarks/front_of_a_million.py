@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nasray.results import CANDIDATES, EVALUATIONS, Table, hypervolume, pareto_front
+from nasray.fronts import hypervolume, pareto_front
+from nasray.runs import CANDIDATES, EVALUATIONS, Table
 
 REFERENCE = (600.0, 0.0)
 BAR = 1.0

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from nasray.methods.gold_nas import GoldNAS
-from nasray.search import Candidate, Search
-from nasray.search_config import SearchConfig
+from nasray.trials.search import Candidate, Search
+from nasray.trials.search_config import SearchConfig
 
 SIZE = dict(channels=8, cells=4, batch_size=64, train_examples=768, auxiliary_weight=0.0)
 # So short an epoch (12 steps, the paper has 520) needs a larger first strength and gives after shorter rests.

@@ -14,8 +14,8 @@ from typing import Any
 
 import ray
 
-from nasray.results import open_storage
-from nasray.sweeps.metrics import FIGURES, Metrics
+from nasray.runs import open_storage
+from nasray.tune.reports.metrics import FIGURES, Metrics
 
 
 def trial(number: int, running: bool) -> Any:

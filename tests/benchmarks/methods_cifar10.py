@@ -25,10 +25,10 @@ import torch
 
 import nasray
 from nasray import registry
-from nasray.search import Search
-from nasray.search_config import SearchConfig
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import run_sweep
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 
 
 def epoch_seconds(config: SearchConfig) -> float:

@@ -38,11 +38,11 @@ import numpy as np
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.registry import find
-from nasray.search import Search
-from nasray.search_config import SearchConfig, find_method
 from nasray.spaces import CellSpace, NetworkSize, from_string, to_string
-from nasray.sweeps.rows import trial_id
 from nasray.tabular import AccuracyTable, read_table
+from nasray.trials.rows import trial_id
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig, find_method
 
 SPACE, DATASET, SEEDS, EPOCHS = "nas_bench_201", "cifar10", (0, 1, 2), 200
 NETWORK = NetworkSize(channels=16, cells=15, input_shape=(3, 32, 32), classes=10)

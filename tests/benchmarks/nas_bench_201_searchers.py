@@ -39,12 +39,12 @@ from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks
+from nasray.searchers.searchers import EPOCH, find_searcher
 from nasray.spaces import Architecture, to_string
 from nasray.spaces.encoding import decode
 from nasray.sweeps import Sweep
-from nasray.sweeps.lookup import open_table, tabular_size
 from nasray.sweeps.proposals import Proposals
-from nasray.sweeps.searchers import EPOCH, find_searcher
+from nasray.trials.lookup import open_table, tabular_size
 
 SEARCHERS = ("random_search", "evolution", "nsga2", "nsga3", "tpe", "gp")
 CHECKPOINTS = (100, 300, 1000)

@@ -35,11 +35,11 @@ from nas_bench_201_searchers import CHECKPOINTS, COLUMNS, EPOCHS, Cells, propose
 from ray.tune.search.optuna import OptunaSearch
 
 from nasray.errors import InvalidInput
+from nasray.searchers.searchers import EPOCH, OBJECTIVES, find_searcher
 from nasray.sweeps import Sweep
-from nasray.sweeps.optuna_search import ParetoOptunaSearch
-from nasray.sweeps.pareto_asha import ParetoASHA
 from nasray.sweeps.proposals import Proposals
-from nasray.sweeps.searchers import EPOCH, OBJECTIVES, find_searcher
+from nasray.tune.optuna_search import ParetoOptunaSearch
+from nasray.tune.pareto_asha import ParetoASHA
 
 SEARCHERS = ("random_search", "evolution", "nsga2", "tpe")
 RUNG = 12

@@ -28,11 +28,11 @@ def measure(method_name: str, options: argparse.Namespace) -> dict[str, float]:
     from nasray import registry
     from nasray.methods import Problem
     from nasray.networks import supernet
-    from nasray.search_config import find_method
     from nasray.spaces import NetworkSize
     from nasray.training.learner import Learner
     from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
     from nasray.training.tasks import TASKS
+    from nasray.trials.search_config import find_method
 
     torch.set_num_threads(options.threads)
     device = pick_device(options.device)

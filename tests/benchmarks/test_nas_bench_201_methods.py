@@ -13,8 +13,8 @@ import pytest
 
 from nasray import registry
 from nasray.methods.random import Random
-from nasray.search_config import SearchConfig, find_method
 from nasray.tabular import read_table
+from nasray.trials.search_config import SearchConfig, find_method
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 
 CELLS = {

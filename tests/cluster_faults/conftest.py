@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 import nasray
-from nasray.results import TABLES
+from nasray.runs import TABLES
 from tests.sweep_files import gold_sweep
 
 VOLATILE = ["run", "created_at", "seconds", "peak_memory_bytes", "host", "versions"]

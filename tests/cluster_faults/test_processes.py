@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLER = """
 import os, signal
-import nasray.sweeps.losses
+import nasray.tune.losses
 from nasray.methods.random import Random
 from nasray.sweeps import Sweep
 
-nasray.sweeps.losses.MOST_LOSSES = 2
+nasray.tune.losses.MOST_LOSSES = 2
 
 
 class Killer(Random):

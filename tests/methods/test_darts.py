@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from nasray.gates import Gates
 from nasray.methods import Problem
 from nasray.methods.darts import DARTS, derive
-from nasray.search import Search
-from nasray.search_config import SearchConfig
 from nasray.spaces import CellSpace, NetworkSize
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 from search_spaces.architectures.darts import DARTS as SPACE
 from search_spaces.architectures.gold import GOLD
 

@@ -22,9 +22,9 @@ from nasray.methods.data_egs import DataEGS, derive_cell
 from nasray.methods.ensemble_gumbel import Sample
 from nasray.methods.method import Problem
 from nasray.networks import supernet
-from nasray.search import Search
-from nasray.search_config import SearchConfig
 from nasray.spaces import CellGraph, NetworkSize
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 
 SIZE = NetworkSize(channels=4, cells=3, input_shape=(1, 8, 8), classes=10)
 SHORT: dict[str, Any] = {"epochs": 2, "channels": 4, "cells": 3, "train_examples": 120, "batch_size": 16}

@@ -19,9 +19,9 @@ from nasray.methods import Batch, Problem
 from nasray.methods.darts import DARTS
 from nasray.methods.dso_nas import DSONAS
 from nasray.methods.random import Random
-from nasray.search import Search
-from nasray.search_config import SearchConfig
 from nasray.spaces import Architecture, NetworkSize
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 from search_spaces.architectures.darts import DARTS as DARTS_SPACE
 from search_spaces.architectures.dso import BLOCK, DSO, DSO_FULL
 

@@ -16,9 +16,9 @@ from nasray.gates import candidate_mask
 from nasray.methods.ista_nas import ISTANAS, SparseCoding, measurement_matrix
 from nasray.methods.method import Problem
 from nasray.networks.operations import Operation
-from nasray.search import Search
-from nasray.search_config import SearchConfig
 from nasray.spaces import CellSpace, NetworkSize
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 
 TINY = {"epochs": 2, "batch_size": 64, "channels": 4, "cells": 3, "train_examples": 128, "gamma": 1e-4}
 

@@ -21,9 +21,9 @@ from nasray.methods.ista_nas_one_stage import NORMALISATION, ISTANASOneStage
 from nasray.methods.method import Problem, joint_step
 from nasray.networks import target_network
 from nasray.networks.operations import Operation
-from nasray.search import Search
-from nasray.search_config import SearchConfig
 from nasray.spaces import CellGraph, CellSpace, NetworkSize
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 
 TINY = {
     "epochs": 3,

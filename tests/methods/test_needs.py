@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from nasray.costs import macs
-from nasray.search import Epoch, Search
-from nasray.search_config import SearchConfig, find_method
 from nasray.training.dataset import Dataset
 from nasray.training.datasets import digits
+from nasray.trials.search import Epoch, Search
+from nasray.trials.search_config import SearchConfig, find_method
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.dso import DSO
 from search_spaces.architectures.gold import GOLD

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from nasray import registry
-from nasray.search_config import find_method
 from nasray.spaces import CellSpace
 from nasray.sweeps import Sweep
 from nasray.sweeps.sweep import config_of
+from nasray.trials.search_config import find_method
 
 # Epochs of the search and of the training from scratch, batch sizes, learning rates, each as published.
 PUBLISHED: dict[str, dict[str, Any]] = {

@@ -19,12 +19,12 @@ from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.ista_nas_one_stage import NORMALISATION, ISTANASOneStage
 from nasray.methods.random import Random
 from nasray.networks import target_network
-from nasray.search import Search
-from nasray.search_config import SearchConfig
 from nasray.spaces import Architecture, NetworkSize
 from nasray.sweeps import Arm, EvaluationSettings, Range, Sweep
 from nasray.sweeps.run import Outcome, run_sweep
 from nasray.sweeps.sweep import with_method, with_settings
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 
 SMALL = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=64)
 GOLD = Arm(

@@ -16,14 +16,15 @@ import nasray
 from nasray import registry
 from nasray.costs import macs
 from nasray.errors import InvalidInput
+from nasray.fronts import near_front
 from nasray.methods.random import Random
-from nasray.results import near_front, open_storage
+from nasray.runs import open_storage
+from nasray.searchers.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
 from nasray.spaces import Architecture, to_string
 from nasray.spaces.encoding import decode
 from nasray.sweeps import Arm, EvaluationSettings, Sweep
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import Outcome, read_run, run_sweep
-from nasray.sweeps.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
 from nasray.sweeps.selection import repeated_trials
 from nasray.sweeps.sweep import with_method, with_settings
 

@@ -17,14 +17,15 @@ from nasray import registry
 from nasray.cli import main
 from nasray.costs import macs
 from nasray.errors import InvalidInput
-from nasray.evaluation import Evaluation, EvaluationConfig
+from nasray.fronts import hypervolume
 from nasray.networks import target_network
-from nasray.results import hypervolume, open_storage
-from nasray.search import Search
-from nasray.search_config import SearchConfig
+from nasray.runs import open_storage
 from nasray.spaces import Architecture
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import Outcome, retrain, run_sweep
+from nasray.trials.evaluation import Evaluation, EvaluationConfig
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -21,7 +21,7 @@ import pytest
 
 import nasray
 from nasray import registry
-from nasray.results import open_storage
+from nasray.runs import open_storage
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import run_sweep
 from tests.object_store import BEARS, nothing_fails

@@ -13,8 +13,8 @@ from nasray.errors import InvalidInput
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
 from nasray.sweeps import Range, Sweep
-from nasray.sweeps.rows import knob_columns, trial_id
 from nasray.sweeps.sweep import latin_hypercube, with_method
+from nasray.trials.rows import knob_columns, trial_id
 
 
 def make(**changes: object) -> Sweep:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from nasray.costs import macs
-from nasray.results import hypervolume, pareto_front
+from nasray.fronts import hypervolume, pareto_front
 from nasray.spaces import NetworkSize, to_string
 from nasray.tabular import AccuracyTable, read_table
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201

@@ -11,9 +11,9 @@ import torch.multiprocessing
 from torch import nn
 
 from nasray import registry
-from nasray.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
 from nasray.spaces import CellSpace, from_genotype
 from nasray.training.workers import Workers
+from nasray.trials.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
 
 
 def config(**changes: Any) -> EvaluationConfig:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nasray.sweeps.metrics import FIGURES, OF_RUN
+from nasray.tune.reports.metrics import FIGURES, OF_RUN
 
 FOLDER = Path(__file__).parents[3] / "cluster" / "monitoring"
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "grafana" / "dashboards" / "nasray.json").read_text())

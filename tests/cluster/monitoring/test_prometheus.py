@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nasray.sweeps.metrics import FIGURES
+from nasray.tune.reports.metrics import FIGURES
 from tests.sweep_files import gold_sweep
 
 FOLDER = Path(__file__).parents[3] / "cluster" / "monitoring"

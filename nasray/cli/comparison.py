@@ -1,0 +1,155 @@
+"""What ``nasray front`` says and draws: the front across runs, and published architectures beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasray.fronts.across import Rows
+    from nasray.runs import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontOptions:
+    """Which front, and how it is shown."""
+
+    budget: float | None = None
+    """Largest multiply-adds, in M."""
+    table: Literal["evaluations", "candidates"] | None = None
+    """Which kind of accuracy; None is trained from scratch where the runs have it."""
+    plot: str | None = None
+    """Draw it to a .png, .svg or .pdf file."""
+    repeats: Literal["runs", "seeds"] | None = None
+    """Take the runs, or their seeds, for repetitions of one sweep, and show how far they lie apart."""
+    only: tuple[str, ...] = ()
+    """Take only rows with these values of columns or settings, as in ``epochs=50 method=random``."""
+    references: tuple[str, ...] = ()
+    """Published architectures to show beside it, by name, or ``all``: their accuracy is on the test split."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print it as JSON."""
+
+
+def lines(runs: Mapping[str, Storage], options: FrontOptions) -> Iterator[str]:
+    """Draw the front of runs where that is asked for, and tell it line by line.
+
+    Raises:
+        InvalidInput: rows that do not compare, a file that cannot be written, a reference that is not known.
+    """
+    return _common_front(runs, options) if options.repeats is None else _repeated_fronts(runs, options)
+
+
+def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterator[str]:
+    from nasray.fronts import front_across
+    from nasray.pictures import plot_front
+
+    found = front_across(runs, budget=options.budget, table=options.table, only=options.only)
+    references = _references(options.references, found.rows)
+    if options.plot is not None:
+        plot_front(found.fronts, options.plot, points=found.rows.of, references=references)
+    if options.json:
+        yield json.dumps(
+            {
+                "kind": found.rows.kind,
+                "reference": _point(found.reference),
+                "hypervolume": found.hypervolume,
+                "front": _records(found.front),
+                **({} if references is None else {"references": _records(references)}),
+            }
+        )
+        return
+    columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method", "run"]
+    yield front_table(found.front, columns)
+    yield f"accuracy: {found.rows.kind}"
+    yield hypervolume_line(found.hypervolume, found.reference)
+    yield from _reference_lines(references)
+
+
+def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iterator[str]:
+    import pandas as pd
+
+    from nasray.fronts import QUARTILES, repetitions
+    from nasray.pictures import plot_front
+
+    assert options.repeats is not None
+    found = repetitions(runs, options.repeats, budget=options.budget, table=options.table, only=options.only)
+    references = _references(options.references, found.rows)
+    if options.plot is not None:
+        rows = {method: pd.concat(own.values(), ignore_index=True) for method, own in found.fronts.items()}
+        plot_front({}, options.plot, points=rows, bands=found.surfaces, references=references)
+    volumes = {m: found.volumes.loc[found.volumes["method"] == m, "hypervolume"] for m in found.fronts}
+    if options.json:
+        yield json.dumps(
+            {
+                "kind": found.rows.kind,
+                "repetitions": found.names,
+                "reference": _point(found.reference),
+                "methods": {
+                    method: {
+                        "hypervolume": {
+                            "mean": own.mean(),
+                            "std": own.std(),
+                            "quartiles": own.quantile(list(QUARTILES)).tolist(),
+                            "of_each": own.tolist(),
+                        },
+                        "surfaces": _records(found.surfaces[method]),
+                        "spread": _records(found.spread[method]),
+                    }
+                    for method, own in volumes.items()
+                },
+                **({} if references is None else {"references": _records(references)}),
+            }
+        )
+        return
+    yield f"accuracy: {found.rows.kind}; {len(found.names)} repetitions: {', '.join(found.names)}"
+    for method, own in volumes.items():
+        yield f"{method}: accuracy at a cost, its mean and deviation, and what a share of the repetitions attains"
+        yield front_table(found.spread[method], list(found.spread[method].columns))
+        quartiles = ", ".join(f"{value:.6g}" for value in own.quantile(list(QUARTILES)))
+        yield (
+            f"hypervolume: mean {own.mean():.6g}, standard deviation {own.std():.3g}, quartiles {quartiles} "
+            f"(reference point: {found.reference[0]:.6g} M, accuracy {found.reference[1]:.4g})"
+        )
+    yield from _reference_lines(references)
+
+
+def front_table(front: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Those of the columns that a front has, as text."""
+    if not len(front):
+        return "the front is empty"
+    shown = [column for column in columns if column in front.columns]
+    return front[shown].to_string(index=False, formatters=dict.fromkeys(["macs", "params"], "{:.4g}".format))
+
+
+def hypervolume_line(volume: float, reference: tuple[float, float]) -> str:
+    """A hypervolume with its reference point."""
+    return f"hypervolume: {volume:.6g} (reference point: {reference[0]:.6g} M, accuracy {reference[1]:.4g})"
+
+
+def _references(names: Sequence[str], rows: Rows) -> pd.DataFrame | None:
+    if not names:
+        return None
+    from nasray.fronts.references import reference_points
+
+    # What a table calls a space may be a file of code, and what was read is never run.
+    return reference_points([name for text in names for name in text.split(",")], rows.dataset)
+
+
+def _reference_lines(references: pd.DataFrame | None) -> Iterator[str]:
+    if references is not None:
+        yield "published (test split, trained by others; multiply-adds counted at the published size):"
+        yield front_table(references, ["macs", "accuracy", "accuracy_std", "name", "source"])
+
+
+def _point(reference: tuple[float, float]) -> dict[str, float]:
+    return {"macs": reference[0], "accuracy": reference[1]}
+
+
+def _records(frame: pd.DataFrame) -> Any:
+    return json.loads(frame.to_json(orient="records", date_format="iso"))

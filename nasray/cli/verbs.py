@@ -1,0 +1,367 @@
+"""The command line: each verb takes what was typed, calls what does the work, and prints what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import json
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from nasray import registry
+from nasray.cli.arguments import leading, parse, positional, taken, value_of
+from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+from nasray.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasray.runs import Storage
+    from nasray.spaces import Architecture, CellSpace
+
+RUNS = "runs"
+"""Folder of the runs, where none is given."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code.
+
+    0; 1 if something failed on the way, 2 if it could not be understood, 130 if Ctrl-C and 143 if SIGTERM ended it.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    try:
+        verb = _VERBS.get(arguments[0])
+        if verb is None:
+            close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
+        if arguments[1:] in (["-h"], ["--help"]):
+            print(_usage_of(arguments[0]))
+            return 0
+        return verb(arguments[1:])
+    except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
+        print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, InvalidInput) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that Python's last flush finds no closed pipe
+        return 1
+
+
+def _sweep(arguments: list[str]) -> int:
+    """SWEEP [--name RUN] [--storage DIR] [--preset PRESET] [--FIELD VALUE ...]: run or resume a sweep"""
+    from nasray.sweeps import Sweep
+    from nasray.sweeps.run import run_sweep
+    from nasray.sweeps.sweep import with_method, with_settings
+
+    (name,), rest = positional(arguments, "SWEEP", example="nasray sweep digits")
+    sweep: Sweep = registry.find("sweep", name, Sweep)
+    preset, rest = taken(rest, "--preset")
+    if preset is not None:
+        if preset not in sweep.presets:
+            raise InvalidInput(f"preset {preset!r} of sweep {name}: accepted are {', '.join(sweep.presets) or 'none'}")
+        sweep = sweep.presets[preset]
+    if (method := value_of(rest, "method")) is not None:
+        sweep = with_method(sweep, method)
+    if value_of(rest, "storage") is None and sweep.storage == RUNS:
+        sweep = dataclasses.replace(sweep, storage=str(Path(RUNS).absolute()))
+    typed = parse(Sweep, rest, f"nasray sweep {name}", default=sweep)
+    # A value that was typed is the value: what the sweep would have varied there is fixed, in all its methods.
+    values = {name: value for name, value in vars(typed.settings).items() if value_of(rest, name) is not None}
+    fixed = with_settings(typed, values)
+    if value_of(rest, "samples") is not None:
+        fixed = dataclasses.replace(fixed, samples=typed.samples)
+    outcome = run_sweep(fixed)
+    return _print_outcome(outcome)
+
+
+def _search(arguments: list[str]) -> int:
+    """METHOD SPACE DATASET [--FIELD VALUE ...] [--out DIR]: one search without Ray, into the same tables"""
+    from nasray.fronts import pareto_front
+    from nasray.runs import CANDIDATES, open_storage, read, write_front
+    from nasray.trials.search_config import SearchConfig, find_method
+    from nasray.trials.single import run_search
+    from nasray.tune.session.stopping import stopping
+
+    (method, space, dataset), rest = positional(
+        arguments, "METHOD", "SPACE", "DATASET", example="nasray search gold_nas gold digits"
+    )
+
+    default = _SingleSearch(
+        settings=find_method(method).Config(), out=f"{RUNS}/{method}-{space}-{dataset}".replace(":", "-")
+    )
+    typed = parse(_SingleSearch, rest, f"nasray search {method} {space} {dataset}", default=default)
+    config = SearchConfig(
+        method=method,
+        space=space,
+        dataset=dataset,
+        **{name: getattr(typed, name) for name in vars(typed) if name != "out"},
+    )
+    run = open_storage(typed.out)
+    with stopping(run.name):
+        run_search(config, run)
+        front = pareto_front(read(run, CANDIDATES))
+        write_front(run, front)
+    _print_front(front, ["macs", "params", "accuracy", "gap", "epoch", "architecture_id"])
+    print(f"{len(front)} of its candidates are on the front; the tables are in {typed.out}")
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SingleSearch:
+    """What a single search takes besides method, space and dataset."""
+
+    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
+    seed: int = 0
+    out: str
+    """Folder of the run, or its URI."""
+    evaluation_channels: int | None = None
+    """Of the networks whose cost counts; None is the space's own number."""
+    evaluation_cells: int | None = None
+    """Of those networks; None is the space's own number."""
+    data_root: str | None = None
+    """Folder of the dataset; None is the environment's NASRAY_DATA."""
+
+
+def _retrain(arguments: list[str]) -> int:
+    """RUN [--FIELD VALUE ...]: train the front's architectures from scratch, as trials"""
+    from nasray.sweeps.run import read_run, retrain
+    from nasray.trials.evaluation import EvaluationSettings
+
+    (run,), rest = positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
+    storage = _find_run(run)
+    sweep, _ = read_run(storage)
+    typed = parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.evaluation)
+    return _print_outcome(retrain(storage, typed.to_dict()))
+
+
+def _front(arguments: list[str]) -> int:
+    """RUN [RUN ...] [--budget M] [--plot FILE] [--repeats runs] [--references NAME ...]: the front across runs"""
+    from nasray.cli.comparison import FrontOptions, lines
+
+    runs, rest = leading(arguments)
+    if not runs:
+        raise InvalidInput("RUN missing: accepted are folders of runs, as in nasray front runs/digits")
+    typed = parse(FrontOptions, rest, "nasray front", default=FrontOptions())
+    for line in lines({run: _find_run(run) for run in runs}, typed):
+        print(line)
+    return 0
+
+
+def _cost(arguments: list[str]) -> int:
+    """SPACE ARCHITECTURE [--channels C] [--cells N] [--input CxHxW] [--classes K] [--latency-batch B] [--json]: cost"""
+    from nasray.costs import architecture_latency, macs, params
+    from nasray.spaces import CellSpace, NetworkSize
+    from nasray.training.measure import pick_device
+
+    @dataclass(frozen=True, kw_only=True)
+    class Cost:
+        channels: int | None = None
+        """Of the first cell; None is the space's own number."""
+        cells: int | None = None
+        """None is the space's own number."""
+        input: str = "3x32x32"
+        """Shape of one input: channels x height x width."""
+        classes: int = 10
+        skeleton: str = "cifar"
+        """What surrounds the cells."""
+        storage: str = RUNS
+        """Where to look for the ids of architectures."""
+        latency_batch: int | None = None
+        """Examples at once at which the latency is measured too; None measures none."""
+        latency_threads: int | None = None
+        """Of the processor; None is as many as torch uses."""
+        latency_device: str = "auto"
+        """auto is the GPU where there is one, else the processor."""
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+        """Print it as JSON."""
+
+    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
+    typed = parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
+    space: CellSpace = registry.find("space", name, CellSpace)
+    architecture = _find_architecture(space, text, typed.storage)
+    size = NetworkSize(
+        channels=space.evaluation_channels if typed.channels is None else typed.channels,
+        cells=(len(architecture.cells) if space.cell_per_position else space.evaluation_cells)
+        if typed.cells is None
+        else typed.cells,
+        input_shape=_shape(typed.input),
+        classes=typed.classes,
+        skeleton=typed.skeleton,
+    )
+    cost = {"params": params(space, architecture, size), "macs": macs(space, architecture, size)}
+    measured = None
+    if typed.latency_batch is None and (typed.latency_threads is not None or typed.latency_device != "auto"):
+        raise InvalidInput("latency without a batch: accepted is --latency-batch 1, or none of the latency's fields")
+    if typed.latency_batch is not None:
+        measured = architecture_latency(
+            space,
+            architecture,
+            size,
+            batch=typed.latency_batch,
+            threads=typed.latency_threads,
+            device=pick_device(typed.latency_device),
+        )
+    if typed.json:
+        latency = {} if measured is None else {"latency": dataclasses.asdict(measured)}
+        print(json.dumps({"architecture_id": architecture.id, **cost, **dataclasses.asdict(size), **latency}))
+        return 0
+    print(f"{_millions(cost['params'], 4)} parameters, {_millions(cost['macs'], 2)} multiply-adds")
+    if measured is not None:
+        print(
+            f"latency {measured.median_ms:.4g} ms, quartiles {measured.low_ms:.4g} and {measured.high_ms:.4g} ms: "
+            f"{measured.repeats} runs, batch {measured.batch}, {measured.threads} thread"
+            f"{'' if measured.threads == 1 else 's'}, {measured.device}"
+        )
+    return 0
+
+
+def _draw(arguments: list[str]) -> int:
+    """SPACE ARCHITECTURE --out FILE: the cells as a picture"""
+    from nasray.pictures import draw_cells
+    from nasray.spaces import CellSpace
+
+    @dataclass(frozen=True, kw_only=True)
+    class Draw:
+        out: str | None = None
+        """File to write: .png, .svg or .pdf."""
+        storage: str = RUNS
+        """Where to look for the ids of architectures."""
+
+    example = "nasray draw darts DARTS_V2 --out cells.png"
+    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example=example)
+    typed = parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
+    if typed.out is None:
+        raise InvalidInput(f"--out missing: accepted is a .png, .svg or .pdf file, as in {example}")
+    space: CellSpace = registry.find("space", name, CellSpace)
+    architecture = _find_architecture(space, text, typed.storage)
+    called = text if text in space.references else f"architecture {architecture.id}"
+    draw_cells(space, architecture, typed.out, title=f"{called} ({space.name})")
+    print(f"{len(architecture.cells)} cells of {called}: {typed.out}")
+    return 0
+
+
+def _list(arguments: list[str]) -> int:
+    """[KIND]: spaces, methods with their knobs, datasets, sweeps, published architectures"""
+    from nasray.cli.listing import KINDS, lines
+
+    kinds, rest = leading(arguments)
+    parse(_Nothing, rest, "nasray list", default=_Nothing())
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise InvalidInput(f"list {unknown[0]!r}: accepted are {', '.join(KINDS)}")
+    for line in lines(kinds or list(KINDS)):
+        print(line)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    """Takes no fields."""
+
+
+_VERBS: dict[str, Callable[[list[str]], int]] = {
+    "sweep": _sweep,
+    "search": _search,
+    "retrain": _retrain,
+    "front": _front,
+    "cost": _cost,
+    "draw": _draw,
+    "list": _list,
+}
+
+
+def _usage() -> str:
+    lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in _VERBS.items()]
+    head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
+    return "\n".join([head, *lines, "", "Names and then --help tell the fields: nasray sweep digits --help."])
+
+
+def _usage_of(verb: str) -> str:
+    told = (_VERBS[verb].__doc__ or "").strip()
+    return (
+        f"usage: nasray {verb} {told}\n\nThe names and then --help tell the fields, as in nasray sweep digits --help."
+    )
+
+
+def _find_run(run: str) -> Storage:
+    from nasray.runs import open_storage
+
+    for place in (run, f"{RUNS}/{run}"):
+        storage = open_storage(place)
+        if storage.exists("run.json"):
+            return storage
+    raise InvalidInput(f"run {run!r}: accepted is a run's folder or URI, or the name of one in {RUNS}/")
+
+
+def _find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
+    from nasray.spaces import Architecture, from_genotype, from_string, has_strings, string_form
+
+    if text in space.references:
+        return from_genotype(space, space.references[text].genotype)
+    if text.lstrip().startswith("{"):
+        return Architecture.from_json(space, text)
+    if text.lstrip().startswith("|"):
+        return from_string(space, text)
+    is_id = re.fullmatch(r"[0-9a-f]{12}", text) is not None
+    ids = sorted(Path(storage).glob(f"*/architectures/{text}.json")) if is_id else []
+    for path in [Path(text), *ids] if "\0" not in text else []:
+        with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
+            if path.is_file() and path.stat().st_size <= 4_000_000:
+                try:
+                    return Architecture.from_json(space, path.read_text(encoding="utf-8"))
+                except UnicodeDecodeError:
+                    raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+    known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
+    raise InvalidInput(
+        f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
+        f"of one in a run below {storage}/"
+    )
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InvalidInput(f"input {text!r}: accepted are numbers from 1 up with x between them, as in 3x32x32")
+    return tuple(map(int, parts))
+
+
+def _millions(value: float, digits: int) -> str:
+    return f"{value:.{digits}f} M" if value >= 1 else f"{value:.{digits + 2}f} M"
+
+
+def _print_front(front: pd.DataFrame, columns: list[str]) -> None:
+    from nasray.cli.comparison import front_table
+
+    print(front_table(front, columns))
+
+
+def _print_hypervolume(volume: float, reference: tuple[float, float]) -> None:
+    from nasray.cli.comparison import hypervolume_line
+
+    print(hypervolume_line(volume, reference))
+
+
+def _print_outcome(outcome: Any) -> int:
+    columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method"]
+    _print_front(outcome.front, columns)
+    _print_hypervolume(outcome.hypervolume, outcome.reference)
+    if len(outcome.hypervolumes) > 1:
+        print("  of each method: " + ", ".join(f"{name} {v:.6g}" for name, v in outcome.hypervolumes.items()))
+    print(f"tables, front.parquet and front.png: {outcome.folder}")
+    for failure in outcome.failures:
+        print(f"nasray: {textwrap.shorten(failure, 400)}", file=sys.stderr)
+    return 1 if outcome.failures else 0

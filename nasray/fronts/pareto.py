@@ -1,0 +1,249 @@
+"""Pareto fronts and hypervolume: what is best at which cost, of rows that may be compared.
+
+A front is worth what its worst row is worth, so rows of several datasets, kinds of accuracy or fidelities are
+refused, and what was stopped early is left out. The fidelity of a training from scratch is its length and all other
+settings of it: an architecture that looks better because its learning rate was better has no place on a front (our
+choice). Columns that a frame does not have are not checked, so that frames of any origin can be used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import fields
+from typing import Any
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasray.errors import InvalidInput
+from nasray.runs.schema import CANDIDATES, EVALUATIONS, kinds_of
+from nasray.settings import TrainingSettings
+
+# Depth and the examples that measured it; an inherited accuracy has no epochs of its own, its cost is counted at one
+# width, and methods of one and of two levels leave a different number of examples to the weights. Networks trained from
+# scratch may differ in width: a budget makes some narrower, which is another cost and not another training.
+_FIDELITY = {
+    CANDIDATES.kind: ("channels", "cells", "validation_examples"),
+    EVALUATIONS.kind: ("epochs", "cells", "train_examples", "validation_examples"),
+}
+# The other settings that an accuracy trained from scratch depends on. Channels and cells may stand there as None, for
+# the space's own numbers, and those of examples follow from shares: columns have them all as they are.
+_RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
+    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction",
+}  # fmt: skip
+_SAMPLE = 4096
+
+
+def pareto_front(frame: pd.DataFrame, *, maximise: str = "accuracy", minimise: str = "macs") -> pd.DataFrame:
+    """The rows that no other row beats, by rising `minimise` (M for macs); `maximise` rises strictly with it.
+
+    Of rows at one point the one with the first `architecture_id` is kept, so the order of the rows has no
+    say; the index is numbered anew. Rows that are not complete, or not finite in one of the two columns, are
+    left out.
+    Accuracies of several seeds count as they stand: see `average_over_seeds`.
+    InvalidInput: one of the two columns is missing or holds no numbers; rows of several datasets, kinds of
+    accuracy or fidelities, among those that could be on the front.
+    """
+    usable, cost, gain = _usable(frame, maximise, minimise)
+    if not len(cost):
+        return frame.iloc[:0].reset_index(drop=True)
+    on_front = _non_dominated(cost, gain)
+    rows = frame.iloc[usable[on_front]]
+    return rows.iloc[_one_each(rows, cost[on_front], minimise)].reset_index(drop=True)
+
+
+def near_front(frame: pd.DataFrame, within: float) -> pd.DataFrame:
+    """The front, and the rows that lie at most `within` (accuracy, a fraction) below it, by rising macs.
+
+    A row lies below the front by what the most accurate row of at most its macs has more. Of an architecture that
+    occurs several times the most accurate row is kept. InvalidInput: as `pareto_front`.
+    """
+    usable, cost, gain = _usable(frame, "accuracy", "macs")
+    if not len(cost):
+        return frame.iloc[:0].reset_index(drop=True)
+    front = _non_dominated(cost, gain)
+    above = gain[front][np.searchsorted(cost[front], cost, side="right") - 1]
+    rows = frame.iloc[usable[above - gain <= within]]
+    named = [name for name in ("architecture_id", "trial_id", "epoch", "snapshot") if name in rows.columns]
+    rows = rows.sort_values(["macs", "accuracy", *named], ascending=[True, False] + [True] * len(named), kind="stable")
+    twice = ["architecture_id"] if "architecture_id" in rows.columns else ["macs", "accuracy"]
+    return rows.drop_duplicates(twice).reset_index(drop=True)
+
+
+def hypervolume(
+    frame: pd.DataFrame, reference: tuple[float, float], *, maximise: str = "accuracy", minimise: str = "macs"
+) -> float:
+    """The area that the rows dominate, up to `reference`, in M x fraction (units of the two columns).
+
+    reference: (macs in M, accuracy as a fraction), the worst corner; a row that is not better than it in both
+    adds nothing. Two areas compare only with the same reference. InvalidInput: as `pareto_front`, and a
+    reference that is not two finite numbers.
+    """
+    corner = np.asarray(reference, dtype=np.float64)
+    if corner.shape != (2,) or not np.isfinite(corner).all():
+        raise InvalidInput(f"reference {reference!r}: two finite numbers, ({minimise}, {maximise}), are expected")
+    _, cost, gain = _usable(frame, maximise, minimise)
+    inside = (cost < corner[0]) & (gain > corner[1])
+    if not inside.any():
+        return 0.0
+    cost, gain = cost[inside], gain[inside]
+    front = _non_dominated(cost, gain)
+    return float(moocore.hypervolume(np.column_stack([cost[front], -gain[front]]), ref=corner * [1.0, -1.0]))
+
+
+def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """One row for each architecture and fidelity: means over its seeds, of which a front can be taken.
+
+    `accuracy`, `test_accuracy`, `seconds` are means; `accuracy_std` and `test_accuracy_std` sample standard
+    deviations (missing for one seed); `seeds` counts the different seeds. Rows that are not complete are left
+    out. Where runs or methods found the same architecture, their names are joined by a comma.
+    InvalidInput: a column that it takes to tell architectures, fidelities and seeds apart is missing.
+    """
+    fidelity = [name for name in EVALUATIONS.key if name not in ("method", "settings", "seed")]
+    fidelity += ["train_examples", "validation_examples"]
+    missing = [n for n in (*fidelity, "seed", "accuracy", "complete") if n not in evaluations.columns]
+    if missing:
+        raise InvalidInput(f"rows of evaluations are expected; these have no column {', '.join(missing)}")
+    rows = evaluations[_complete(evaluations)]
+    if "settings" in rows.columns:
+        rows, fidelity = rows.assign(recipe=_recipes(rows)), [*fidelity, "recipe"]
+    order = [*fidelity, "seed", *(["created_at"] if "created_at" in rows.columns else [])]
+    rows = rows.sort_values(order, kind="stable")
+    finders = rows.groupby(fidelity, sort=True, dropna=False)
+    # One training may have been done by two runs or for two methods: the newest counts, once.
+    groups = rows.drop_duplicates([*fidelity, "seed"], keep="last").groupby(fidelity, sort=True, dropna=False)
+    columns: dict[str, Any] = {
+        n: groups[n].first() for n in ("architecture", "macs", "params", "settings") if n in rows.columns
+    }
+    columns |= {n: finders[n].agg(_joined) for n in ("run", "method") if n in rows.columns}
+    columns |= {n: groups[n].mean() for n in ("accuracy", "test_accuracy", "seconds") if n in rows.columns}
+    columns |= {f"{n}_std": groups[n].std() for n in ("accuracy", "test_accuracy") if n in rows.columns}
+    averaged = pd.DataFrame({**columns, "seeds": groups["seed"].nunique()}).reset_index()
+    return averaged.drop(columns="recipe", errors="ignore").assign(complete=True)
+
+
+def check_comparable(frame: pd.DataFrame, *, but: Collection[str] = ()) -> None:
+    """Refuse rows that must not share a front, whether or not they could be on one.
+
+    but: names of columns and settings in which they may differ all the same. InvalidInput: saying what differs.
+    """
+    kinds = kinds_of(frame)
+    several = {"kind of accuracy": kinds} if len(kinds) > 1 else {}
+    fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
+    for name in ("dataset", *fidelity):
+        if name in frame.columns and frame[name].nunique(dropna=False) > 1:
+            several[name] = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
+    if kinds == [EVALUATIONS.kind] and "settings" in frame.columns:
+        several |= _differing_settings(frame)
+    said = [f"{name} ({', '.join(sorted(values)[:5])})" for name, values in several.items() if name not in but]
+    if said:
+        raise InvalidInput(
+            f"rows that do not compare were given, they differ in {', '.join(said)}; "
+            "rows of one dataset, one kind of accuracy and one fidelity would be accepted"
+        )
+
+
+def _usable(
+    frame: pd.DataFrame, maximise: str, minimise: str
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Positions of the rows that may be on a front, and their two columns; refuses what does not compare."""
+    cost, gain = _numbers(frame, minimise), _numbers(frame, maximise)
+    keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)
+    usable = np.flatnonzero(keep)
+    told_by = {"dataset", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
+    checked = frame[[name for name in frame.columns if name in told_by]]
+    check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable])
+    return usable, cost[usable], gain[usable]
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    if name not in frame.columns:
+        raise InvalidInput(f"column {name!r}: not in the frame, which has {', '.join(map(str, frame.columns))}")
+    if not pd.api.types.is_numeric_dtype(frame[name].dtype):
+        raise InvalidInput(f"column {name!r}: numbers are expected, {frame[name].dtype} was given")
+    return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _complete(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    if "complete" not in frame.columns:
+        return np.ones(len(frame), dtype=bool)
+    return ~frame["complete"].isin([False]).to_numpy(dtype=bool)
+
+
+def _differing_settings(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The settings of trainings from scratch that are not the same in all rows, with their values."""
+    recipes = [json.loads(_recipe(text)) for text in frame["settings"][_from_scratch(frame)].unique()]
+    found: dict[str, list[str]] = {}
+    for name in sorted({name for recipe in recipes for name in recipe}):
+        values = {json.dumps(recipe[name]) if name in recipe else "missing" for recipe in recipes}
+        if len(values) > 1:
+            found[name] = sorted(values)
+    return found
+
+
+def _recipes(frame: pd.DataFrame) -> pd.Series[Any]:
+    """JSON of those settings that tell trainings apart; a search of one stage is told by all that it was set to."""
+    recipes = frame["settings"].map({text: _recipe(text) for text in frame["settings"].unique()})
+    return recipes.where(_from_scratch(frame), frame["settings"])
+
+
+def _recipe(settings: str) -> str:
+    values = json.loads(settings)
+    return json.dumps({name: values[name] for name in sorted(_RECIPE & values.keys())})
+
+
+def _from_scratch(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    # Where a search ends with a trained network, how it trained is part of the method.
+    if "training" not in frame.columns:
+        return np.ones(len(frame), dtype=bool)
+    return frame["training"].eq("from scratch").to_numpy(dtype=bool)
+
+
+def _non_dominated(cost: npt.NDArray[np.float64], gain: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Positions of the points that none dominates, equal points included, by rising cost."""
+    if len(cost) <= _SAMPLE:
+        return _front_by_sorting(cost, gain)
+    # Sorting a million points takes most of the time, and nearly all of them are dominated by the front of a few.
+    step = -(-len(cost) // _SAMPLE)
+    some_cost, some_gain = cost[::step], gain[::step]
+    front = _front_by_sorting(some_cost, some_gain)
+    bars = np.concatenate(([-np.inf], some_gain[front]))
+    left = np.flatnonzero(gain >= bars[np.searchsorted(some_cost[front], cost, side="right")])
+    positions: npt.NDArray[np.intp] = left[_front_by_sorting(cost[left], gain[left])]
+    return positions
+
+
+def _front_by_sorting(cost: npt.NDArray[np.float64], gain: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    order = np.lexsort((-gain, cost))
+    cost, gain = cost[order], gain[order]
+    best_before = np.concatenate(([-np.inf], np.maximum.accumulate(gain)[:-1]))
+    first = gain > best_before
+    # Copies of a front's point follow it directly in this order.
+    point = np.flatnonzero(first)[np.cumsum(first) - 1]
+    positions: npt.NDArray[np.intp] = order[(cost == cost[point]) & (gain == gain[point])]
+    return positions
+
+
+def _one_each(rows: pd.DataFrame, cost: npt.NDArray[np.float64], minimise: str) -> npt.NDArray[np.intp] | slice:
+    """Positions of one row for each cost, of rows by rising cost: whichever order they were given in, the same one."""
+    same = cost[1:] == cost[:-1]
+    if not same.any():
+        return slice(None)
+    tied = np.append(False, same) | np.append(same, False)
+    order = [minimise, *(["architecture_id"] if "architecture_id" in rows.columns else [])]
+    order += sorted((name for name in rows.columns if name not in order), key=str)
+    several = rows[tied].reset_index(drop=True).sort_values(order, key=_sortable, kind="stable")
+    first = several.drop_duplicates(minimise).index.to_numpy()
+    return np.sort(np.append(np.flatnonzero(~tied), np.flatnonzero(tied)[first]))
+
+
+def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:
+    plain = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)
+    return column if plain else column.astype(str)
+
+
+def _joined(names: pd.Series[Any]) -> str:
+    return ", ".join(sorted({one for name in names for one in str(name).split(", ")}))

@@ -1,0 +1,171 @@
+"""Repetitions of one sweep: what its fronts have in common, and how far they lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasray.errors import InvalidInput, shown
+from nasray.fronts.across import Rows, reference_of, rows_of_runs
+from nasray.fronts.attainment import MAY_DIFFER, QUARTILES, attained, attainment_surfaces
+from nasray.fronts.pareto import average_over_seeds, check_comparable, hypervolume, pareto_front
+from nasray.runs.schema import EVALUATIONS
+from nasray.runs.storage import Storage
+
+_OF_A_REPETITION = frozenset(
+    {"name", "seeds", "retrain_seeds", "storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial"}
+) | {"max_failures", *MAY_DIFFER}
+"""Fields of a sweep that say which repetition it is, or where and how it ran."""
+
+
+@dataclass(frozen=True)
+class Repetitions:
+    """The fronts of repetitions, of each method its own."""
+
+    names: tuple[str, ...]
+    """Of the repetitions."""
+    fronts: Mapping[str, Mapping[str, pd.DataFrame]]
+    """By method, then by repetition."""
+    surfaces: Mapping[str, pd.DataFrame]
+    """Of each method, as :func:`attainment_surfaces` gives them."""
+    spread: Mapping[str, pd.DataFrame]
+    """Of each method, at the corners of its median surface: `macs`, `mean` and `std` of the accuracies attained at
+    this cost (missing where a repetition attains none), and the accuracy of each surface by its fraction."""
+    volumes: pd.DataFrame
+    """`method`, `repetition` and `hypervolume` (M x fraction)."""
+    reference: tuple[float, float]
+    """Multiply-adds (M), accuracy: the one that all runs wrote down."""
+    rows: Rows
+    """All that could be on a front."""
+
+
+def repetitions(
+    runs: Mapping[str, Storage],
+    over: Literal["runs", "seeds"] = "runs",
+    *,
+    budget: float | None = None,
+    table: str | None = None,
+    only: Sequence[str] = (),
+    fractions: Sequence[float] = QUARTILES,
+) -> Repetitions:
+    """Fronts of repetitions of a sweep, with their attainment surfaces and hypervolumes.
+
+    Args:
+        runs: folders by name, of sweeps that differ in nothing but their seeds and where they ran.
+        over: ``runs``: each run is a repetition; or ``seeds``: each seed of a run, of searches for candidates and of
+            trainings for evaluations.
+        budget: largest multiply-adds (M).
+        table: ``evaluations`` or ``candidates``; None is evaluations where every run has some.
+        only: conditions that rows must meet, as :func:`rows_of_runs` takes them.
+        fractions: of the repetitions, one for each attainment surface.
+
+    Raises:
+        InvalidInput: fewer than two repetitions, sweeps or reference points that differ, rows that do not compare.
+    """
+    reference = _common_reference(runs)
+    _check_one_sweep(runs)
+    rows = rows_of_runs(runs, budget=budget, table=table, only=only)
+    check_comparable(pd.concat(rows.of.values(), ignore_index=True), but=MAY_DIFFER)
+    parts = dict(_parts(rows.of, over))
+    if len(parts) < 2:
+        raise InvalidInput(f"{len(parts)} repetition over {over}: accepted are two or more")
+    methods = sorted({name for frame in rows.of.values() for names in frame["method"] for name in names.split(", ")})
+    fronts = {
+        method: {name: _front(rows, frame[_found_by(frame, method)]) for name, frame in parts.items()}
+        for method in methods
+    }
+    surfaces = {method: attainment_surfaces(list(own.values()), fractions) for method, own in fronts.items()}
+    return Repetitions(
+        names=tuple(parts),
+        fronts=fronts,
+        surfaces=surfaces,
+        spread={method: _spread(surfaces[method], list(own.values())) for method, own in fronts.items()},
+        volumes=pd.DataFrame(
+            [
+                {"method": method, "repetition": name, "hypervolume": hypervolume(front, reference)}
+                for method, own in fronts.items()
+                for name, front in own.items()
+            ]
+        ),
+        reference=reference,
+        rows=rows,
+    )
+
+
+def _common_reference(runs: Mapping[str, Storage]) -> tuple[float, float]:
+    points = {name: reference_of(run) for name, run in runs.items()}
+    missing = [name for name, point in points.items() if point is None]
+    if missing:
+        raise InvalidInput(f"run {missing[0]!r} has no reference point: accepted are runs of sweeps, which have one")
+    if len(set(points.values())) > 1:
+        said = ", ".join(f"{name} ({point[0]:.12g} M, {point[1]:.12g})" for name, point in points.items() if point)
+        raise InvalidInput(
+            f"reference points that differ: {said}; accepted are repetitions with one and the same (a sweep's field "
+            "reference sets it)"
+        )
+    return next(point for point in points.values() if point)
+
+
+def _check_one_sweep(runs: Mapping[str, Storage]) -> None:
+    sweeps = [dict(_leaves(run.read_json("run.json").get("sweep", {}))) for run in runs.values()]
+    differing = []
+    for name in sorted({name for sweep in sweeps for name in sweep}):
+        values = {shown(sweep.get(name, "missing")) for sweep in sweeps}
+        if len(values) > 1:
+            differing.append(f"{name} ({', '.join(sorted(values)[:5])})")
+    if differing:
+        raise InvalidInput(
+            f"runs of several sweeps were given, they differ in {', '.join(differing[:5])}; repetitions of one sweep, "
+            "which differ in their seeds, would be accepted"
+        )
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What a sweep consists of, without what tells its repetitions apart."""
+    if isinstance(value, list):
+        value = {str(place): inner for place, inner in enumerate(value)}
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for name, inner in value.items():
+        if name not in _OF_A_REPETITION:
+            yield from _leaves(inner, f"{path}.{name}" if path else name)
+
+
+def _parts(rows: Mapping[str, pd.DataFrame], over: Literal["runs", "seeds"]) -> Iterator[tuple[str, pd.DataFrame]]:
+    for run, frame in rows.items():
+        if over == "runs":
+            yield run, frame
+        else:
+            for seed, own in frame.groupby("seed"):
+                yield f"seed {seed}" if len(rows) == 1 else f"{run}, seed {seed}", own
+
+
+def _found_by(frame: pd.DataFrame, method: str) -> npt.NDArray[np.bool_]:
+    return np.array([method in names.split(", ") for names in frame["method"]], dtype=bool)
+
+
+def _front(rows: Rows, frame: pd.DataFrame) -> pd.DataFrame:
+    return pareto_front(average_over_seeds(frame) if rows.table is EVALUATIONS else frame)
+
+
+def _spread(surfaces: pd.DataFrame, fronts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    by_fraction = {fraction: surfaces[surfaces["fraction"] == fraction] for fraction in surfaces["fraction"].unique()}
+    if not by_fraction:
+        return pd.DataFrame({"macs": [], "mean": [], "std": []})
+    median = min(by_fraction, key=lambda fraction: abs(fraction - 0.5))
+    macs = by_fraction[median]["macs"].to_numpy()
+    at_cost = pd.DataFrame([attained(front, macs) for front in fronts])
+    return pd.DataFrame(
+        {
+            "macs": macs,
+            "mean": at_cost.mean(skipna=False),
+            "std": at_cost.std(skipna=False),
+            **{f"{100 * fraction:g} %": attained(own, macs) for fraction, own in by_fraction.items()},
+        }
+    )

@@ -1,0 +1,179 @@
+"""Optuna's journal of a run's black-box searches, in which optuna-dashboard shows them as they go on.
+
+It is told of every proposed architecture once it is evaluated, whichever searcher proposed it: the searchers keep
+their own state with Tune's, and never read the journal. So what is proposed does not depend on it, and a line costs
+one write where a study that lives in a journal costs ten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from nasray import registry
+from nasray.runs.events import say
+from nasray.searchers.searchers import EPOCH, OBJECTIVES
+from nasray.spaces import Architecture, CellSpace
+from nasray.spaces.encoding import encode, parameters
+from nasray.tune.optuna_search import trial_state
+from nasray.tune.reports.trackers import reason_of
+
+TRIAL = "trial"
+"""A trial's attribute in the study: Tune's id of it."""
+_ATTRIBUTES = ("accuracy", "macs", "params", "latency_ms", EPOCH)
+"""What is told of a trial beside its objectives, as far as it is known."""
+
+
+class OptunaJournal(Callback):
+    """Writes a black-box search into a study of Optuna's.
+
+    A journal that fails is left alone for the rest of the search, which is said once, and harms no run; what it lacks
+    is made up for when the search is gone on with.
+
+    Args:
+        run: name of the run.
+        study: name of the search in the journal.
+        path: of the journal.
+        space: name of the search space.
+        cells: of the networks that are evaluated.
+        objectives: of the search.
+        epochs: of a complete evaluation.
+        budget: largest multiply-adds (M), a constraint of the study.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        study: str,
+        path: Path,
+        *,
+        space: str,
+        cells: int,
+        objectives: Sequence[str],
+        epochs: int,
+        budget: float | None = None,
+    ) -> None:
+        self.run = run
+        self.name = study
+        self.path = path
+        self.space = space
+        self.cells = cells
+        self.objectives = tuple(objectives)
+        self.epochs = epochs
+        self.upper_bounds = {} if budget is None else {"macs": budget}
+        self._study: optuna.Study | None = None
+        self._failed = False
+        self._told: set[tuple[str, str]] = set()
+        """Trial and parameters of all that stand in the study."""
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Called by Tune after every event: the first time, what ended before a kill is made up for."""
+        if self._study is None:
+            self._safely(self._ended(trials))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune when a trial ended by itself, or was stopped by a scheduler."""
+        self._safely([(trial, False)])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune when a trial failed for good."""
+        self._safely([(trial, True)])
+
+    def _ended(self, trials: list[Trial]) -> list[tuple[Trial, bool]]:
+        states = {Trial.TERMINATED: False, Trial.ERROR: True}
+        return [(trial, states[trial.status]) for trial in trials if trial.status in states]
+
+    def _safely(self, ended: list[tuple[Trial, bool]]) -> None:
+        """Tell of ended trials, each with whether it failed."""
+        if self._failed:
+            return
+        try:
+            if self._study is None:
+                self._open()
+            for trial, error in ended:
+                self._tell(trial, error)
+        except Exception as error:
+            self._failed = True
+            say("warning", "tracker_failed", run=self.run, tracker="optuna", reason=reason_of(error))
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(self.path)
+        self._study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(self.path))),
+            study_name=self.name,
+            directions=["maximize" if OBJECTIVES[name] == "max" else "minimize" for name in self.objectives],
+            load_if_exists=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names(list(self.objectives))
+        found = self._study.get_trials(deepcopy=False)
+        self._told = {(one.user_attrs.get(TRIAL, ""), _text(one.params)) for one in found}
+        self._space: CellSpace = registry.find("space", self.space, CellSpace)
+        self._distributions: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(values) for name, values in parameters(self._space, self.cells).items()
+        }
+
+    def _tell(self, trial: Trial, error: bool) -> None:
+        assert self._study is not None
+        params = trial.config
+        if "architecture" in params:
+            params = encode(self._space, Architecture.from_json(self._space, params["architecture"]))
+        if (trial.trial_id, _text(params)) in self._told:
+            return
+        result = trial.run_metadata.last_result
+        state = trial_state(
+            result,
+            error=error,
+            metrics=self.objectives,
+            time_attr=EPOCH,
+            max_t=self.epochs,
+            upper_bounds=self.upper_bounds,
+        )
+        known = {name: result[name] for name in _ATTRIBUTES if result.get(name) is not None}
+        told = create_trial(
+            state=state,
+            values=[float(result[name]) for name in self.objectives] if state is TrialState.COMPLETE else None,
+            params=params,
+            distributions=self._distributions,
+            user_attrs={TRIAL: trial.trial_id, **known},
+            constraints=None
+            if state is TrialState.FAIL
+            else {name: float(known[name]) - bound for name, bound in self.upper_bounds.items() if name in known},
+        )
+        # It is made now; how long it took is Tune's to say.
+        seconds = timedelta(seconds=result.get("time_total_s", 0.0))
+        assert told.datetime_start is not None
+        told.datetime_start -= seconds
+        self._study.add_trial(told)
+        self._told.add((trial.trial_id, _text(params)))
+
+
+def _text(params: Mapping[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Take back a last line that a kill cut off: Optuna reads no journal that has one in its middle."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+            os.fsync(file.fileno())

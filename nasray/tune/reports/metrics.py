@@ -1,0 +1,242 @@
+"""Live figures of a run for Prometheus, through Ray's own metrics.
+
+Ray's agent on every node serves them beside Ray's own, with the prefix ``ray_``. All are gauges, set every few seconds
+from the trials' last results, so a driver that was killed and started again goes on with them. Ray forgets a gauge
+that is not set anew (after two of its report intervals, 20 s by default): what is said of a trial ends with the trial,
+and what is said of a run with its driver.
+
+Every figure has the labels ``run``, ``dataset``, ``kind``, ``method`` and ``space``. ``kind`` is ``searches``, whose
+accuracies are those of inherited weights, or ``trainings``, of networks trained from scratch (or looked up): the two
+never stand in one series. Front and hypervolume are those of each method on each space, and of all together with
+``all`` for both; they count single trainings, where the run's own front is one of means if there are several seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.util.metrics import Gauge
+
+from nasray.fronts import hypervolume, pareto_front
+from nasray.runs import EVALUATIONS, Storage, read
+from nasray.runs.events import say
+from nasray.tune.reports.trackers import reason_of
+from nasray.tune.trainables import FAILED, Point
+
+Arm = tuple[str, str]
+"""Method and space."""
+Front = tuple[list[Point], float]
+"""Its points and its hypervolume (M x fraction)."""
+ALL: Arm = ("all", "all")
+"""What is said of a run's whole front."""
+STATES = ("waiting", "running", "done", "failed")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A gauge of trials: what it is called, where it stands in their results, and in what unit."""
+
+    name: str
+    key: str
+    description: str
+    scale: float = 1.0
+    """What a result's value is multiplied with, to be in the unit that the name says."""
+
+
+FIGURES = (
+    Figure("nasray_epoch", "epoch", "Epochs done."),
+    Figure("nasray_supernet_accuracy_ratio", "supernet_accuracy", "Of the supernet, on the validation split."),
+    Figure("nasray_accuracy_ratio", "accuracy", "Of a network trained from scratch, on the validation split."),
+    Figure("nasray_expected_macs", "expected_macs", "Multiply-adds of the gates, at the evaluation size.", 1e6),
+    Figure("nasray_macs", "macs", "Multiply-adds of the architecture that would be derived now, or is trained.", 1e6),
+    Figure("nasray_active_operations", "active_operations", "Operations of the supernet that are computed."),
+    Figure("nasray_discretisation_gap_ratio", "gap", "Accuracy of the supernet minus that of its last candidate."),
+    Figure("nasray_images_per_second", "examples_per_second", "Images that weights were trained on, a second."),
+    Figure("nasray_epoch_seconds", "seconds", "Of the last epoch, validation included."),
+    Figure("nasray_peak_memory_bytes", "peak_memory_bytes", "Highest use so far: of the GPU, or of the process."),
+)
+"""With the label ``trial``, of trials that run; once more at a trial's end."""
+TRIALS = "nasray_trials"
+FRONT_SIZE = "nasray_front_size"
+HYPERVOLUME = "nasray_hypervolume_macs"
+OF_RUN = {
+    TRIALS: "Trials, by the label state: waiting, running, done, failed.",
+    FRONT_SIZE: "Architectures on the front so far.",
+    HYPERVOLUME: "Hypervolume of the front so far: multiply-adds times accuracy, from the run's reference point.",
+}
+_LABELS = ("run", "dataset", "kind", "method", "space")
+
+
+class Metrics(Callback):
+    """Sets a phase's gauges, in the driver.
+
+    What goes wrong here is said once, and harms no run.
+
+    Args:
+        run: name of the run.
+        dataset: that it is about.
+        kind: of its trials: ``searches`` or ``trainings``.
+        planned: how many trials each method on each space has.
+        storage: the run's folder.
+        budget: largest multiply-adds (M) that count for the front.
+        fidelity: of trainings: what rows of earlier phases must have in their column ``settings`` to share the front.
+        one_stage_epochs: of trainings: rows of searches that trained their network for so many epochs share it too.
+        watched: whether trials live long enough to be watched one by one.
+        seconds: from one setting of the gauges to the next.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        dataset: str,
+        kind: str,
+        planned: Mapping[Arm, int],
+        storage: Storage,
+        *,
+        budget: float | None = None,
+        fidelity: str = "",
+        one_stage_epochs: int | None = None,
+        watched: bool = True,
+        seconds: float = 5.0,
+    ) -> None:
+        self.run = run
+        self.kind = kind
+        self.planned = dict(planned)
+        self.storage = storage
+        self.budget = math.inf if budget is None else budget
+        self.fidelity = fidelity
+        self.one_stage_epochs = one_stage_epochs
+        self.watched = watched
+        self.seconds = seconds
+        self._labels = {"run": run, "dataset": dataset, "kind": kind}
+        self._failed = False
+        self._next = 0.0
+        self._gauges: dict[str, Gauge] = {}
+        self._reference = (math.nan, math.nan)
+        self._earlier: dict[Arm, list[Point]] = {}
+        self._fronts: dict[Arm, Front] = {}
+        self._known: dict[Arm, int] = {}
+        """How many points there were when a front was last taken."""
+
+    def setup(self, *arguments: Any, **info: Any) -> None:
+        """Called by Tune before the first trial; also where a phase is gone on with."""
+        self._safely(self._begin)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Called by Tune some ten times a second."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._safely(self._set_all, trials)
+            self._next = now + self.seconds
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called by Tune at a trial's end: its last figures are to be seen too."""
+        self._safely(self._set_trial, trial)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """The last state, always."""
+        self._safely(self._set_all, trials)
+
+    def _safely(self, act: Callable[..., None], *arguments: Any) -> None:
+        if self._failed:
+            return
+        try:
+            act(*arguments)
+        except Exception as error:
+            self._failed = True
+            say("warning", "metrics_failed", run=self.run, reason=reason_of(error))
+
+    def _begin(self) -> None:
+        self._gauges = {one.name: Gauge(one.name, one.description, (*_LABELS, "trial")) for one in FIGURES}
+        for name, description in OF_RUN.items():
+            self._gauges[name] = Gauge(name, description, (*_LABELS, "state") if name == TRIALS else _LABELS)
+        macs, accuracy = self.storage.read_json("run.json")["reference"]
+        self._reference = (macs, accuracy)
+        if self.kind == "trainings":
+            self._earlier = self._rows_of_earlier_phases()
+
+    def _rows_of_earlier_phases(self) -> dict[Arm, list[Point]]:
+        rows = read(self.storage, EVALUATIONS)
+        if not len(rows):
+            return {}
+        from_scratch = rows["complete"] & (rows["settings"] == self.fidelity)
+        one_stage = (rows["training"] == "one stage") & (rows["epochs"] == self.one_stage_epochs)
+        found: dict[Arm, list[Point]] = {}
+        for row in rows[from_scratch | one_stage].to_dict("records"):
+            found.setdefault((row["method"], row["space"]), []).append((row["macs"], row["accuracy"]))
+        return found
+
+    def _set_all(self, trials: list[Trial]) -> None:
+        states: dict[Arm, Counter[str]] = {arm: Counter() for arm in self.planned}
+        points = {arm: list(found) for arm, found in self._earlier.items()}
+        for trial in trials:
+            arm, result = self._arm(trial), trial.run_metadata.last_result
+            states.setdefault(arm, Counter())[_state(trial, result)] += 1
+            points.setdefault(arm, []).extend(result.get("points", ()))
+            if trial.status == Trial.RUNNING:
+                self._set_trial(trial)
+        for arm, counts in states.items():
+            counts["waiting"] = max(0, self.planned.get(arm, 0) - counts.total() + counts["waiting"])
+            for state in STATES:
+                self._set(TRIALS, counts[state], arm, state=state)
+        for one, (front, volume) in self._fronts_of(points).items():
+            self._set(FRONT_SIZE, len(front), one)
+            self._set(HYPERVOLUME, volume * 1e6, one)
+
+    def _set_trial(self, trial: Trial) -> None:
+        if not self.watched:
+            return
+        # A trial's property last_result waits for its process where nothing was reported yet.
+        arm, result, name = self._arm(trial), trial.run_metadata.last_result, str(trial)
+        for figure in FIGURES:
+            value = result.get(figure.key)
+            if value is not None and math.isfinite(value):
+                self._set(figure.name, value * figure.scale, arm, trial=name)
+
+    def _set(self, name: str, value: float, arm: Arm, **labels: str) -> None:
+        self._gauges[name].set(float(value), {**self._labels, "method": arm[0], "space": arm[1], **labels})
+
+    def _arm(self, trial: Trial) -> Arm:
+        known = trial.config.get("trial")
+        if known is None:  # a searcher proposed it, for the one arm that its phase has
+            return next(iter(self.planned))
+        return arm_of(known)
+
+    def _fronts_of(self, points: Mapping[Arm, Iterable[Point]]) -> dict[Arm, Front]:
+        """Of each method that found points, of which an architecture may have several, and of all together."""
+        of_method: dict[Arm, list[Point]] = {}
+        for (methods, space), own in points.items():
+            affordable = [point for point in own if point[0] <= self.budget]
+            for method in methods.split(", "):
+                of_method.setdefault((method, space), []).extend(affordable)
+        for arm, own in of_method.items():
+            # Points only come, never go: as many are the same.
+            if self._known.get(arm) != len(own):
+                self._known[arm], self._fronts[arm] = len(own), self._front(own)
+        if len(of_method) == 1:
+            return {**self._fronts, ALL: self._fronts[next(iter(of_method))]}
+        return {**self._fronts, ALL: self._front([point for front, _ in self._fronts.values() for point in front])}
+
+    def _front(self, points: list[Point]) -> Front:
+        front = pareto_front(pd.DataFrame(points, columns=["macs", "accuracy"], dtype=float))
+        return list(zip(front["macs"], front["accuracy"], strict=True)), hypervolume(front, self._reference)
+
+
+def arm_of(trial: Mapping[str, Any]) -> Arm:
+    """Method and space of a trial, as its config describes it."""
+    of = trial["search"] if "search" in trial else trial["found"]
+    return of["method"], of["space"]
+
+
+def _state(trial: Trial, result: Mapping[str, Any]) -> str:
+    if trial.status == Trial.ERROR or FAILED in result:
+        return "failed"
+    return {Trial.TERMINATED: "done", Trial.RUNNING: "running"}.get(trial.status, "waiting")

@@ -1,0 +1,104 @@
+"""Optional trackers of experiments, and what is told to them.
+
+TensorBoard, MLflow and Weights & Biases are told of every trial through Ray's own callbacks
+(:mod:`nasray.tune.reports.tracked`), Optuna's journal of every proposed architecture
+(:mod:`nasray.tune.reports.journal`). They are told what a trial is (method, space, dataset, seed, what is varied) and
+the numbers that it reports: no architecture, no path, no list. Addresses and secrets come from the trackers' own
+environment variables and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pyarrow import fs
+
+from nasray.errors import InvalidInput
+from nasray.runs import Storage
+
+Tracker = Literal["tensorboard", "mlflow", "wandb", "optuna"]
+_MODULES: dict[Tracker, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb", "optuna": "optuna"}
+_TUNES_OWN = frozenset(
+    {
+        "time_this_iter_s",
+        "time_total_s",
+        "time_since_restore",
+        "iterations_since_restore",
+        "timestamp",
+        "pid",
+        "done",
+    }
+)
+"""What Tune adds to every result; its count of results stays, for it is the step of a tracker's curves."""
+
+
+def check_trackers(trackers: tuple[Tracker, ...], storage: Storage) -> None:
+    """Refuse trackers that cannot work, before anything runs.
+
+    Raises:
+        InvalidInput: a tracker's package is not installed, its environment does not say who writes, or it cannot write
+            to the storage.
+    """
+    for name in trackers:
+        if importlib.util.find_spec(_MODULES[name]) is None:
+            raise InvalidInput(
+                f"tracker {name!r}, whose package {_MODULES[name]!r} is not installed: "
+                f"accepted after pip install 'nasray[{name}]'"
+            )
+    offline = os.environ.get("WANDB_MODE") in ("offline", "disabled")
+    if "wandb" in trackers and not offline and not os.environ.get("WANDB_API_KEY"):
+        raise InvalidInput(
+            "tracker 'wandb': accepted with WANDB_API_KEY in the environment, or with WANDB_MODE=offline"
+        )
+    if "optuna" in trackers and local_folder(storage) is None:
+        raise InvalidInput(
+            f"tracker 'optuna' with storage {storage}: accepted is a local folder or a mount, "
+            "for Optuna's journal is a file to which lines are added"
+        )
+
+
+def local_folder(storage: Storage) -> Path | None:
+    """Where a storage lies on this machine, or on what is mounted here; None where it does not."""
+    return Path(storage.base) if isinstance(storage.filesystem, fs.LocalFileSystem) else None
+
+
+def described(config: Mapping[str, Any], shared: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a tracker is told that a trial is.
+
+    Args:
+        config: of the trial, as Tune has it.
+        shared: what all proposed trials of its phase have; where there is some, config has the parameters.
+    """
+    trial: Mapping[str, Any] = config["trial"] if shared is None else shared
+    if "search" in trial:
+        search = trial["search"]
+        varied = {name: search["settings"][name] for name in trial["varied"] if name in search["settings"]}
+        told = {name: search[name] for name in ("method", "space", "dataset", "seed")}
+        return {**told, **varied}
+    found, evaluation = trial["found"], trial["evaluation"]
+    told = {name: found[name] for name in ("method", "space", "search_trial_id", "baseline_of")}
+    told |= {name: evaluation[name] for name in ("dataset", "seed")}
+    if shared is None:
+        told["architecture_id"] = evaluation["architecture"]
+    told |= {**found["knobs"], **({} if shared is None else config)}
+    return {name: value for name, value in told.items() if value is not None and name != "architecture"}
+
+
+def numbers(result: Mapping[str, Any]) -> dict[str, float]:
+    """What a tracker is told of a result: its finite numbers."""
+    return {
+        name: value
+        for name, value in result.items()
+        if isinstance(value, (int, float)) and not name.startswith("config") and name not in _TUNES_OWN
+        if math.isfinite(value)
+    }
+
+
+def reason_of(error: Exception) -> str:
+    """One line that says what went wrong; Ray's errors have the cause in their last one."""
+    return f"{type(error).__name__}: {next(reversed(str(error).strip().splitlines()), '')}"

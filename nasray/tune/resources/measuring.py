@@ -1,0 +1,191 @@
+"""What the largest configuration of a phase takes on a GPU. Runs in a worker process that has a GPU to itself."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from nasray import registry
+from nasray.costs.memory import training_bytes
+from nasray.errors import NonFiniteLoss
+from nasray.methods.method import Problem
+from nasray.networks import supernet, target_network
+from nasray.runs import open_storage
+from nasray.settings import TrainingSettings
+from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.spaces.encoding import decode, draw, parameters
+from nasray.training.dataset import Dataset, load_dataset
+from nasray.trials.evaluation import Evaluation, EvaluationConfig, evaluation_size
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig, find_method, sizes
+from nasray.tune.resources.limits import CONTEXT_BYTES
+from nasray.tune.resources.placement import Measured
+
+DRAWS = 64
+"""Architectures that stand for those that a searcher will propose."""
+
+STEPS = 4
+"""That a measured epoch has, about: the first ones make the optimiser's state, and the allocator's fragments."""
+
+T = TypeVar("T")
+Trials = Sequence[Mapping[str, Any]]
+
+
+def measure(kind: str, trials: Trials) -> Measured | None:
+    """Train the largest of trials for some steps on this process's GPU; None where torch sees none.
+
+    What does not even fit on the whole GPU is measured as all that there is.
+
+    Args:
+        kind: ``searches`` or ``trainings``.
+        trials: what a phase's trials get; of black-box trainings, what all of them share.
+    """
+    if not torch.cuda.is_available():
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    found = largest_searches(trials) if kind == "searches" else [largest_evaluation(trials)]
+    peaks: dict[str, int] = {}
+    total = torch.cuda.get_device_properties(0).total_memory
+    for config in found:
+        try:
+            step_of(config, "cuda")
+            peaks[described(config)] = torch.cuda.max_memory_reserved()
+        except torch.OutOfMemoryError:
+            peaks[described(config)] = total
+        gc.collect()
+        others = _others_bytes()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    largest = max(peaks, key=lambda name: peaks[name])
+    return Measured(
+        peak_bytes=peaks[largest],
+        available_bytes=total - others,
+        device=torch.cuda.get_device_name(),
+        configuration=largest,
+    )
+
+
+def _others_bytes() -> int:
+    """Of the GPU, what neither torch's allocator nor the rest of this process holds."""
+    free, total = torch.cuda.mem_get_info()
+    return max(0, total - free - torch.cuda.memory_reserved() - CONTEXT_BYTES)
+
+
+def step_of(config: SearchConfig | EvaluationConfig, device: str) -> None:
+    """Train a configuration for some steps, and validate it, as its trial would.
+
+    A search makes steps of its first epoch and of its last: some methods do not train their architecture parameters
+    in the first epochs, others no longer in the last.
+    """
+    settings = few_examples(config)
+    trained: Search | Evaluation
+    if isinstance(config, EvaluationConfig):
+        trained = Evaluation(replace(config, settings=settings), device=device)  # type: ignore[arg-type]
+        epochs = [0]
+    else:
+        trained = Search(replace(config, settings=settings), device=device)
+        epochs = sorted({0, config.settings.epochs - 1})
+    for epoch in epochs:
+        trained.epoch = epoch
+        if isinstance(trained, Search):
+            trained.finished = False
+        # A step of nothing but noise may diverge; its memory has been taken by then.
+        try:
+            trained.run_epoch()
+        except NonFiniteLoss:
+            continue
+
+
+def few_examples(config: SearchConfig | EvaluationConfig) -> TrainingSettings:
+    """Its settings with so few examples that an epoch has a handful of steps."""
+    settings = config.settings
+    architecture = 0.0 if isinstance(config, EvaluationConfig) else find_method(config.method).architecture_fraction
+    smallest = min(1 - architecture, architecture or 1.0)  # part of the examples that is handed out in batches
+    enough = int(STEPS * (settings.batch_size + 1) / smallest) + 1
+    return replace(settings, train_examples=min(enough, settings.train_examples or enough))
+
+
+def largest_searches(trials: Trials) -> list[SearchConfig]:
+    """Of each method and space, under each choice that is no number, the search whose step keeps most bytes."""
+    configs = [SearchConfig.of(trial["search"]) for trial in trials]
+    dataset = load_dataset(configs[0].dataset, configs[0].data_root)
+    groups: dict[tuple[Any, ...], list[SearchConfig]] = {}
+    for config in configs:
+        groups.setdefault((config.method, config.space, _choices(config.settings)), []).append(config)
+    counted: dict[tuple[Any, ...], int] = {}
+    return [_largest(group, lambda config: _search_bytes(config, dataset, counted)) for group in groups.values()]
+
+
+def largest_evaluation(trials: Trials) -> EvaluationConfig:
+    """The training whose step keeps most bytes; where a searcher will propose them, of random architectures."""
+    trial = trials[0]
+    config = EvaluationConfig.of(dict(trial["evaluation"]))
+    dataset = load_dataset(config.dataset, config.data_root)
+    if "cells" in trial:
+        space: CellSpace = registry.find("space", config.space, CellSpace)
+        architectures = _drawn(space, trial["cells"])
+    else:
+        ids = {one["evaluation"]["architecture"]: one for one in trials}
+        architectures = [
+            open_storage(one["storage"]).read_bytes(f"architectures/{name}.json").decode() for name, one in ids.items()
+        ]
+    configs = [replace(config, architecture=text) for text in architectures]
+    return _largest(configs, lambda one: _evaluation_bytes(one, dataset))
+
+
+def described(config: SearchConfig | EvaluationConfig) -> str:
+    """A configuration in a few words."""
+    settings = config.settings
+    if isinstance(config, EvaluationConfig):
+        space: CellSpace = registry.find("space", config.space, CellSpace)
+        what = f"training of {Architecture.from_json(space, config.architecture).id}"
+    else:
+        what = f"search by {config.method}"
+    size = {"channels": settings.channels, "cells": settings.cells, "batch": settings.batch_size}
+    return " ".join([what, f"on {config.space}", *(f"{n} {v}" for n, v in size.items() if v is not None)])
+
+
+def _largest(configs: Iterable[T], size: Callable[[T], int]) -> T:
+    return max(configs, key=size)  # the first of equals
+
+
+def _choices(settings: TrainingSettings) -> tuple[Any, ...]:
+    values = ((one.name, getattr(settings, one.name)) for one in fields(settings))
+    return tuple((name, value) for name, value in values if isinstance(value, bool | str))
+
+
+def _search_bytes(config: SearchConfig, dataset: Dataset, counted: dict[tuple[Any, ...], int]) -> int:
+    """Bytes of a step by the method's first gates; counted once for supernets and gates of one kind."""
+    space: CellSpace = registry.find("space", config.space, CellSpace)
+    size, evaluated = sizes(config, space, dataset)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        method = find_method(config.method)(config.settings, Problem(space, size, evaluated, config.seed))
+        gates = method.gates()
+    auxiliary = config.settings.auxiliary_weight > 0
+    active = tuple(np.packbits(one.active_EO).tobytes() for one in gates)
+    key = (config.space, size, auxiliary, method.needs, config.settings.batch_size, active)
+    if key not in counted:
+        with torch.device("meta"):
+            network = supernet(space, size, auxiliary, method.needs)
+        counted[key] = training_bytes(network, size.input_shape, config.settings.batch_size, gates)
+    return counted[key]
+
+
+def _evaluation_bytes(config: EvaluationConfig, dataset: Dataset) -> int:
+    space: CellSpace = registry.find("space", config.space, CellSpace)
+    architecture, settings = Architecture.from_json(space, config.architecture), config.settings
+    size: NetworkSize = evaluation_size(space, architecture, settings, dataset, config.budget)
+    with torch.device("meta"):
+        network = target_network(space, architecture, size, settings.auxiliary_weight > 0)
+    return training_bytes(network, size.input_shape, settings.batch_size)
+
+
+def _drawn(space: CellSpace, cells: int) -> list[str]:
+    """Random architectures as JSON, the same at every call."""
+    generator, choices = np.random.default_rng(0), parameters(space, cells)
+    return [decode(space, draw(choices, generator), cells).to_json() for _ in range(DRAWS)]

@@ -1,0 +1,1 @@
+"""The connection to Ray: its address, its token, and how a session ends."""

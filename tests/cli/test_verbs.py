@@ -1,0 +1,221 @@
+"""The command line: what it prints, its exit codes, and that every error is one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nasray.cli import main
+
+
+@pytest.mark.parametrize(
+    ("command", "named", "accepted"),
+    [
+        ("swep digits", "'swep'", "did you mean sweep?"),
+        ("sweep", "nothing", "nasray sweep digits"),
+        ("sweep digts", "'digts'", "did you mean 'digits'?"),
+        ("sweep digits --lamda0 1", "--lamda0", "did you mean --lambda0?"),
+        ("sweep digits --zzz 1", "--zzz", "--lambda0"),
+        ("sweep digits --lambda0 100", "lambda0 100.0", "1e-07 to 1.0"),
+        ("sweep digits --lambda0 many", "'many'", "--lambda0 FLOAT"),
+        ("sweep digits --evaluation.epochs 0", "epochs 0", "1 and above"),
+        ("sweep digits --method nope", "'nope'", "gold_nas"),
+        ("sweep digits --space nope", "'nope'", "darts"),
+        ("sweep digits --dataset nope", "'nope'", "digits"),
+        ("sweep digits --name ../x", "'../x'", "the name of one folder"),
+        ("sweep digits --storage /proc/nowhere", "/proc/nowhere", "a folder that you may write"),
+        ("sweep digits --seeds 1 1", "seeds (1, 1)", "different numbers"),
+        ("search gold_nas gold", "gold_nas gold", "METHOD SPACE DATASET"),
+        ("search gold_nas darts digits", "'gold_nas'", "35 candidates"),
+        ("search nope gold digits", "'nope'", "gold_nas"),
+        ("search random gold nope", "'nope'", "digits"),
+        ("search random gold digits --schedule steep", "steep", "cosine"),
+        ("retrain nope", "'nope'", "a run's folder"),
+        ("front", "RUN missing", "folders of runs"),
+        ("front nope", "'nope'", "a run's folder"),
+        ("cost nope DARTS_V2", "'nope'", "darts"),
+        ("cost darts nope", "'nope'", "DARTS_V2"),
+        ("cost darts GOLD_s1", "'GOLD_s1'", "DARTS_V2"),
+        ("cost darts DARTS_V2 --input 3x32", "(3, 32)", "(channels, height, width)"),
+        ("cost darts DARTS_V2 --input big", "'big'", "3x32x32"),
+        ("cost darts DARTS_V2 --channels 0", "channels 0", "from 1 up"),
+        ("cost darts DARTS_V2 --skeleton nope", "'nope'", "cifar, imagenet"),
+        ("cost gold GOLD_s1 --cells 3", "3 cells", "14"),
+        ("cost gold GOLD_s1 --channels 1 --latency-batch 0", "batch 0", "from 1 up"),
+        ("cost gold GOLD_s1 --latency-threads 2", "without a batch", "--latency-batch 1"),
+        ("cost gold GOLD_s1 --latency-batch 1 --latency-device abacus", "'abacus'", "auto, cpu"),
+        ("draw darts", "darts", "SPACE ARCHITECTURE"),
+        ("draw darts DARTS_V2", "--out", ".png, .svg or .pdf"),
+        ("draw darts DARTS_V2 --out cells.bmp", "cells.bmp", ".png, .svg, .pdf"),
+        ("draw darts DARTS_V2 --out /proc/nowhere/cells.png", "/proc/nowhere", "cannot be written"),
+        ("draw gold DARTS_V2 --out cells.png", "'DARTS_V2'", "GOLD_s1"),
+        ("list nope", "'nope'", "methods"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_value_and_what_is_accepted(
+    command: str,
+    named: str,
+    accepted: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("nasray: ")
+    assert err.count("\n") == 1
+    assert named in err
+    assert accepted in err
+
+
+@pytest.mark.parametrize(
+    ("cells", "named"),
+    [
+        ({"normal": [[0, 2, "conv_9x9"]]}, "conv_9x9"),
+        ({"normal": [[3, 2, "skip_connect"]]}, "edge 3 to 2"),
+        ({"normal": [[0, 2, "skip_connect"]]}, "node 3"),
+        ({"normal": "all"}, "map of cells to lists"),
+        ({}, "cells []"),
+    ],
+)
+def test_an_architecture_that_is_not_of_the_space(
+    cells: dict, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.json"
+    full = {"reduce": [[0, t, "skip_connect"] for t in range(2, 6)]} if cells else {}
+    path.write_text(json.dumps({"space": "darts", "cells": {**cells, **full}}))
+    assert main(["cost", "darts", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert named in err
+    assert "accepted" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "params", "macs"),
+    [
+        ("darts DARTS_V2 --channels 36 --cells 20 --input 3x32x32 --classes 10", "3.3493 M", "528.36 M"),
+        (
+            "darts DARTS_V2 --channels 48 --cells 14 --input 3x224x224 --classes 1000 --skeleton imagenet",
+            "4.7188 M",
+            "529.91 M",
+        ),
+        ("gold GOLD_s1 --channels 36", "3.4420 M", "504.64 M"),
+    ],
+)
+def test_cost_prints_the_published_networks(
+    arguments: str, params: str, macs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cost", *arguments.split()]) == 0
+    assert capsys.readouterr().out == f"{params} parameters, {macs} multiply-adds\n"
+
+
+def test_cost_measures_latency_and_says_on_what(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["cost", "nas_bench_201", "|avg_pool_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"]
+    command += ["--channels", "2", "--cells", "3", "--input", "3x8x8", "--latency-device", "cpu"]
+    assert main([*command, "--latency-batch", "2", "--latency-threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    number = r"[0-9.e+]+"
+    said = rf"latency {number} ms, quartiles {number} and {number} ms: \d+ runs, batch 2, 1 thread, \S.*"
+    assert len(lines) == 2
+    assert re.fullmatch(said, lines[1])
+    assert main([*command, "--latency-batch", "3", "--json"]) == 0
+    latency = json.loads(capsys.readouterr().out)["latency"]
+    assert 0 < latency["low_ms"] <= latency["median_ms"] <= latency["high_ms"]
+    assert latency["batch"] == 3
+    assert latency["device"]
+
+
+def test_draw_takes_what_cost_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = {"normal": [[0, 1, "connect"], [1, 17, "connect"]]}
+    cells |= {f"reduce_{i}": [[0, 1, "connect"], [1, 3, "connect"]] for i in (1, 2)}
+    mine = json.dumps({"space": "dso", "cells": cells}, separators=(",", ":"))
+    for space, architecture in (("darts", "DARTS_V2"), ("dso", mine)):
+        file = tmp_path / f"{space}.png"
+        assert main(["draw", space, architecture, "--out", str(file)]) == 0
+        assert file.read_bytes().startswith(b"\x89PNG")
+        assert str(file) in capsys.readouterr().out
+
+
+def test_list_names_everything_and_shows_no_figure_from_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for expected in ("gold_nas", "lambda0 1e-07 to 1", "stop_macs", "darts", "cifar10", "digits", "DARTS_V2", "2.76"):
+        assert expected in out
+    assert "2.93" not in out  # methods.md gives it for GOLD-NAS-A from memory only
+
+
+def test_a_single_search_writes_the_same_tables_and_goes_on_after_a_kill(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nasray
+    from nasray.trials.search import Search
+
+    common = "search random gold digits --channels 2 --cells 3 --epochs 3 --batch-size 32 --train-examples 64"
+    command = [*common.split(), "--auxiliary-weight", "0", "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+
+    run_epoch = Search.run_epoch
+
+    def killed(search: Search) -> object:
+        if search.epoch == 2:
+            raise KeyboardInterrupt
+        return run_epoch(search)
+
+    monkeypatch.setattr(Search, "run_epoch", killed)
+    assert main([*command, str(tmp_path / "killed")]) == 130
+    monkeypatch.undo()
+    assert main([*command, str(tmp_path / "killed")]) == 0
+    whole, again = (nasray.load(tmp_path / name, "candidates") for name in ("whole", "killed"))
+    columns = ["trial_id", "epoch", "architecture_id", "macs", "accuracy", "supernet_accuracy", "gap"]
+    assert whole[columns].equals(again[columns])
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "killed"), "--seed", "1"]) == 2
+    assert "holds another run" in capsys.readouterr().err
+
+
+def test_a_file_that_holds_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text("NUMBER = 3\n")
+    name = f"{tmp_path / 'mine.py'}:NUMBER"
+    commands = {
+        "CellSpace": ["search", "random", name, "digits"],
+        "Sweep": ["sweep", name],
+        "SearchMethod": ["search", name, "gold", "digits"],
+    }
+    for accepted, command in commands.items():
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert accepted in err
+        assert err.count("\n") == 1
+
+
+def test_help_is_given_for_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    usage = capsys.readouterr().out
+    for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
+        assert f"nasray {verb}" in usage
+    for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
+        assert main([verb, "--help"]) == 0
+        assert capsys.readouterr().out.startswith(f"usage: nasray {verb} ")
+    with pytest.raises(SystemExit) as stopped:
+        main(["sweep", "digits", "--help"])
+    assert stopped.value.code == 0
+    assert "--lambda0" in capsys.readouterr().out
+
+
+def test_the_installed_command_runs_outside_the_checkout(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("nasray"), "cost", "darts", "DARTS_V2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "3.3493 M parameters, 528.36 M multiply-adds\n"
