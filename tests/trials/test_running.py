@@ -203,7 +203,7 @@ def test_nothing_is_spent_on_a_network_above_the_budget(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [a_search, a_training])
 def test_a_trial_survives_json_and_is_named_by_what_it_is(make: Callable[[], Trial]) -> None:
-        trial = make()
+    trial = make()
     assert trial_of(json.loads(json.dumps(trial.to_dict()))) == trial
     elsewhere = dataclasses.replace(trial, config=dataclasses.replace(trial.config, data_root="/elsewhere"))
     other = dataclasses.replace(trial, config=dataclasses.replace(trial.config, seed=9))
