@@ -15,7 +15,7 @@ from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcomes, reopen, write_outcome
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.tune.execution import Execution
-from nasray.tune.phase import Phase
+from nasray.tune.phase import WORKERS, Phase
 from nasray.tune.reports.trackers import check_trackers
 from nasray.tune.resources.placement import gpus_per_trial
 from nasray.tune.session.connection import connection
@@ -41,6 +41,7 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     reopen(storage, {trial.name: trial.digest for trial in phase.trials})
     _run_passes(phase, storage, execution, session)
     check_lease(storage, look=True)
+    storage.delete_folder(WORKERS)
     outcomes = _outcomes(phase, storage)
     drop_final_checkpoints(storage)  # no rung is refilled any more
     failures = tuple(sorted(_failures(phase, outcomes)))

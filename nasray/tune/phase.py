@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from nasray.searchers.searchers import Searcher
 from nasray.trials.trial import Kind, TrainingTrial, Trial
 
+WORKERS = "workers"
+"""Folder in the run's folder in which Ray Train keeps what workers of one training have to say: never read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proposing:

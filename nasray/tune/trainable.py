@@ -24,6 +24,7 @@ from nasray.runs.patience import EVENT, PATIENCE
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.running import DONE, EPOCH, GIVEN_UP, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
+from nasray.tune.phase import WORKERS
 from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory, limit_threads
 from nasray.tune.workers import DistributedEvaluation, Group
 
@@ -123,7 +124,7 @@ class TrialTrainable(Trainable):
 
     def _distributed(self, trial: TrainingTrial, group: Group) -> Evaluation:
         assert self._trial is not None
-        folder = str(self._trial.storage.child("tune"))  # a URI may have parameters
+        folder = str(self._trial.storage.child(WORKERS))  # a URI may have parameters
         return DistributedEvaluation(trial.config, group, folder, trial.name, trial.rungs, self._say)
 
     def hear(self, event: str, fields: dict[str, Any]) -> None:
