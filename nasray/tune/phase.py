@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nasray.searchers.searchers import Searcher
+from nasray.searchers.searcher import Feedback, Searcher
+from nasray.spaces import Architecture
 from nasray.trials.trial import Kind, TrainingTrial, Trial
 
 WORKERS = "workers"
@@ -16,8 +17,8 @@ WORKERS = "workers"
 class Proposing:
     """A searcher that proposes a phase's trials one after the other."""
 
-    searcher: Callable[[], Searcher]
-    """Makes the searcher."""
+    searcher: Callable[[Sequence[tuple[Architecture, Feedback]]], Searcher]
+    """Makes the searcher as it stands once it was told these results, in order."""
     evaluations: int
     """How many architectures it proposes."""
     shared: TrainingTrial
@@ -59,6 +60,11 @@ class Phase:
         """Whether its trials look accuracies up in a table, which takes milliseconds."""
         trial = self.proposing.shared if self.proposing else next(iter(self.trials), None)
         return trial is not None and trial.is_looked_up
+
+    @property
+    def trainings(self) -> list[TrainingTrial]:
+        """The known trials that are trainings."""
+        return [trial for trial in self.trials if isinstance(trial, TrainingTrial)]
 
     @property
     def total(self) -> int:

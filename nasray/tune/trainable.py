@@ -22,7 +22,7 @@ from nasray.runs import open_storage
 from nasray.runs.events import Level, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE
 from nasray.trials.evaluation import Evaluation
-from nasray.trials.running import DONE, EPOCH, GIVEN_UP, Report, Running, RunningTrial
+from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
 from nasray.tune.phase import WORKERS
 from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory, limit_threads
@@ -93,7 +93,7 @@ class TrialTrainable(Trainable):
     def step(self) -> Report:
         """One epoch, or at first what the trial goes on from; what Tune keeps of it in memory is small."""
         if self._refused is not None:
-            return {EPOCH: 0, DONE: True, GIVEN_UP: self._refused}
+            return {EPOCH: 0, DONE: True, ENDED: True, GIVEN_UP: self._refused}
         assert self._trial is not None
         report = self._trial.step()
         if self._events:

@@ -246,7 +246,7 @@ def test_an_epoch_between_two_losses_begins_the_count_anew(failures: Failures, t
 
 def test_a_trial_that_a_rung_stopped_is_written_down(failures: Failures, tmp_path: Path) -> None:
     trial: Any = Trial(tmp_path)
-    trial.last_result = {"epoch": 2, "done": False, "points": [(1.5, 0.5)]}
+    trial.last_result = {"epoch": 2, "done": True, "ended": False, "points": [(1.5, 0.5)]}  # "done" is Tune's doing
     failures.on_trial_complete(0, [trial], trial)
     outcome = read_outcome(open_storage(tmp_path), "one", "d1")
     assert outcome == Outcome(state="stopped", digest="d1", epoch=2, points=((1.5, 0.5),))
@@ -254,7 +254,7 @@ def test_a_trial_that_a_rung_stopped_is_written_down(failures: Failures, tmp_pat
 
 def test_what_a_node_lacked_before_the_trial_could_say_so_is_written_down(failures: Failures, tmp_path: Path) -> None:
     trial: Any = Trial(tmp_path)
-    trial.last_result = {"epoch": 0, "done": True, "given_up": "unknown space"}
+    trial.last_result = {"epoch": 0, "done": True, "ended": True, "given_up": "unknown space"}
     failures.on_trial_complete(0, [trial], trial)
     outcome = read_outcome(open_storage(tmp_path), "one", "d1")
     assert outcome is not None
