@@ -39,8 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Arrows run downwards: what a room may use beside the ground."""
 
-STILL_UP = {("searchers", "tune"), ("tune", "sweeps")}
-"""Arrows that run up as long as searchers are Tune's and a phase is given its sweep."""
+STILL_UP = {("tune", "sweeps")}
+"""Arrows that run up as long as a phase is given its sweep."""
 STILL_ROUND = {
     "nasray.spaces.architecture",
     "nasray.spaces.space",
@@ -99,7 +99,7 @@ def test_arrows_run_downwards(room: str):
 def test_only_tune_imports_ray():
     for path in FILES:
         uses_ray = any(name.split(".")[0] == "ray" for name in imports(path))
-        assert not uses_ray or path.is_relative_to(ROOT / "tune") or path.parent.name in ("searchers", "sweeps"), path
+        assert not uses_ray or path.is_relative_to(ROOT / "tune") or path.parent.name == "sweeps", path
 
 
 def test_no_circles():

@@ -6,18 +6,15 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nasray import registry
 from nasray.costs import macs
 from nasray.runs import Storage
-from nasray.searchers.searchers import BASELINE, Searcher, Task, find_searcher
+from nasray.searchers import BASELINE, OBJECTIVES, Searcher, SearchProblem, find_searcher
 from nasray.spaces import Architecture, CellSpace
 from nasray.sweeps.selection import evaluation_trial, trained_size
 from nasray.sweeps.sweep import Arm, Sweep
-
-if TYPE_CHECKING:
-    from ray.tune.search import Searcher as TuneSearcher
 
 
 @dataclass(frozen=True)
@@ -41,26 +38,26 @@ class Proposals:
         text = json.dumps([self.method, self.space, self.settings.to_dict(), self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
-    def searcher(self, sweep: Sweep) -> TuneSearcher:
+    def searcher(self, sweep: Sweep) -> Searcher:
         """What proposes."""
         space: CellSpace = registry.find("space", self.space)
 
         def cost(architecture: Architecture) -> float:
             return macs(space, architecture, trained_size(sweep, space, architecture))
 
-        task = Task(
+        problem = SearchProblem(
             space=space,
             cells=sweep.cells_of(self.space),
-            objectives=sweep.objectives,
+            objectives={name: OBJECTIVES[name] for name in sweep.objectives},
             epochs=sweep.fidelities(self.space)[-1],
             budget=sweep.budget,
             macs=cost,
             seed=self.seed,
         )
-        return find_searcher(self.method).make(self.settings, task)
+        return find_searcher(self.method)(self.settings, problem)
 
     def shared(self, sweep: Sweep, storage: Storage) -> dict[str, Any]:
-        """What all its trials have beside the parameters of their architecture."""
+        """What all its trials have beside their name and architecture."""
         found = {
             "space": self.space,
             "method": self.method,

@@ -9,20 +9,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyarrow import fs
 
 from nasray.runs import Storage
 from nasray.runs.lease import check_lease
-from nasray.searchers.searchers import EPOCH, OBJECTIVES
+from nasray.searchers import EPOCH, OBJECTIVES, Searcher
 from nasray.sweeps.sweep import Sweep
 from nasray.tune.reports.trackers import check_trackers
 from nasray.tune.session.connection import connection, tune_environment
 from nasray.tune.tune_sessions import prepare_state
-
-if TYPE_CHECKING:
-    from ray.tune.search import Searcher as TuneSearcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +32,12 @@ class Phase:
     """``searches`` or ``trainings``."""
     trials: Sequence[Mapping[str, Any]] = ()
     """The known ones."""
-    searcher: Callable[[], TuneSearcher] | None = None
-    """Makes the one that proposes ``parameters``."""
+    searcher: Callable[[], Searcher] | None = None
+    """Makes the one that proposes architectures."""
     proposals: int = 0
     """How many it is asked for."""
     shared: Mapping[str, Any] = field(default_factory=dict)
-    """What every proposed trial has beside its parameters."""
+    """What every proposed trial has beside its name and architecture."""
     rungs: tuple[int, ...] = ()
     """Epochs at which trainings are compared, and all but the best stopped; the last ends them."""
 
@@ -72,12 +69,12 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-    from nasray.tune.at_most import AtMost
     from nasray.tune.losses import MOST_LOSSES, any_lost, is_loss
     from nasray.tune.out_of_memory import MoreMemory
     from nasray.tune.pareto_asha import ParetoASHA
     from nasray.tune.reports.callbacks import callbacks_of
     from nasray.tune.resources.placement import gpus_per_trial, most_resources
+    from nasray.tune.searcher import AskTellSearch
     from nasray.tune.trainables import FAILED, EvaluationTrainable, SearchTrainable
     from nasray.tune.tune_state import run_or_resume
     from nasray.tune.workers import Group
@@ -111,8 +108,10 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
 
     def begin() -> Any:
-        searcher = None if phase.searcher is None else phase.searcher()
-        proposed_at_once = 1 if looked_up else at_once
+        searcher = None
+        if phase.searcher is not None:
+            suffix = phase.shared["name"]
+            searcher = AskTellSearch(phase.searcher(), phase.proposals, name_of=lambda one: f"{one.id}{suffix}")
         scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
         if len(phase.rungs) > 1:
             scheduler = ParetoASHA(
@@ -126,9 +125,9 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             trainable,
             param_space=param_space,
             tune_config=tune.TuneConfig(
-                search_alg=AtMost(searcher, proposed_at_once) if searcher and proposed_at_once else searcher,
+                search_alg=searcher,
                 num_samples=phase.proposals or 1,
-                max_concurrent_trials=None if searcher else at_once or None,
+                max_concurrent_trials=1 if searcher and looked_up else at_once or None,
                 scheduler=MoreMemory(scheduler, sweep.name),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -194,5 +193,5 @@ def _is_not_ours(record: logging.LogRecord) -> bool:
 
 
 def _trial_name(trial: Any) -> str:
-    known = trial.config.get("trial")
-    return str(trial.trial_id if known is None else known["name"])
+    known = trial.config["trial"]
+    return str(known["name"] if isinstance(known, Mapping) else known)  # a proposed one's is its name

@@ -18,14 +18,12 @@ import ray
 from pyarrow import fs
 from ray.tune import Trainable
 
-from nasray import registry
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.runs import Storage, open_storage
 from nasray.runs.events import Level, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE, patiently
-from nasray.searchers.searchers import EPOCH
-from nasray.spaces import Architecture, CellSpace
-from nasray.spaces.encoding import decode
+from nasray.searchers import EPOCH
+from nasray.spaces import Architecture
 from nasray.trials.checkpoints import DamagedState, newest_first, pack, unpack
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
 from nasray.trials.lookup import Lookup, open_table, tabular_size
@@ -60,7 +58,7 @@ class _Trial(Trainable):
         """Start the trial that ``config["trial"]`` describes, or the one that a searcher proposed.
 
         Args:
-            config: of the trial. A proposed one's has the parameters of an architecture.
+            config: of the trial. A proposed one's has its name and architecture.
             shared: what all proposed trials have beside them.
             where: ``storage`` and ``data_root``, which a resumed run may have others of than Tune wrote down.
         """
@@ -68,7 +66,8 @@ class _Trial(Trainable):
         limit_threads(share.get("CPU", 1.0))
         limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
-        self._trial: dict[str, Any] = config["trial"] if shared is None else {**shared, "parameters": config}
+        proposed = {} if shared is None else {**shared, "proposed": config["architecture"]}
+        self._trial: dict[str, Any] = proposed or config["trial"]
         if where is not None:
             what = "search" if "search" in self._trial else "evaluation"
             settings = {**self._trial[what], "data_root": where["data_root"]}
@@ -302,8 +301,7 @@ class EvaluationTrainable(_Trial):
     architecture is the id of one in that folder), ``rungs`` (epochs that leave a row of what is not complete),
     ``table`` (what opens a table of accuracies, or None), ``group`` (of the workers, where several train it),
     ``found`` (what gave the architecture, as
-    ``write_evaluation`` takes it); where a searcher proposed it ``parameters`` (or the architecture itself) and
-    ``cells``.
+    ``write_evaluation`` takes it); where a searcher proposed it ``proposed``, the architecture as JSON.
     """
 
     evaluation: Evaluation | Lookup | None = None
@@ -327,11 +325,8 @@ class EvaluationTrainable(_Trial):
 
     def _architecture(self, trial: dict[str, Any]) -> str:
         """As JSON."""
-        if "architecture" in trial.get("parameters", {}):
-            return str(trial["parameters"]["architecture"])
-        if "parameters" in trial:
-            space: CellSpace = registry.find("space", trial["evaluation"]["space"], CellSpace)
-            return decode(space, trial["parameters"], trial["cells"]).to_json()
+        if "proposed" in trial:
+            return str(trial["proposed"])
         name = f"architectures/{trial['evaluation']['architecture']}.json"
         return self._results().read_bytes(name).decode()
 

@@ -205,8 +205,8 @@ class Metrics(Callback):
         self._gauges[name].set(float(value), {**self._labels, "method": arm[0], "space": arm[1], **labels})
 
     def _arm(self, trial: Trial) -> Arm:
-        known = trial.config.get("trial")
-        if known is None:  # a searcher proposed it, for the one arm that its phase has
+        known = trial.config["trial"]
+        if isinstance(known, str):  # a searcher proposed it, for the one arm that its phase has
             return next(iter(self.planned))
         return arm_of(known)
 

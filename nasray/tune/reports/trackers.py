@@ -18,8 +18,11 @@ from typing import Any, Literal
 
 from pyarrow import fs
 
+from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
+from nasray.spaces import Architecture, CellSpace
+from nasray.spaces.encoding import encode
 
 Tracker = Literal["tensorboard", "mlflow", "wandb", "optuna"]
 _MODULES: dict[Tracker, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb", "optuna": "optuna"}
@@ -72,7 +75,7 @@ def described(config: Mapping[str, Any], shared: Mapping[str, Any] | None = None
 
     Args:
         config: of the trial, as Tune has it.
-        shared: what all proposed trials of its phase have; where there is some, config has the parameters.
+        shared: what all proposed trials of its phase have; where there is some, config has the architecture.
     """
     trial: Mapping[str, Any] = config["trial"] if shared is None else shared
     if "search" in trial:
@@ -83,10 +86,13 @@ def described(config: Mapping[str, Any], shared: Mapping[str, Any] | None = None
     found, evaluation = trial["found"], trial["evaluation"]
     told = {name: found[name] for name in ("method", "space", "search_trial_id", "baseline_of")}
     told |= {name: evaluation[name] for name in ("dataset", "seed")}
-    if shared is None:
-        told["architecture_id"] = evaluation["architecture"]
-    told |= {**found["knobs"], **({} if shared is None else config)}
-    return {name: value for name, value in told.items() if value is not None and name != "architecture"}
+    told["architecture_id"] = evaluation["architecture"]
+    told |= found["knobs"]
+    if shared is not None:
+        space: CellSpace = registry.find("space", found["space"], CellSpace)
+        proposed = Architecture.from_json(space, config["architecture"])
+        told |= {"architecture_id": proposed.id, **encode(space, proposed)}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def numbers(result: Mapping[str, Any]) -> dict[str, float]:

@@ -137,7 +137,7 @@ def test_what_is_looked_up_is_counted_and_not_watched(storage: Storage) -> None:
     metrics = Metrics("mine", "cifar10", "trainings", {("tpe", "nas_bench_201"): 9}, storage, watched=False)
     metrics.setup()
     proposed = Trial("a", GOLD, "RUNNING", epoch=200, accuracy=0.9, points=[(2.0, 0.9)])
-    proposed.config = {"normal 0-1": "none"}
+    proposed.config = {"trial": "1ff0_tpe_0", "architecture": "{}", "told": 0}
     metrics.on_step_end(1, [proposed])
     metrics.on_trial_complete(1, [proposed], proposed)
     assert values("nasray_accuracy_ratio") == []

@@ -15,18 +15,21 @@ from typing import Any
 import pytest
 
 import nasray
+from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import open_storage
+from nasray.spaces.encoding import decode, parameters
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import run_sweep
 from nasray.tune.reports import tracked
 from nasray.tune.reports.trackers import check_trackers, described, numbers
+from tests.small_space import five_cells
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 """As long as a key of W&B's; nobody's."""
 
 
-def test_what_is_told_of_a_trial_is_short_and_plain() -> None:
+def test_what_is_told_of_a_trial_is_short_and_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"lambda0": 0.1, "epochs": 5, "channels": 16}
     search = {"method": "gold_nas", "space": "gold", "dataset": "digits", "seed": 3, "settings": settings}
     known = {"trial": {"name": "x", "storage": "s3://somewhere", "search": search, "varied": ["lambda0", "mu"]}}
@@ -36,8 +39,12 @@ def test_what_is_told_of_a_trial_is_short_and_plain() -> None:
     found = {"method": "tpe", "space": "s", "search_trial_id": "t", "knobs": {}, "baseline_of": None}
     shared = {"found": found, "evaluation": {"dataset": "d", "seed": 0, "architecture": ""}, "storage": "somewhere"}
     told = {"method": "tpe", "space": "s", "search_trial_id": "t", "dataset": "d", "seed": 0}
-    assert described({"edge": "none"}, shared) == {**told, "edge": "none"}
-    assert described({"architecture": "long JSON"}, shared) == told
+    space = five_cells()
+    (values,) = parameters(space, 15).values()
+    proposed = decode(space, {"normal.0-1": values[2]}, 15)
+    monkeypatch.setattr(registry, "find", lambda kind, name, expected: space)
+    config = {"trial": "x_tpe_0", "architecture": proposed.to_json(), "told": 3}
+    assert described(config, shared) == {**told, "architecture_id": proposed.id, "normal.0-1": values[2]}
     trained = {**shared, "evaluation": {**shared["evaluation"], "architecture": "1ff0"}, "name": "y"}
     assert described({"trial": trained}) == {**told, "architecture_id": "1ff0"}
 
