@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.searchers.searchers import BASELINE, Searcher, find_searcher
+from nasray.searchers import BASELINE, OBJECTIVES, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
 from nasray.spaces import Architecture, CellSpace
 from nasray.sweeps.selection import trained_size, training_trial
 from nasray.sweeps.sweep import Arm, Sweep
 from nasray.trials.trial import Origin
 from nasray.tune.phase import Proposing
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import tyro
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.searchers.searchers import OBJECTIVES, find_searcher, is_searcher
+from nasray.searchers import OBJECTIVES, find_searcher, is_searcher
 from nasray.settings import Range, Settings, TrainingSettings, changes, check_names
 from nasray.spaces import CellSpace
 from nasray.tabular import Unit

@@ -17,7 +17,7 @@ import pandas as pd
 from nasray.runs import EVALUATIONS, Storage, read
 from nasray.runs.outcomes import Outcome, read_outcomes, write_outcome
 from nasray.runs.tables import amend_row
-from nasray.searchers.searcher import EPOCH, Feedback, feedback_of
+from nasray.searchers import EPOCH, Feedback, feedback_of
 from nasray.spaces import Architecture
 from nasray.trials.rows import ROW
 from nasray.trials.trial import TrainingTrial
@@ -59,7 +59,7 @@ class Proposed:
         if result.get(ROW) is not None:
             amend_row(self.storage, EVALUATIONS, result[ROW], told=number)
 
-    def name_of_row(self, row: Mapping[str, Any]) -> str | None:
+    def name_of_row(self, row: Mapping[Any, Any]) -> str | None:
         """The name of the trial that left a row; None where the searcher did not propose it."""
         shared = self.proposing.shared
         if row["method"] != shared.method or row["search_trial_id"] != shared.origin.search_trial_id:
@@ -117,7 +117,7 @@ class Proposed:
             same &= (rows["settings"] == self.phase.fidelity) & (rows["seed"] == shared.config.seed)
             for row in rows[same].sort_values("epochs").to_dict("records"):
                 results[row["architecture"]] = _result(row)
-        for name, outcome in self.outcomes().items():
+        for outcome in self.outcomes().values():
             text = outcome.architecture
             assert text is not None
             if outcome.is_open:
@@ -127,7 +127,7 @@ class Proposed:
         return results
 
 
-def _result(row: Mapping[str, Any]) -> Result:
+def _result(row: Mapping[Any, Any]) -> Result:
     names = ("accuracy", "macs", "params", "latency_ms")
     result = {name: row[name] for name in names if row.get(name) is not None and not pd.isna(row[name])}
     told = row.get(TOLD)

@@ -10,7 +10,7 @@ from nasray.runs.outcomes import Outcome
 from nasray.tune.pareto_asha import Record
 from nasray.tune.phase import Phase
 
-NameOf = Callable[[Mapping[str, Any]], str | None]
+NameOf = Callable[[Mapping[Any, Any]], str | None]
 """The name of the trial that left a row; None where it is of another phase."""
 
 
@@ -31,7 +31,7 @@ def records(phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], nam
     for row in at_rungs.sort_values("created_at", kind="stable").to_dict("records"):
         name = name_of(row)
         if name is not None:
-            values = tuple(float(row[metric]) for metric in phase.objectives)
+            values = tuple(float(row[metric]) for metric in phase.compared_by)
             found.append(Record(name, row["epochs"], values, _stopped(outcomes.get(name), row["epochs"])))
     return found
 

@@ -24,14 +24,10 @@ from nasray.runs.patience import EVENT, PATIENCE
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
-from nasray.tune.phase import WORKERS
+from nasray.tune.phase import ARCHITECTURE, TRIAL, WORKERS
 from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory, limit_threads
 from nasray.tune.workers import DistributedEvaluation, Group
 
-TRIAL = "trial"
-"""In Tune's config of a trial: its name."""
-ARCHITECTURE = "architecture"
-"""In Tune's config of a trial that a searcher proposed: what it trains, as JSON."""
 EVENTS = "events"
 """In a report: the events since the last one, each a level, a name and its fields, for the driver to log."""
 NODE = "node"

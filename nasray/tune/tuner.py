@@ -23,20 +23,20 @@ from nasray.errors import ClusterLost, StorageFailure
 from nasray.runs import Storage
 from nasray.runs.outcomes import Outcome
 from nasray.runs.patience import reason_of
-from nasray.searchers.searcher import OBJECTIVES
+from nasray.searchers import OBJECTIVES
 from nasray.trials.running import EPOCH
 from nasray.trials.trial import Trial
 from nasray.tune.execution import Execution
 from nasray.tune.failures import Failures, killed_for_memory, note_kill, resources
 from nasray.tune.pareto_asha import ParetoASHA
-from nasray.tune.phase import Phase
+from nasray.tune.phase import TRIAL, Phase
 from nasray.tune.proposing import Proposed
 from nasray.tune.reports.callbacks import callbacks_of
 from nasray.tune.resources.placement import most_resources
 from nasray.tune.rungs import names_of_known, records
 from nasray.tune.searcher import AskTellSearch
 from nasray.tune.session.connection import tune_environment
-from nasray.tune.trainable import TRIAL, TrialTrainable
+from nasray.tune.trainable import TrialTrainable
 from nasray.tune.workers import Group
 
 
@@ -176,7 +176,11 @@ def _delete(aside: str) -> None:
     if ray.is_initialized() and is_remote():
         head = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})
         with contextlib.suppress(ConnectionError):
-            ray.get(head(shutil.rmtree).remote(aside, True))
+            ray.get(head(_remove).remote(aside))
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _scheduler(
@@ -185,8 +189,8 @@ def _scheduler(
     if len(phase.rungs) < 2:
         return FIFOScheduler()  # type: ignore[no-untyped-call]
     scheduler = ParetoASHA(
-        phase.objectives,
-        [OBJECTIVES[name] for name in phase.objectives],
+        phase.compared_by,
+        [OBJECTIVES[name] for name in phase.compared_by],
         time_attr=EPOCH,
         rungs=phase.rungs,
         reduction_factor=phase.reduction_factor,

@@ -31,8 +31,8 @@ from nasray.runs.events import say
 from nasray.runs.outcomes import GAVE_UP, Outcome, Point, points_of
 from nasray.trials.running import GIVEN_UP
 from nasray.trials.trial import Trial
+from nasray.tune.phase import TRIAL
 from nasray.tune.reports.trackers import reason_of
-from nasray.tune.trainable import TRIAL
 
 Arm = tuple[str, str]
 """Method and space."""

@@ -165,7 +165,8 @@ class Tracked(LoggerCallback):
         inner = self._inner
         if trial.trial_id not in self._shown:
             folder = None if self.folder is None else self.folder / str(trial)
-            described_as = described(trial_of_config(trial.config, self.trials, self.shared))
+            known = trial_of_config(trial.config, self.trials, self.shared)
+            described_as = described(known, proposed=self.shared is not None)
             self._shown[trial.trial_id] = _Shown(trial, described_as, folder)
         shown = self._shown[trial.trial_id]
         self._safely(lambda: tell(inner, shown))

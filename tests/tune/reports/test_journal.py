@@ -26,7 +26,7 @@ import nasray
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import open_storage
-from nasray.searchers.searchers import Evolution
+from nasray.searchers.evolution import Evolution
 from nasray.spaces import Architecture, from_string
 from nasray.spaces.encoding import decode
 from nasray.sweeps import Sweep
@@ -158,7 +158,7 @@ def test_only_a_folder_can_hold_it(tmp_path: Path) -> None:
 
 DRIVER = """
 from nasray.sweeps import Sweep
-from nasray.searchers.searchers import TPE
+from nasray.searchers.optuna import TPE
 
 SWEEP = Sweep(
     name="killed", method="tpe", space="nas_bench_201", dataset="cifar10", settings=TPE.Config(evaluations=40),
