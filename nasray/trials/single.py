@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
 from nasray.runs.events import say, show_events
+from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.training.measure import host, versions
@@ -41,6 +42,7 @@ def run_search(config: SearchConfig, run: Storage) -> None:
 
 
 def _run(config: SearchConfig, run: Storage, name: str) -> None:
+    check_new(run)
     search = Search(config)
     if run.exists("run.json"):
         if run.read_json("run.json").get("search") != config.to_dict():
