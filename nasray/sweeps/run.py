@@ -23,6 +23,7 @@ from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
 from nasray.runs.events import show_events
+from nasray.runs.identity import check_new, differences
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.spaces import CellSpace
@@ -38,9 +39,6 @@ from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import run_phase
 from nasray.tune.phase import Phase
 from nasray.tune.session.stopping import stopping
-
-_MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
-"""Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""
 
 
 @dataclass(frozen=True)
@@ -146,13 +144,14 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
         theirs = storage.read_json("run.json").get("sweep")
         if not isinstance(theirs, dict):
             raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
-        differing = [name for name in mine if name not in _MAY_CHANGE and theirs.get(name) != mine[name]]
+        differing = differences([theirs, mine])
         if differing:
             raise InvalidInput(
                 f"run {sweep.name!r} in {sweep.storage} is of another sweep (its {', '.join(differing)} differ): "
                 "accepted is the same sweep, or another --name"
             )
         return
+    check_new(storage)
     storage.write_json(
         "run.json",
         {

@@ -10,6 +10,7 @@ from functools import partial
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
 from nasray.runs.events import say, show_events
+from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.training.measure import host, versions
@@ -35,6 +36,7 @@ def run_search(config: SearchConfig, run: Storage) -> None:
 
 
 def _run(config: SearchConfig, run: Storage) -> None:
+    check_new(run)
     trial = SearchTrial(run=run.name, config=config)
     trial.start()  # refuses what cannot be searched before anything is written
     if run.exists("run.json"):

@@ -173,7 +173,7 @@ class Metrics(Callback):
             self._earlier = self._rows_of_earlier_phases()
 
     def _rows_of_earlier_phases(self) -> dict[Arm, list[Point]]:
-        rows = read(self.storage, EVALUATIONS)
+        rows = read(self.storage, EVALUATIONS, strict=False)
         if not len(rows):
             return {}
         from_scratch = rows["complete"] & (rows["settings"] == self.fidelity)
