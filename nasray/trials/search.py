@@ -13,7 +13,7 @@ import torch
 
 from nasray import registry
 from nasray.costs import expected_macs, macs, params
-from nasray.costs.table import count_params
+from nasray.costs.counting import count_params
 from nasray.gates import Gates, architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
 from nasray.networks import Network, supernet
