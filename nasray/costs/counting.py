@@ -92,9 +92,7 @@ def count_built(build: Callable[[], nn.Module], shape: Shape, called: str) -> Co
             # Code that makes tensors of its own on the CPU, or looks at their values.
             module, other, found = _on_cpu(build, shape, called)
     if {id(weight) for weight in module.parameters()} & {id(weight) for weight in other.parameters()}:
-        raise InvalidInput(
-            f"{called} gives the same weights each time that it is built: its builder must make new ones"
-        )
+        raise InvalidInput(f"{called} has the same weights each time that it is built: its builder must make new ones")
     matrices = [p for p in module.parameters() if sum(length > 1 for length in p.shape) > 1]
     if matrices and not found.macs:
         _warn(called, sum(weight.numel() for weight in matrices))
