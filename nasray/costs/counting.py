@@ -139,7 +139,7 @@ def _without_normalisations(module: nn.Module) -> Iterator[None]:
     """Torch's batch normalisations only pass their input on: free, and half the time of a pass on the meta device."""
     norms = [one for one in module.modules() if type(one) in _NORMALISATIONS]
     for norm in norms:
-        norm.forward = _unchanged  # type: ignore[method-assign]
+        norm.forward = _unchanged
     try:
         yield
     finally:
@@ -154,11 +154,11 @@ def _unchanged(x: Tensor) -> Tensor:
 _OF_TORCH = frozenset({"aten", "prim", "prims"})
 
 
-class _Seen(TorchDispatchMode):
+class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Which operations run, and whose they are; entered before the counter, it sees what that does not take apart."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: dict[Any, str] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

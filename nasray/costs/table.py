@@ -107,7 +107,7 @@ class _BySpace:
         return isinstance(other, _BySpace) and other.space is self.space
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     # Cells repeat: a network without operations gives the base and every cell's resolution, and an operation is
     # counted once for each (channels, stride, resolution) at which it occurs.

@@ -242,6 +242,8 @@ class Sweep(Arm):
             seed=seed,
             evaluation_channels=self.evaluation.channels,
             evaluation_cells=self.evaluation.cells,
+            evaluation_skeleton=self.evaluation.skeleton,
+            evaluation_width_budget=self.evaluation.width_budget,
             data_root=self.data_root,
         )
 

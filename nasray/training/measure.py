@@ -50,7 +50,7 @@ def pick_device(name: str = "auto") -> torch.device:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
-    # Of other kinds neither memory nor time is measured, and no random state is saved; the meta device computes nothing.
+    # Of other kinds neither memory nor time is measured, and no random state is saved; on meta nothing is computed.
     accepted = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{index}" for index in range(gpus))]
     if name not in accepted:
         raise InvalidInput(

@@ -63,7 +63,7 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
             storage,
             CANDIDATES,
             {
-                **_common(search.data, search.splits, search.evaluation_size),
+                **_common(search.data, search.splits, candidate.size),
                 "run": run,
                 "method": config.method,
                 "space": config.space,
