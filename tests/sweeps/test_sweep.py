@@ -64,6 +64,16 @@ def test_candidates_count_at_the_size_of_the_evaluation(arm: dict) -> None:
     assert {name: getattr(made, f"evaluation_{name}") for name in size} == size
 
 
+def test_candidates_count_at_the_size_of_a_tables_networks() -> None:
+    sweep = make(
+        method="random", space="nas_bench_201", dataset="cifar10", table="table.csv", settings=Random.Config(cells=5),
+        evaluation=EvaluationSettings(channels=3, cells=5),
+    )  # fmt: skip
+    made = sweep.search_config(sweep.arms[0])
+    published = registry.find("space", "nas_bench_201").published_sizes["cifar10"]
+    assert (made.evaluation_channels, made.evaluation_cells) == (published.channels, published.cells) == (16, 15)
+
+
 @pytest.mark.parametrize("name", registry.names("sweep"))
 def test_every_ready_sweep_survives_json(name: str) -> None:
     sweep = registry.find("sweep", name)
