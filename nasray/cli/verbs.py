@@ -133,6 +133,10 @@ class _SingleSearch:
     """Of the networks whose cost counts; None is the space's own number."""
     evaluation_cells: int | None = None
     """Of those networks; None is the space's own number."""
+    evaluation_skeleton: str | None = None
+    """What surrounds the cells of those networks, cifar or imagenet; None is as in the search."""
+    evaluation_width_budget: float | None = None
+    """Multiply-adds (M): each of those networks is as wide as this allows; None is evaluation_channels for all."""
     data_root: str | None = None
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
 

@@ -190,7 +190,7 @@ _BOTH = (
         "macs",
         _REAL,
         "M",
-        "Multiply-adds of convolutions and linear layers, at the evaluation size.",
+        "Multiply-adds, half of what torch's FLOP counter says, at the evaluation size.",
         low=0.0,
     ),
     Column("params", _REAL, "M", "Trainable parameters, at the evaluation size.", low=0.0),

@@ -109,11 +109,12 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
-    if (evaluation.channels, evaluation.cells) != (sweep.evaluation.channels, sweep.evaluation.cells):
-        raise InvalidInput(
-            f"channels {evaluation.channels}, cells {evaluation.cells}: accepted are the run's own "
-            f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
-        )
+    for name in ("channels", "cells", "skeleton", "width_budget"):
+        if getattr(evaluation, name) != getattr(sweep.evaluation, name):
+            raise InvalidInput(
+                f"{name} {getattr(evaluation, name)}: the run's candidates were counted at "
+                f"{getattr(sweep.evaluation, name)}; leave it out, or start another run"
+            )
     with ExitStack() as session:
         session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
@@ -175,6 +176,10 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
         else:
             dataset = load_dataset(sweep.dataset, sweep.data_root)
             size = sizes(sweep.search_config(arm), space, dataset)[1]
+        if sweep.evaluation.width_budget is not None and not sweep.table:
+            # As wide as this allows, a network may cost more than the dearest of the space's own width.
+            largest, classes = sweep.evaluation.width_budget, size.classes
+            continue
         largest, classes = max(largest, cost_table(space, size).largest_macs), size.classes
     return largest, 1.0 / classes
 

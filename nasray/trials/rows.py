@@ -51,7 +51,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
             storage,
             CANDIDATES,
             {
-                **_common(search.data, search.splits, search.evaluation_size),
+                **_common(search.data, search.splits, candidate.size),
                 "run": trial.run,
                 "method": config.method,
                 "space": config.space,
