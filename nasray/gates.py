@@ -23,7 +23,8 @@ class Gates:
     """(edges, operations), differentiable, on the device of the supernet."""
     active_EO: Mask
     """Which entries are computed, on the host, so that skipping the others costs no synchronisation. Where it is
-    false the value is zero, or that of ``none``, which costs nothing and is never computed."""
+    false the value is zero, or that of ``none``, which costs nothing and is never computed. Where it is true the value
+    may be zero too: an estimator may need the output of what it multiplies by zero (DATA's)."""
 
 
 def candidate_mask(graph: CellGraph) -> Mask:
