@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nasray.errors import InvalidInput
 from nasray.spaces import Architecture, CellGraph, CellSpace
 
 Mask = npt.NDArray[np.bool_]
@@ -63,7 +64,11 @@ def architecture_masks(space: CellSpace, architecture: Architecture, num_cells: 
         for source, target, operation in choices:
             mask[graph.edge_index[source, target], graph.operation_index[operation]] = True
         masks[name] = mask
-    space.check_cells(architecture, num_cells)
+    if space.cell_per_position and len(architecture.cells) != num_cells:
+        raise InvalidInput(
+            f"{num_cells} cells for an architecture of {len(architecture.cells)} cell positions: "
+            f"accepted is {len(architecture.cells)}"
+        )
     return [masks[name] for name in space.layout(num_cells)]
 
 

@@ -42,8 +42,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 STILL_UP = {("searchers", "tune"), ("tune", "sweeps")}
 """Arrows that run up as long as searchers are Tune's and a phase is given its sweep."""
 STILL_ROUND = {
-    "nasray.spaces.architecture",
-    "nasray.spaces.space",
     "nasray.tune.phase",
     "nasray.tune.resources.placement",
 }
