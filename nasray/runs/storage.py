@@ -174,6 +174,21 @@ class Storage:
         path = self._path(name)
         self._patiently(f"delete {name}", lambda: self._remove(path))
 
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder with all that lies in it; one that is not there is no error."""
+        path = self._path(name)
+
+        def remove() -> None:
+            try:
+                self.filesystem.delete_dir(path)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                if self.filesystem.get_file_info(path).type != fs.FileType.NotFound:
+                    raise
+
+        self._patiently(f"delete {name}", remove)
+
     def move(self, name: str, to: str) -> None:
         """Rename a file; FileNotFoundError where it is gone. Object stores copy, then delete."""
         path, target = self._path(name), self._path(to)

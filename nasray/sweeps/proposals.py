@@ -6,15 +6,17 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.runs import Storage
 from nasray.searchers.searchers import BASELINE, Searcher, Task, find_searcher
 from nasray.spaces import Architecture, CellSpace
-from nasray.sweeps.selection import evaluation_trial, trained_size
+from nasray.sweeps.selection import trained_size, training_trial
 from nasray.sweeps.sweep import Arm, Sweep
+from nasray.trials.trial import Origin
+from nasray.tune.phase import Proposing
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher
@@ -59,17 +61,15 @@ class Proposals:
         )
         return find_searcher(self.method).make(self.settings, task)
 
-    def shared(self, sweep: Sweep, storage: Storage) -> dict[str, Any]:
-        """What all its trials have beside the parameters of their architecture."""
-        found = {
-            "space": self.space,
-            "method": self.method,
-            "search_trial_id": self.trial_id,
-            "knobs": dict[str, Any](),
-            "baseline_of": None,
-        }
-        trial = evaluation_trial(sweep, storage, "", found, sweep.retrain_seeds[0])
-        return {**trial, "cells": sweep.cells_of(self.space)}
+    def proposing(self, sweep: Sweep) -> Proposing:
+        """Who proposes in a phase, and what all its trials share."""
+        origin = Origin(method=self.method, search_trial_id=self.trial_id)
+        return Proposing(
+            searcher=partial(self.searcher, sweep),
+            evaluations=self.evaluations,
+            shared=training_trial(sweep, self.space, None, origin, sweep.retrain_seeds[0]),
+            cells=sweep.cells_of(self.space),
+        )
 
 
 def proposals(sweep: Sweep) -> list[Proposals]:

@@ -1,0 +1,181 @@
+"""One pass over trials that have no final outcome: a fresh Tuner, whose own state is written aside and never read."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+import ray.util.client
+from pyarrow import ArrowException
+from ray import tune
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from nasray.errors import ClusterLost, StorageFailure
+from nasray.runs import Storage
+from nasray.runs.outcomes import Outcome
+from nasray.runs.patience import reason_of
+from nasray.searchers.searchers import OBJECTIVES
+from nasray.trials.running import EPOCH
+from nasray.trials.trial import Trial
+from nasray.tune.execution import Execution
+from nasray.tune.failures import Failures, killed_for_memory, note_kill, resources
+from nasray.tune.pareto_asha import ParetoASHA
+from nasray.tune.phase import Phase
+from nasray.tune.reports.callbacks import callbacks_of
+from nasray.tune.resources.placement import most_resources
+from nasray.tune.session.connection import tune_environment
+from nasray.tune.trainable import TRIAL, TrialTrainable
+from nasray.tune.workers import Group
+
+
+class Processes(Callback):
+    """Knows which process each trial has, for a pass that ends by the kill of one."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, int] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Tune with every report, to which it adds the process."""
+        self.of[str(trial)] = int(result["pid"])
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Called by Tune at a trial's end."""
+        self.of.pop(str(trial), None)
+
+
+def run_pass(
+    phase: Phase,
+    waiting: Sequence[Trial],
+    storage: Storage,
+    execution: Execution,
+    outcomes: Mapping[str, Outcome],
+    gpus: float,
+) -> None:
+    """Run trials of a phase until each has ended, or is gone.
+
+    Args:
+        phase: that they are of.
+        waiting: the trials.
+        storage: the run's folder.
+        execution: where and how they run.
+        outcomes: of all trials of the phase that have one.
+        gpus: that each reserves.
+
+    Raises:
+        ClusterLost: Ray's head does not answer any more.
+        StorageFailure: Tune cannot write where it keeps its own state.
+    """
+    for name, value in tune_environment().items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
+    group, at_once = None, 0  # as many as have room
+    if phase.workers > 1 and not phase.looks_up:
+        group = Group(workers=phase.workers, cpus=execution.cpus_per_trial, gpus=float(gpus > 0))
+        at_once = group.at_once(most_resources())
+
+    def reserved(config: dict[str, Any]) -> PlacementGroupFactory:
+        if group is not None:
+            return PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
+        return resources(outcomes.get(config[TRIAL]), execution.cpus_per_trial, gpus)
+
+    given: dict[str, Any] = {
+        "storage": str(storage),
+        "trials": {trial.name: trial.to_dict() for trial in waiting},
+        "max_failures": execution.max_failures,
+        "group": None if group is None else dataclasses.asdict(group),
+        "folder": os.getcwd(),
+    }
+    trainable: Any = tune.with_resources(tune.with_parameters(TrialTrainable, **given), reserved)
+    digests, processes = {trial.name: trial.digest for trial in waiting}, Processes()
+    reports = callbacks_of(phase, waiting, storage, execution, outcomes)
+    aside = tempfile.mkdtemp(prefix="nasray-tune-")
+    try:
+        tuner = tune.Tuner(
+            trainable,
+            param_space={TRIAL: tune.grid_search(list(digests))},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=at_once or None,
+                scheduler=_scheduler(phase, storage),
+                reuse_actors=True,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name=phase.name,
+                storage_path=aside,
+                verbose=0,
+                callbacks=[Failures(phase.run, storage, digests), processes, *reports],
+                # A trial's outcome says whether it is tried again: Tune itself always does.
+                failure_config=tune.FailureConfig(max_failures=-1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        )
+        _fit(tuner, phase, aside)
+    except Exception as error:
+        killed = killed_for_memory(error)
+        if killed is None:
+            raise
+        note_kill(storage, killed, processes.of, digests)
+    finally:
+        _delete(aside)
+
+
+def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
+    by_client = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
+    try:
+        tuner.fit()
+    except StorageFailure:  # the run's own storage
+        raise
+    except ConnectionError as error:
+        if not by_client:
+            raise
+        raise ClusterLost(
+            f"The cluster stopped answering in phase {phase.name} ({reason_of(error)}). Run the same command again "
+            "once it does."
+        ) from error
+    except (OSError, ArrowException) as error:
+        raise StorageFailure(
+            f"Ray Tune cannot write its temporary files in {aside} ({reason_of(error)}). Free some space or set "
+            "TMPDIR, and run the same command again to resume."
+        ) from error
+
+
+def _delete(aside: str) -> None:
+    """Delete what Tune wrote: with a Ray Client it did so at the cluster's head."""
+    shutil.rmtree(aside, ignore_errors=True)
+    if ray.is_initialized() and ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+        head = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})
+        with contextlib.suppress(ConnectionError):
+            ray.get(head(shutil.rmtree).remote(aside, True))
+
+
+def _scheduler(phase: Phase, storage: Storage) -> TrialScheduler:
+    if len(phase.rungs) < 2:
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
+    return ParetoASHA(
+        phase.objectives,
+        [OBJECTIVES[name] for name in phase.objectives],
+        time_attr=EPOCH,
+        rungs=phase.rungs,
+        reduction_factor=phase.reduction_factor,
+    )
+
+
+def _name(trial: TuneTrial) -> str:
+    return str(trial.config[TRIAL])
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Whether Tune says something that we do not: which trials failed is in the outcome of the run."""
+    return not record.getMessage().startswith("Trials did not complete")
