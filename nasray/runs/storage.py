@@ -163,6 +163,12 @@ class Storage:
         names = (info.base_name for info in found if info.type == fs.FileType.File)
         return tuple(sorted(f"{prefix}{n}" for n in names if n.endswith(suffix) and not n.startswith(".")))
 
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """Sorted names of the folders directly in `folder`; a folder that does not exist holds nothing."""
+        selector = fs.FileSelector(self._path(folder), allow_not_found=True)
+        found = self._patiently(f"list {folder}", lambda: self.filesystem.get_file_info(selector))
+        return tuple(sorted(info.base_name for info in found if info.type == fs.FileType.Directory))
+
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of this name."""
         path = self._path(name)

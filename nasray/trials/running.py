@@ -25,6 +25,8 @@ EPOCH = "epoch"
 """In a report: epochs done."""
 DONE = "done"
 """In a report: whether nothing follows."""
+BEGUN = "begun"
+"""In a trial's first report: what it goes on from, of which nothing is new."""
 GIVEN_UP = "given_up"
 """In a trial's last report: why it gave up, or waits for the next pass."""
 
@@ -76,7 +78,7 @@ class RunningTrial:
             if self._running is None:
                 self.begin()
                 if not isinstance(self._running, Lookup):
-                    return self._shown()
+                    return {**self._shown(), BEGUN: True}
             return self.run_epoch()
         except StorageFailure:
             raise  # no fault of the trial

@@ -13,6 +13,7 @@ from nasray.runs.events import say, show_events
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.training.measure import host, versions
+from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
@@ -50,11 +51,10 @@ def _run(config: SearchConfig, run: Storage) -> None:
             },
         )
     running = RunningTrial(trial, run, partial(say, run=run.name, trial=trial.name))
-    if not running.outcome.is_open:
-        return
-    running.begin()
-    report: Report = {}
-    while not report.get(DONE):
+    if running.outcome.is_open:
+        running.begin()
+    report: Report = {DONE: not running.outcome.is_open}
+    while not report[DONE]:
         check_lease(run)
         report = running.run_epoch()
         print(
@@ -62,3 +62,4 @@ def _run(config: SearchConfig, run: Storage) -> None:
             f"{report['macs']:.4g} M macs, {report['seconds']:.1f} s",
             file=sys.stderr,
         )
+    drop_final_checkpoints(run)

@@ -13,7 +13,7 @@ from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcomes, reopen, write_outcome
-from nasray.trials.checkpoints import drop_checkpoints
+from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.tune.execution import Execution
 from nasray.tune.phase import Phase
 from nasray.tune.reports.trackers import check_trackers
@@ -42,9 +42,7 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     _run_passes(phase, storage, execution, session)
     check_lease(storage, look=True)
     outcomes = _outcomes(phase, storage)
-    for name, outcome in outcomes.items():
-        if outcome.state == "stopped":
-            drop_checkpoints(storage, name)  # no rung is refilled any more
+    drop_final_checkpoints(storage)  # no rung is refilled any more
     failures = tuple(sorted(_failures(phase, outcomes)))
     if not failures:
         # Written after the last row: from here on the phase needs neither Ray nor its outcomes.
