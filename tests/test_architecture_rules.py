@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"spaces"},
     "fronts": {"spaces", "costs", "runs"},
     "pictures": {"spaces", "runs", "fronts"},
+    "results": {"spaces", "gates", "networks", "runs", "fronts", "pictures"},
     "searchers": {"spaces", "costs"},
     "trials": {*CORE, "runs"},
     "tune": {*CORE, "runs", "fronts", "searchers", "trials"},
@@ -65,8 +66,9 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            # A package whose modules are imported is not itself what is used.
+            yield from names if {*names} <= {*MODULES} else [node.module or "", *names]
 
 
 def room_of(module: str) -> str:

@@ -12,7 +12,7 @@ from nasray.runs.schema import (
     kinds_of,
 )
 from nasray.runs.storage import Storage, open_storage
-from nasray.runs.tables import compact, load, read, write_front, write_row
+from nasray.runs.tables import compact, is_run, load, read, write_front, write_row
 
 __all__ = [
     "CANDIDATES",
@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "compact",
     "describe",
+    "is_run",
     "kinds_of",
     "load",
     "open_storage",

@@ -16,7 +16,6 @@ from nasray.spaces.architecture import FORM, Architecture, as_choice, json_objec
 from nasray.spaces.graph import CellGraph, Choice
 from nasray.spaces.space import CellSpace
 
-
 _FORMS = f'{FORM} or a genotype {{"normal": [[operation, source], ...], "normal_concat": [...], "reduce": ...}}'
 
 
