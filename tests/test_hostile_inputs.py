@@ -25,7 +25,7 @@ from nasray.cli import main
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.runs import EVALUATIONS, open_storage, read, write_row
-from nasray.spaces import Architecture
+from nasray.spaces import parse_architecture
 from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.sweeps.run import read_run
 from nasray.tabular import read_table
@@ -289,7 +289,7 @@ def test_a_sweep_with_any_value_in_any_field_is_one_or_is_refused(sweep: Sweep, 
 def test_any_text_is_an_architecture_or_is_refused(text: str) -> None:
     for space in ("gold", "darts", "nas_bench_201"):
         try:
-            made = Architecture.from_json(registry.find("space", space), text)
+            made = parse_architecture(registry.find("space", space), text)
         except InvalidInput as error:
             one_line(error)
         else:

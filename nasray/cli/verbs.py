@@ -333,12 +333,12 @@ def _find_run(run: str) -> Storage:
 
 
 def _find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
-    from nasray.spaces import Architecture, from_genotype, from_string, has_strings, string_form
+    from nasray.spaces import from_genotype, from_string, has_strings, parse_architecture, string_form
 
     if text in space.references:
         return from_genotype(space, space.references[text].genotype)
     if text.lstrip().startswith("{"):
-        return Architecture.from_json(space, text)
+        return parse_architecture(space, text)
     if text.lstrip().startswith("|"):
         return from_string(space, text)
     is_id = re.fullmatch(r"[0-9a-f]{12}", text) is not None
@@ -347,7 +347,7 @@ def _find_architecture(space: CellSpace, text: str, storage: str) -> Architectur
         with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
             if path.is_file() and path.stat().st_size <= 4_000_000:
                 try:
-                    return Architecture.from_json(space, path.read_text(encoding="utf-8"))
+                    return parse_architecture(space, path.read_text(encoding="utf-8"))
                 except UnicodeDecodeError:
                     raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
     known = [*space.references, *([string_form(space)] if has_strings(space) else [])]

@@ -12,7 +12,7 @@ from nasray.runs.schema import (
     kinds_of,
 )
 from nasray.runs.storage import Storage, open_storage
-from nasray.runs.tables import amend_row, compact, load, read, row_file, write_front, write_row
+from nasray.runs.tables import amend_row, compact, is_run, load, read, row_file, write_front, write_row
 
 __all__ = [
     "CANDIDATES",
@@ -26,6 +26,7 @@ __all__ = [
     "amend_row",
     "compact",
     "describe",
+    "is_run",
     "kinds_of",
     "load",
     "open_storage",

@@ -272,7 +272,13 @@ EVALUATIONS = Table(
             "Where it is a random baseline: id of the architecture whose multiply-adds it was drawn to have.",
             nullable=True,
         ),
-        Column("weights", _TEXT, "", "File of the trained weights in the run's folder (safetensors).", nullable=True),
+        Column(
+            "weights",
+            _TEXT,
+            "",
+            "File of the trained weights in the run's folder (safetensors), with all that rebuilds the network.",
+            nullable=True,
+        ),
     ),
     key=(
         *("dataset", "space", "architecture_id", "channels", "cells"),

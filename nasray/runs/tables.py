@@ -153,6 +153,11 @@ def write_front(storage: Storage, front: pd.DataFrame) -> None:
     storage.write_bytes(FRONT_FILE, _to_parquet(pa.Table.from_pandas(front, preserve_index=False)))
 
 
+def is_run(storage: Storage) -> bool:
+    """Whether a run lies in a folder, finished or not."""
+    return any(storage.exists(mark) for mark in _RUN_MARKS)
+
+
 def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     """Load a run's table into pandas; the run may still be going on.
 
@@ -165,7 +170,7 @@ def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     if table not in accepted:
         raise InvalidInput(f"table {table!r}: {', '.join(accepted)} would be accepted")
     storage = open_storage(path)
-    if not any(storage.exists(mark) for mark in _RUN_MARKS):
+    if not is_run(storage):
         raise InvalidInput(f"{storage}: not a run; a folder that has one of {', '.join(_RUN_MARKS)} is expected")
     if table in TABLES:
         return read(storage, TABLES[table], strict=False)

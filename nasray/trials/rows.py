@@ -7,12 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import safetensors.torch
-
 from nasray.networks import Network
+from nasray.networks.saved import Blueprint, to_bytes
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.settings import TrainingSettings
-from nasray.spaces import Architecture, NetworkSize
+from nasray.spaces import NetworkSize
 from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
@@ -133,7 +132,9 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         }
     if evaluation.finished:
         row["test_accuracy"] = evaluation.test_accuracy()
-        _write_network(storage, row, evaluation.architecture, evaluation.learner.network)
+        normalisation = evaluation.space.evaluation_normalisation
+        blueprint = Blueprint.of(config.space, evaluation.architecture, evaluation.size, normalisation)
+        _write_network(storage, row, blueprint, evaluation.learner.network)
     return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
 
 
@@ -164,17 +165,18 @@ def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) 
         "seconds": search.seconds,
         "peak_memory_bytes": search.peak_memory_bytes,
     }
-    _write_network(storage, row, trained.architecture, trained.network)
+    blueprint = Blueprint.of(config.space, trained.architecture, trained.size, trained.normalisation)
+    _write_network(storage, row, blueprint, trained.network)
     write_row(storage, EVALUATIONS, row, knobs=knob_columns(config.settings, trial.varied))
 
 
-def _write_network(storage: Storage, row: dict[str, Any], architecture: Architecture, network: Network) -> None:
+def _write_network(storage: Storage, row: dict[str, Any], blueprint: Blueprint, network: Network) -> None:
     """Architecture and weights, before the row that names them: a row never names a file that is not there."""
-    identity = hashlib.sha256(f"{row['training']} {row['settings']} {row['seed']}".encode()).hexdigest()[:8]
-    row["weights"] = f"architectures/{architecture.id}_{row['epochs']}_{identity}.safetensors"
-    weights = {k: v.contiguous() for k, v in network.state_dict().items() if not k.startswith("auxiliary.")}
-    storage.write_bytes(row["weights"], safetensors.torch.save(weights))
-    storage.write_bytes(f"architectures/{architecture.id}.json", architecture.to_json().encode())
+    # Named by all that names the row, so that each row has a file of its own.
+    identity = hashlib.sha256(json.dumps([row[name] for name in EVALUATIONS.key]).encode()).hexdigest()[:8]
+    row["weights"] = f"architectures/{row['architecture_id']}_{row['epochs']}_{identity}.safetensors"
+    storage.write_bytes(row["weights"], to_bytes(network, blueprint))
+    storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
 
 
 def _common(data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:

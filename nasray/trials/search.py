@@ -19,7 +19,7 @@ from nasray.gates import Gates, architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
 from nasray.networks import Network, supernet
 from nasray.networks.affine import absorb, train_affine
-from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
 from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.dataset import Dataset, load_dataset
@@ -75,6 +75,8 @@ class TrainedNetwork:
     """Without gates and auxiliary head, on the device of the search."""
     architecture: Architecture
     size: NetworkSize
+    normalisation: Normalisation
+    """Where its cells normalise, which need not be where the space's evaluations do."""
     epochs: int
     """The fidelity: those in which its architecture stood."""
     macs: float
@@ -203,6 +205,7 @@ class Search:
             network=network,
             architecture=architecture,
             size=self.size,
+            normalisation=normalisation,
             epochs=epochs,
             macs=macs(self.space, architecture, self.size),
             params=count_params(network) / 1e6,

@@ -7,12 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from nasray.searchers.searchers import find_searcher
 
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
-from nasray.searchers.searchers import find_searcher
 from nasray.sweeps import EvaluationSettings, Range, Sweep
 from nasray.sweeps.sweep import latin_hypercube, with_method
 from nasray.trials.rows import knob_columns, trial_id
