@@ -53,7 +53,7 @@ class Proposals:
             cells=sweep.cells_of(self.space),
             objectives=sweep.objectives,
             epochs=sweep.fidelities(self.space)[-1],
-            budget=sweep.budget,
+            budget=sweep.most_macs,
             macs=cost,
             seed=self.seed,
         )
@@ -68,7 +68,7 @@ class Proposals:
             "knobs": dict[str, Any](),
             "baseline_of": None,
         }
-        trial = evaluation_trial(sweep, storage, "", found, sweep.retrain_seeds[0])
+        trial = evaluation_trial(sweep, storage, "", found, sweep.training.seeds[0])
         return {**trial, "cells": sweep.cells_of(self.space)}
 
 

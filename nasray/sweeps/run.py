@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.fronts import average_over_seeds, hypervolume, pareto_front
@@ -27,21 +26,17 @@ from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage,
 from nasray.runs.events import show_events
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
-from nasray.spaces import CellSpace
+from nasray.sweeps.changes import with_training
+from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import path_part, trial_id
-from nasray.trials.search_config import sizes
 from nasray.tune.phase import Phase, run_phase
 from nasray.tune.session.stopping import stopping
-
-_MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
-"""Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +68,10 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
     show_events()
+    storage = open_storage(sweep.execution.storage, patience=PATIENCE).child(sweep.name)
+    check(sweep, storage)  # before the first write: what is refused leaves nothing
     reference = sweep.reference or _reference(sweep)
-    for arm in sweep.arms:
-        sweep.fidelities(arm.space)  # refuses what the table does not have, before anything is written
     proposed = proposals(sweep)
-    storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
     searches = [
         {
@@ -99,8 +93,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
             failures += run_phase(sweep, storage, _proposing(sweep, storage, one), session)
         if proposed:
             compact(storage, EVALUATIONS)
-        if sweep.retrain == "nothing" and searches:
-            candidates = within_budget(read(storage, CANDIDATES), sweep.budget)
+        if sweep.training.select == "nothing" and searches:
+            candidates = within_budget(read(storage, CANDIDATES), sweep.most_macs)
             return _finish(sweep, storage, candidates, reference, failures)
         return _train(sweep, storage, reference, failures, session)
 
@@ -118,16 +112,19 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     show_events()
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
-    evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
-    if (evaluation.channels, evaluation.cells) != (sweep.evaluation.channels, sweep.evaluation.cells):
+    own = sweep.training.settings
+    evaluation = EvaluationSettings.of({**own.to_dict(), **changes})
+    if (evaluation.channels, evaluation.cells) != (own.channels, own.cells):
         raise InvalidInput(
             f"channels {evaluation.channels}, cells {evaluation.cells}: accepted are the run's own "
-            f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
+            f"({own.channels}, {own.cells}), at which its candidates' cost was counted"
         )
+    sweep = with_training(sweep, settings=evaluation)
+    check_trainings(sweep, flag="--")
     with ExitStack() as session:
         session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
-        return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
+        return _train(sweep, run, reference, (), session)
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
@@ -154,11 +151,11 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
         theirs = storage.read_json("run.json").get("sweep")
         if not isinstance(theirs, dict):
             raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
-        differing = [name for name in mine if name not in _MAY_CHANGE and theirs.get(name) != mine[name]]
+        differing = [name for name, value in sweep.identity().items() if theirs.get(name) != value]
         if differing:
             raise InvalidInput(
-                f"run {sweep.name!r} in {sweep.storage} is of another sweep (its {', '.join(differing)} differ): "
-                "accepted is the same sweep, or another --name"
+                f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep (its {', '.join(differing)} "
+                "differ): accepted is the same sweep, or another --name"
             )
         return
     storage.write_json(
@@ -178,13 +175,9 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
     """The worst corner that means something: the spaces' dearest architecture, and the accuracy of guessing."""
     largest, classes = 0.0, 1
     for arm in {arm.space: arm for arm in sweep.arms}.values():
-        space: CellSpace = registry.find("space", arm.space)
-        if sweep.table:
-            size = tabular_size(space, sweep.dataset)
-        else:
-            dataset = load_dataset(sweep.dataset, sweep.data_root)
-            size = sizes(sweep.search_config(arm), space, dataset)[1]
-        largest, classes = max(largest, cost_table(space, size).largest_macs), size.classes
+        dataset = None if sweep.table else load_dataset(sweep.dataset, sweep.execution.data_root)
+        size = sweep.network_size(arm, dataset)
+        largest, classes = max(largest, cost_table(arm.cell_space, size).largest_macs), size.classes
     return largest, 1.0 / classes
 
 
@@ -205,28 +198,28 @@ def _train(
     """Train what was found, and give the front of all that was trained."""
     found = chosen(sweep, read(storage, CANDIDATES))
     trials: list[Trial] = candidate_trials(sweep, storage, found)
-    if sweep.rungs and trials:
+    if sweep.training.rungs and trials:
         # At a rung the further seeds of an architecture would compete with its first. So they wait for it, and train
         # to the end where it did.
-        first = [trial for trial in trials if trial["evaluation"]["seed"] == sweep.retrain_seeds[0]]
+        first = [trial for trial in trials if trial["evaluation"]["seed"] == sweep.training.seeds[0]]
         rungs = sweep.fidelities(trials[0]["found"]["space"])
         failures += run_phase(sweep, storage, _training(sweep, first, rungs), session)
         ended = set(_of_fidelity(sweep, read(storage, EVALUATIONS))["architecture_id"])
-        further = [trial for trial in trials if trial["evaluation"]["seed"] != sweep.retrain_seeds[0]]
+        further = [trial for trial in trials if trial["evaluation"]["seed"] != sweep.training.seeds[0]]
         trials = [trial for trial in further if trial["evaluation"]["architecture"] in ended]
     trials += repeated_trials(sweep, storage, _of_fidelity(sweep, read(storage, EVALUATIONS)))
     failures += run_phase(sweep, storage, _training(sweep, trials), session)
     compact(storage, EVALUATIONS)
-    rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.budget)
-    if len(sweep.retrain_seeds) > 1:
+    rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.most_macs)
+    if len(sweep.training.seeds) > 1:
         rows = average_over_seeds(rows)
-        rows = rows[rows["seeds"] == len(sweep.retrain_seeds)]
+        rows = rows[rows["seeds"] == len(sweep.training.seeds)]
     return _finish(sweep, storage, rows, reference, failures)
 
 
 def _training(sweep: Sweep, trials: Sequence[Trial], rungs: tuple[int, ...] = ()) -> Phase:
     # Another selection or other settings are other trials, with a folder of Tune's of their own.
-    identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
+    identity = [(trial["name"], sweep.training.settings.to_dict()) for trial in trials]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
     return Phase(name=f"retrain-{digest}", kind="trainings", trials=trials, rungs=rungs)
 
@@ -237,7 +230,7 @@ def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
         return evaluations
     own = evaluations["complete"] & (evaluations["settings"] == sweep.fidelity)
     one_stage = evaluations["training"] == "one stage"
-    epochs = sweep.evaluation.epochs
+    epochs = sweep.training.settings.epochs
     other = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != epochs), "epochs"]))
     if other and not sweep.table:
         print(

@@ -19,10 +19,10 @@ from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
-from nasray.trials.evaluation import EvaluationConfig, evaluation_size
+from nasray.trials.evaluation import evaluation_size
 from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import knob_columns, path_part
-from nasray.trials.search_config import SearchConfig, find_method
+from nasray.trials.search_config import SearchConfig
 
 Trial = Mapping[str, Any]
 
@@ -35,10 +35,10 @@ def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
     """
     if not len(candidates):
         return candidates
-    if sweep.retrain == "final":
+    if sweep.training.select == "final":
         return _last(candidates)
-    affordable = candidates if sweep.budget is None else candidates[candidates["macs"] <= sweep.budget]
-    fronts = [near_front(rows, sweep.retrain_within) for _, rows in affordable.groupby("method", sort=True)]
+    affordable = candidates if sweep.budget is None else candidates[sweep.budget.allows(candidates["macs"])]
+    fronts = [near_front(rows, sweep.training.within) for _, rows in affordable.groupby("method", sort=True)]
     without = candidates[~candidates["trial_id"].isin(affordable["trial_id"])]
     if len(without):
         fronts.append(without.sort_values("macs", kind="stable").groupby("trial_id", sort=True).head(1))
@@ -58,7 +58,7 @@ def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list
     taken, beside = set(rows["architecture_id"]), set[str]()
     for row in rows.to_dict("records"):
         search = SearchConfig.of(json.loads(row["settings"]))
-        method = find_method(search.method)
+        method = search.method_class
         found = {
             "space": row["space"],
             "method": row["method"],
@@ -90,20 +90,20 @@ def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list
     return [
         evaluation_trial(sweep, storage, architecture.id, found, seed)
         for architecture, found in (*selected.values(), *baselines.values())
-        for seed in sweep.retrain_seeds
+        for seed in sweep.training.seeds
     ]
 
 
 def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -> list[Trial]:
     """Trials that train what black-box searches found best again, with the seeds that they were not trained with."""
-    if sweep.retrain != "front" or len(sweep.retrain_seeds) == 1 or not len(evaluations):
+    if sweep.training.select != "front" or len(sweep.training.seeds) == 1 or not len(evaluations):
         return []
     trials: list[Trial] = []
     proposed = {arm.method for arm in sweep.black_box_arms} | {BASELINE}
     # By the first seeds alone: a run that goes on, and has some of the others already, selects the same.
-    first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.retrain_seeds[0])]
+    first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.training.seeds[0])]
     for method, rows in first.groupby("method", sort=True):
-        for row in near_front(rows, sweep.retrain_within).to_dict("records"):
+        for row in near_front(rows, sweep.training.within).to_dict("records"):
             # Where it was looked up nobody has written it.
             storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
             found = {
@@ -115,7 +115,7 @@ def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -
             }
             trials += [
                 evaluation_trial(sweep, storage, row["architecture_id"], found, seed)
-                for seed in sweep.retrain_seeds[1:]
+                for seed in sweep.training.seeds[1:]
             ]
     return trials
 
@@ -124,22 +124,21 @@ def evaluation_trial(
     sweep: Sweep, storage: Storage, architecture: str, found: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """A trial that trains an architecture, by its id, or looks it up."""
-    config = EvaluationConfig(
-        space=found["space"],
-        dataset=sweep.dataset,
-        architecture=architecture,
-        settings=sweep.evaluation,
-        seed=seed,
-        budget=sweep.budget,
-        data_root=sweep.data_root,
-    )
     return {
         "name": f"{architecture}_{path_part(found['method'].replace(', ', '+'))}_{seed}",
         "run": sweep.name,
         "storage": str(storage),
-        "evaluation": config.to_dict(),
-        "rungs": list(sweep.rungs),
-        "table": sweep.table_of(found["space"]),
+        "evaluation": {
+            "space": found["space"],
+            "dataset": sweep.dataset,
+            "architecture": architecture,
+            "settings": sweep.training.settings.to_dict(),
+            "seed": seed,
+            "budget": sweep.most_macs,
+            "data_root": sweep.execution.data_root,
+        },
+        "rungs": list(sweep.training.rungs),
+        "table": sweep.table and sweep.table.opening(found["space"], sweep.dataset),
         "found": dict(found),
     }
 
@@ -148,8 +147,8 @@ def trained_size(sweep: Sweep, space: CellSpace, architecture: Architecture) -> 
     """The size at which a sweep trains an architecture, or that a table's accuracies are of."""
     if sweep.table:
         return tabular_size(space, sweep.dataset)
-    dataset = load_dataset(sweep.dataset, sweep.data_root)
-    return evaluation_size(space, architecture, sweep.evaluation, dataset, sweep.budget)
+    dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
+    return evaluation_size(space, architecture, sweep.training.settings, dataset, sweep.most_macs)
 
 
 def within_budget(rows: pd.DataFrame, budget: float | None) -> pd.DataFrame:

@@ -11,21 +11,20 @@ from typing import Any
 
 import torch
 
-from nasray import registry
 from nasray.costs import expected_macs, macs, params
 from nasray.costs.table import count_params
 from nasray.gates import Gates, architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
 from nasray.networks import Network, supernet
 from nasray.networks.affine import absorb, train_affine
-from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.spaces import Architecture, NetworkSize
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import Learner, accuracy_of, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
 from nasray.training.splits import split
 from nasray.training.tasks import task_of
-from nasray.trials.search_config import SearchConfig, find_method, sizes
+from nasray.trials.search_config import SearchConfig, sizes
 
 RECALIBRATION_BATCHES = 10
 VALIDATION_BATCH_SIZE = 256
@@ -101,10 +100,10 @@ class Search:
     def __init__(self, config: SearchConfig, dataset: Dataset | None = None, device: str = "auto") -> None:
         self.config = config
         self.device = pick_device(device)
-        self.space: CellSpace = registry.find("space", config.space)
+        self.space = config.cell_space
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         self.task = task_of(self.space, dataset)
-        method_class = find_method(config.method)
+        method_class = config.method_class
         settings = config.settings
         self.data = DeviceData(dataset, self.device)
         self.splits = split(

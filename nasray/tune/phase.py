@@ -55,8 +55,8 @@ def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) 
     done = f"tune/{phase.name}.json"
     if storage.exists(done):
         return tuple(storage.read_json(done)["failures"])
-    check_trackers(sweep.trackers, storage)
-    session.enter_context(connection(sweep.address, sweep.name))
+    check_trackers(sweep.execution.trackers, storage)
+    session.enter_context(connection(sweep.execution.address, sweep.name))
     failures = _tune(sweep, storage, phase)
     check_lease(storage, look=True)
     if not failures:
@@ -86,8 +86,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     gpus = gpus_per_trial(sweep, storage, phase)
     at_once = 0  # as many as have room
-    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1 and not looked_up:
-        group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
+    if phase.kind == "trainings" and sweep.training.workers > 1 and not looked_up:
+        group = Group(workers=sweep.training.workers, cpus=sweep.execution.cpus_per_trial, gpus=math.ceil(gpus))
         grouped = {"group": dataclasses.asdict(group)}
         phase = dataclasses.replace(
             phase,
@@ -97,8 +97,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
         at_once = group.at_once(most_resources())
         resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
     else:
-        resources = tune.PlacementGroupFactory([{"CPU": sweep.cpus_per_trial, "GPU": gpus}])
-    given: dict[str, Any] = {"where": {"storage": str(storage), "data_root": sweep.data_root}}
+        resources = tune.PlacementGroupFactory([{"CPU": sweep.execution.cpus_per_trial, "GPU": gpus}])
+    given: dict[str, Any] = {"where": {"storage": str(storage), "data_root": sweep.execution.data_root}}
     if phase.searcher is not None:
         given["shared"] = dict(phase.shared)
     trainable = tune.with_parameters(trainable, **given)
@@ -120,7 +120,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 [OBJECTIVES[name] for name in metrics],
                 time_attr=EPOCH,
                 rungs=phase.rungs,
-                reduction_factor=sweep.reduction_factor,
+                reduction_factor=sweep.training.reduction_factor,
             )
         return tune.Tuner(
             trainable,
@@ -140,7 +140,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
                 storage_filesystem=filesystem,
                 verbose=0,
                 callbacks=callbacks,
-                failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
+                failure_config=tune.FailureConfig(max_failures=sweep.execution.max_failures),
                 # What is looked up need not be taken up again.
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_frequency=0 if looked_up else 1, checkpoint_at_end=not looked_up, num_to_keep=2
@@ -179,7 +179,11 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
         given_up = (result.metrics or {}).get(FAILED)
         if result.error is not None:
             reason = str(result.error).strip().splitlines()[-1]
-            often = "lost its worker too often" if is_loss(result.error) else f"failed {sweep.max_failures + 1} times"
+            often = (
+                "lost its worker too often"
+                if is_loss(result.error)
+                else f"failed {sweep.execution.max_failures + 1} times"
+            )
             failures.append(f"trial {name} {often}: {reason}")
         elif given_up:
             failures.append(f"trial {name}: {given_up}")

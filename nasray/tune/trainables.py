@@ -24,7 +24,7 @@ from nasray.runs import Storage, open_storage
 from nasray.runs.events import Level, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE, patiently
 from nasray.searchers.searchers import EPOCH
-from nasray.spaces import Architecture, CellSpace
+from nasray.spaces import CellSpace
 from nasray.spaces.encoding import decode
 from nasray.trials.checkpoints import DamagedState, newest_first, pack, unpack
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
@@ -314,9 +314,8 @@ class EvaluationTrainable(_Trial):
             self.evaluation = Evaluation(config) if "group" not in trial else self._by_group(config, trial)
             return
         table = open_table(**{**trial["table"], "columns": tuple(trial["table"]["columns"])})
-        architecture = Architecture.from_json(table.space, config.architecture)
         size = tabular_size(table.space, config.dataset)
-        self.evaluation = Lookup(table, architecture, size, trial["rungs"])
+        self.evaluation = Lookup(table, config.architecture, size, trial["rungs"])
 
     def _by_group(self, config: EvaluationConfig, trial: dict[str, Any]) -> Evaluation:
         from nasray.tune.workers import DistributedEvaluation, Group

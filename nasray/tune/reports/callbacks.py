@@ -24,7 +24,7 @@ def callbacks_of(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
     shared = phase.shared or None
     looked_up = phase.kind == "trainings" and sweep.table is not None
     callbacks: list[Any] = [
-        Losses(sweep.name, sweep.max_failures),
+        Losses(sweep.name, sweep.execution.max_failures),
         Progress(phase.kind, total),
         Events(sweep.name, phase.kind, str(storage)),
         Metrics(
@@ -33,15 +33,17 @@ def callbacks_of(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
             phase.kind,
             {arm_of(shared): total} if shared else Counter(arm_of(trial) for trial in phase.trials),
             storage,
-            budget=sweep.budget,
+            budget=sweep.most_macs,
             fidelity=sweep.fidelity,
-            one_stage_epochs=None if sweep.table else sweep.evaluation.epochs,
+            one_stage_epochs=None if sweep.table else sweep.training.settings.epochs,
             watched=not looked_up,
         ),
     ]
-    callbacks += [Tracked(one, sweep.name, phase.name, storage, shared) for one in sweep.trackers if one != "optuna"]
+    callbacks += [
+        Tracked(one, sweep.name, phase.name, storage, shared) for one in sweep.execution.trackers if one != "optuna"
+    ]
     folder = local_folder(storage)
-    if "optuna" in sweep.trackers and shared and folder is not None:
+    if "optuna" in sweep.execution.trackers and shared and folder is not None:
         journal = OptunaJournal(
             sweep.name,
             phase.name,
@@ -50,7 +52,7 @@ def callbacks_of(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
             cells=shared["cells"],
             objectives=sweep.objectives,
             epochs=phase.rungs[-1],
-            budget=sweep.budget,
+            budget=sweep.most_macs,
         )
         callbacks.append(journal)
     return callbacks

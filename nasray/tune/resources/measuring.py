@@ -17,12 +17,12 @@ from nasray.methods.method import Problem
 from nasray.networks import supernet, target_network
 from nasray.runs import open_storage
 from nasray.settings import TrainingSettings
-from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.encoding import decode, draw, parameters
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.evaluation import Evaluation, EvaluationConfig, evaluation_size
 from nasray.trials.search import Search
-from nasray.trials.search_config import SearchConfig, find_method, sizes
+from nasray.trials.search_config import SearchConfig, sizes
 from nasray.tune.resources.limits import CONTEXT_BYTES
 from nasray.tune.resources.placement import Measured
 
@@ -104,7 +104,7 @@ def step_of(config: SearchConfig | EvaluationConfig, device: str) -> None:
 def few_examples(config: SearchConfig | EvaluationConfig) -> TrainingSettings:
     """Its settings with so few examples that an epoch has a handful of steps."""
     settings = config.settings
-    architecture = 0.0 if isinstance(config, EvaluationConfig) else find_method(config.method).architecture_fraction
+    architecture = 0.0 if isinstance(config, EvaluationConfig) else config.method_class.architecture_fraction
     smallest = min(1 - architecture, architecture or 1.0)  # part of the examples that is handed out in batches
     enough = int(STEPS * (settings.batch_size + 1) / smallest) + 1
     return replace(settings, train_examples=min(enough, settings.train_examples or enough))
@@ -124,17 +124,16 @@ def largest_searches(trials: Trials) -> list[SearchConfig]:
 def largest_evaluation(trials: Trials) -> EvaluationConfig:
     """The training whose step keeps most bytes; where a searcher will propose them, of random architectures."""
     trial = trials[0]
-    config = EvaluationConfig.of(dict(trial["evaluation"]))
-    dataset = load_dataset(config.dataset, config.data_root)
     if "cells" in trial:
-        space: CellSpace = registry.find("space", config.space, CellSpace)
+        space: CellSpace = registry.find("space", trial["evaluation"]["space"], CellSpace)
         architectures = _drawn(space, trial["cells"])
     else:
         ids = {one["evaluation"]["architecture"]: one for one in trials}
         architectures = [
             open_storage(one["storage"]).read_bytes(f"architectures/{name}.json").decode() for name, one in ids.items()
         ]
-    configs = [replace(config, architecture=text) for text in architectures]
+    configs = [EvaluationConfig.of({**trial["evaluation"], "architecture": text}) for text in architectures]
+    dataset = load_dataset(configs[0].dataset, configs[0].data_root)
     return _largest(configs, lambda one: _evaluation_bytes(one, dataset))
 
 
@@ -142,8 +141,7 @@ def described(config: SearchConfig | EvaluationConfig) -> str:
     """A configuration in a few words."""
     settings = config.settings
     if isinstance(config, EvaluationConfig):
-        space: CellSpace = registry.find("space", config.space, CellSpace)
-        what = f"training of {Architecture.from_json(space, config.architecture).id}"
+        what = f"training of {config.architecture.id}"
     else:
         what = f"search by {config.method}"
     size = {"channels": settings.channels, "cells": settings.cells, "batch": settings.batch_size}
@@ -161,10 +159,10 @@ def _choices(settings: TrainingSettings) -> tuple[Any, ...]:
 
 def _search_bytes(config: SearchConfig, dataset: Dataset, counted: dict[tuple[Any, ...], int]) -> int:
     """Bytes of a step by the method's first gates; counted once for supernets and gates of one kind."""
-    space: CellSpace = registry.find("space", config.space, CellSpace)
+    space = config.cell_space
     size, evaluated = sizes(config, space, dataset)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        method = find_method(config.method)(config.settings, Problem(space, size, evaluated, config.seed))
+        method = config.method_class(config.settings, Problem(space, size, evaluated, config.seed))
         gates = method.gates()
     auxiliary = config.settings.auxiliary_weight > 0
     active = tuple(np.packbits(one.active_EO).tobytes() for one in gates)
@@ -177,8 +175,7 @@ def _search_bytes(config: SearchConfig, dataset: Dataset, counted: dict[tuple[An
 
 
 def _evaluation_bytes(config: EvaluationConfig, dataset: Dataset) -> int:
-    space: CellSpace = registry.find("space", config.space, CellSpace)
-    architecture, settings = Architecture.from_json(space, config.architecture), config.settings
+    space, architecture, settings = config.cell_space, config.architecture, config.settings
     size: NetworkSize = evaluation_size(space, architecture, settings, dataset, config.budget)
     with torch.device("meta"):
         network = target_network(space, architecture, size, settings.auxiliary_weight > 0)

@@ -88,9 +88,9 @@ def gpus_per_trial(sweep: Sweep, storage: Storage, phase: Phase) -> float:
     """
     if sweep.table and phase.kind == "trainings":
         return 0.0
-    if sweep.gpus_per_trial != "auto":
-        return float(sweep.gpus_per_trial)
-    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1:
+    if sweep.execution.gpus_per_trial != "auto":
+        return float(sweep.execution.gpus_per_trial)
+    if phase.kind == "trainings" and sweep.training.workers > 1:
         return float(_cluster_has_gpus())
     if not _cluster_has_gpus():
         say("info", "placement", run=sweep.name, phase=phase.name, gpus_per_trial=0.0, reason="no GPU in the cluster")
