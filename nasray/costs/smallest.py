@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -21,8 +19,8 @@ def smallest_macs(space: CellSpace, size: NetworkSize) -> float:
 def smallest_masks(space: CellSpace, size: NetworkSize) -> list[Mask]:
     """For every cell position the (edges, operations) of the architecture with the fewest multiply-adds.
 
-    Costs of a cell's operations add up, so each node that must receive something takes what is cheapest, by itself or
-    with the way that leads to it. Where positions share a choice their costs are summed first.
+    Costs of a cell's operations add up, so each node that must receive something takes the cheapest operation; in a
+    block, the output takes the cheapest way from the input. Where positions share a choice their costs are summed.
     """
     table, layout = cost_table(space, size), space.layout(size.cells)
     chosen: dict[str, Mask] = {}
@@ -43,27 +41,24 @@ def _smallest_cell(graph: CellGraph, costs_EO: npt.NDArray[np.int64], costs_N: n
         if graph.none is None:
             mask[np.arange(len(mask)), cheapest_E] = True
         return mask
-    ways = _cheapest_ways(graph, costs_EO[np.arange(len(mask)), cheapest_E], costs_N)
     for node in graph.required:
-        while node >= graph.inputs:
-            edge = ways[node]
+        if not graph.node_operations:
+            # What it takes its input from may itself receive nothing.
+            edge = min(graph.incoming[node], key=lambda edge: costs_EO[edge, cheapest_E[edge]])
             mask[edge, cheapest_E[edge]] = True
-            # The other required nodes are there anyway: what leads to them is theirs to pay.
-            node = -1 if graph.edges[edge][0] in graph.required else graph.edges[edge][0]
+            continue
+        ways = _cheapest_ways(graph, costs_EO[:, 0], costs_N)
+        while node >= graph.inputs:
+            mask[ways[node], 0] = True
+            node = graph.edges[ways[node]][0]
     return mask
 
 
-def _cheapest_ways(
-    graph: CellGraph, costs_E: npt.NDArray[np.int64], costs_N: Sequence[int] | npt.NDArray[np.int64]
-) -> dict[int, int]:
-    """For every node the edge by which the cheapest way from an input comes to it."""
-    cost, ways = dict.fromkeys(range(graph.inputs), 0), {}
+def _cheapest_ways(graph: CellGraph, costs_E: npt.NDArray[np.int64], costs_N: npt.NDArray[np.int64]) -> dict[int, int]:
+    """For every node of a block the edge by which the cheapest way from the input comes to it."""
+    cost, ways = dict.fromkeys(range(graph.inputs), 0), dict[int, int]()
     for place, (node, edges) in enumerate(graph.incoming.items()):
-
-        def of(edge: int) -> int:
-            source = graph.edges[edge][0]
-            return int(costs_E[edge]) + (0 if source in graph.required else cost[source])
-
-        ways[node] = min(edges, key=of)
-        cost[node] = of(ways[node]) + int(costs_N[place])
+        reach = {edge: cost[graph.edges[edge][0]] + int(costs_E[edge]) for edge in edges}
+        ways[node] = min(reach, key=lambda edge: reach[edge])
+        cost[node] = reach[ways[node]] + int(costs_N[place])
     return ways

@@ -17,9 +17,7 @@ from nasray.fronts.pareto import average_over_seeds, check_comparable, hypervolu
 from nasray.runs.schema import EVALUATIONS
 from nasray.runs.storage import Storage
 
-_OF_A_REPETITION = frozenset(
-    {"name", "seeds", "retrain_seeds", "storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial"}
-) | {"max_failures", *MAY_DIFFER}
+_OF_A_REPETITION = frozenset({"name", "seeds", "execution", *MAY_DIFFER})
 """Fields of a sweep that say which repetition it is, or where and how it ran."""
 
 

@@ -75,9 +75,9 @@ class Halved:
 def halve(sweep: Sweep, cells: Cells, searcher: str, seed: int, trials: int) -> Halved:
     """A search of so many trials, one after the other, each stopped at the rung or trained to the end."""
     modes = [OBJECTIVES[name] for name in METRICS]
-    asha = ParetoASHA(METRICS, modes, EPOCH, rungs=(RUNG, EPOCHS), reduction_factor=sweep.reduction_factor)
+    asha = ParetoASHA(METRICS, modes, EPOCH, rungs=(RUNG, EPOCHS), reduction_factor=sweep.training.reduction_factor)
     config = find_searcher(searcher).Config.of({"evaluations": trials})
-    made: Any = Proposals(searcher, sweep.space, config, seed).searcher(sweep)
+    made: Any = Proposals(searcher, sweep.arms[0].space, config, seed).searcher(sweep)
     found = Halved()
     ray: Any = None
     if isinstance(made, ParetoOptunaSearch):
@@ -132,8 +132,8 @@ def main() -> int:
         return 2
     missed = False
     print(
-        f"{options.repetitions} repetitions, rungs of {RUNG} and {EPOCHS} epochs, one of {sweep.reduction_factor:g} "
-        "goes on; medians (quartiles)\n\n"
+        f"{options.repetitions} repetitions, rungs of {RUNG} and {EPOCHS} epochs, one of "
+        f"{sweep.training.reduction_factor:g} goes on; medians (quartiles)\n\n"
         "| searcher | trials | share of the true front | ratio to the same trials in full | ratio to the searcher in "
         "full | epochs spent | bar | stopped, told complete: nasray | Ray |\n|---|---|---|---|---|---|---|---|---|"
     )

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
-from nasray.sweeps import Range, Sweep
-from nasray.sweeps.sweep import latin_hypercube, with_method
+from nasray.sweeps import Arm, Budget, Execution, Range, Sweep, Training
+from nasray.sweeps.changes import with_execution, with_method, with_training
 from nasray.trials.rows import knob_columns, trial_id
 
 
 def make(**changes: object) -> Sweep:
-    fields: dict = dict(
-        name="s", method="gold_nas", space="gold", dataset="digits", settings=GoldNAS.Config(channels=4, cells=3)
-    )
-    return Sweep(**{**fields, **changes})
+    """A sweep of one arm; changes are of whichever has the field."""
+    names = {field.name for field in dataclasses.fields(Arm)}
+    arm: dict = dict(method="gold_nas", space="gold", settings=GoldNAS.Config(channels=4, cells=3))
+    arm |= {name: value for name, value in changes.items() if name in names}
+    rest = {name: value for name, value in changes.items() if name not in names}
+    return Sweep(**{"name": "s", "dataset": "digits", "arms": (Arm(**arm),), **rest})
 
 
 def test_searches_are_all_combinations_of_seeds_grids_and_draws() -> None:
@@ -35,17 +37,6 @@ def test_searches_are_all_combinations_of_seeds_grids_and_draws() -> None:
     assert len(configs) == len(combinations) == 2 * 3 * 2 * 2
     assert len({trial_id(c) for c in configs}) == len(configs)
     assert [c.to_dict() for c in sweep.searches()] == [c.to_dict() for c in configs]
-
-
-@pytest.mark.parametrize("samples", [1, 2, 7, 20])
-def test_latin_hypercube_falls_into_each_part_of_each_range_once(samples: int) -> None:
-    ranges = {"a": Range(low=1e-4, high=1.0, log=True), "b": Range(low=-2.0, high=3.0)}
-    draws = latin_hypercube(ranges, samples)
-    for name, places in {
-        "a": [np.log(d["a"] / 1e-4) / np.log(1e4) for d in draws],
-        "b": [(d["b"] + 2) / 5 for d in draws],
-    }.items():
-        assert sorted(int(np.clip(p, 0, 1 - 1e-9) * samples) for p in places) == list(range(samples)), name
 
 
 def test_trial_id_depends_on_the_settings_and_not_on_where_the_data_lie() -> None:
@@ -66,9 +57,10 @@ def test_every_ready_sweep_survives_json(name: str) -> None:
 def test_with_method_keeps_what_both_methods_have() -> None:
     sweep = make(param_space={"lambda0": (1e-3, 1e-2), "learning_rate": (0.1, 0.2)})
     other = with_method(sweep, "random")
-    assert type(other.settings) is Random.Config
-    assert (other.settings.channels, other.settings.cells) == (4, 3)
-    assert dict(other.param_space) == {"learning_rate": (0.1, 0.2)}
+    (arm,) = other.arms
+    assert type(arm.settings) is Random.Config
+    assert (arm.settings.channels, arm.settings.cells) == (4, 3)
+    assert dict(arm.param_space) == {"learning_rate": (0.1, 0.2)}
 
 
 def test_knob_columns_never_take_the_name_of_a_column() -> None:
@@ -94,7 +86,12 @@ def test_knob_columns_never_take_the_name_of_a_column() -> None:
         ({"seeds": (1, 1)}, "seeds (1, 1)"),
         ({"samples": 0}, "samples 0"),
         ({"samples": 3}, "samples 3"),
+        ({"seeds": (-1,)}, "seeds -1"),
+        ({"seeds": (0.5,)}, "seeds 0.5"),
         ({"name": "../out"}, "'../out'"),
+        ({"arms": ()}, "arms ()"),
+        ({"budget": 3.0}, "budget 3.0"),
+        ({"reference": (1.0,)}, "reference (1.0,)"),
         ({"param_space": {"lamda0": (1.0,)}}, "'lamda0'"),
         ({"param_space": {"lambda0": (1.0, 100.0)}}, "lambda0 100.0"),
         ({"param_space": {"lambda0": Range(low=1e-9, high=1.0)}}, "lambda0 1e-09"),
@@ -106,3 +103,52 @@ def test_what_a_sweep_refuses(changes: dict, named: str) -> None:
     assert named in str(caught.value)
     assert "accepted" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make_it", "named"),
+    [
+        (lambda: Training(select="all"), "training.select 'all'"),
+        (lambda: Training(within=float("nan")), "training.within nan"),
+        (lambda: Training(seeds=()), "training.seeds ()"),
+        (lambda: Training(rungs=(12, 4)), "training.rungs (12, 4)"),
+        (lambda: Training(rungs=(0,)), "training.rungs 0"),
+        (lambda: Training(reduction_factor=1.0), "training.reduction_factor 1.0"),
+        (lambda: Training(workers=1.5), "training.workers 1.5"),
+        (lambda: Execution(cpus_per_trial=0), "cpus_per_trial 0"),
+        (lambda: Execution(cpus_per_trial=float("nan")), "cpus_per_trial nan"),
+        (lambda: Execution(gpus_per_trial="all"), "gpus_per_trial 'all'"),
+        (lambda: Execution(max_failures=-1), "max_failures -1"),
+        (lambda: Execution(storage=3), "storage 3"),
+        (lambda: Execution(trackers=("optuna", "optuna")), "trackers"),
+        (lambda: Budget(0.0), "budget 0.0"),
+        (lambda: Budget(float("inf")), "budget inf"),
+    ],
+)
+def test_each_part_refuses_what_it_cannot_be(make_it: Callable[[], object], named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        make_it()
+    assert named in str(caught.value)
+    assert "accepted" in str(caught.value)
+
+
+def test_identity_is_everything_but_the_execution() -> None:
+    sweep = make()
+    elsewhere = with_execution(
+        sweep, storage="s3://bucket", data_root="/data", address="auto", cpus_per_trial=2.0, gpus_per_trial="auto",
+        max_failures=0, trackers=("optuna",),
+    )  # fmt: skip
+    assert {f.name for f in dataclasses.fields(Execution)} == {
+        f.name for f in dataclasses.fields(Execution)
+        if getattr(elsewhere.execution, f.name) != getattr(sweep.execution, f.name)
+    }  # fmt: skip
+    assert elsewhere.identity() == sweep.identity()
+    for other in (
+        make(seeds=(1,)),
+        make(param_space={"mu": (1.0,)}),
+        make(budget=Budget(3.0)),
+        make(dataset="cifar10"),
+        with_training(sweep, workers=2),
+        with_training(sweep, epochs=3),
+    ):
+        assert other.identity() != sweep.identity()
