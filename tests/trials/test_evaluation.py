@@ -169,6 +169,4 @@ def test_a_width_budget_gives_the_widest_network_that_obeys_it():
     two = Evaluation(config(width_budget=4.0))
     assert two.size.channels > one.size.channels
     with pytest.raises(InvalidInput, match="the architecture has .* M even with one channel"):
-        InvalidInput, match=r"^budget of 0.0001 M multiply-adds: the architecture has .* M even with one channel"
-    ):
         Evaluation(config(width_budget=1e-4))
