@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nasray.methods.random import Random
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 from nasray.sweeps.run import Outcome, run_sweep
 
 TINY = dict(
@@ -40,15 +40,17 @@ def tiny_sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """Two searches of random architectures of two sizes, trained with two seeds; no trial takes a second."""
     return Sweep(
         name="tiny",
-        method="random",
-        space="gold",
         dataset="digits",
-        settings=Random.Config(**TINY),
-        param_space={"operations_per_node": (1, 4)},
-        evaluation=EvaluationSettings(**TINY, drop_path=0.0),
-        retrain_within=1.0,
-        retrain_seeds=(0, 1),
-        storage=str(tmp_path_factory.mktemp("runs")),
+        arms=(
+            Arm(
+                method="random",
+                space="gold",
+                settings=Random.Config(**TINY),
+                param_space={"operations_per_node": (1, 4)},
+            ),
+        ),
+        training=Training(settings=EvaluationSettings(**TINY, drop_path=0.0), within=1.0, seeds=(0, 1)),
+        execution=Execution(storage=str(tmp_path_factory.mktemp("runs"))),
     )
 
 

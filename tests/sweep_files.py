@@ -7,17 +7,22 @@ from typing import Any
 
 TEXT = """
 from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 
 COMMON = {common!r}
 SWEEP = Sweep(
     name="mine",
-    method="gold_nas",
-    space="gold",
     dataset="digits",
-    settings=GoldNAS.Config(**{{**COMMON, **{settings!r}}}),
-    param_space={param_space!r},
-    evaluation=EvaluationSettings(**{{**COMMON, **{evaluation!r}}}),
+    arms=(
+        Arm(
+            method="gold_nas",
+            space="gold",
+            settings=GoldNAS.Config(**{{**COMMON, **{settings!r}}}),
+            param_space={param_space!r},
+        ),
+    ),
+    training=Training(settings=EvaluationSettings(**{{**COMMON, **{evaluation!r}}}), **{training!r}),
+    execution=Execution(**{execution!r}),
     **{fields!r},
 )
 """
@@ -32,6 +37,8 @@ def gold_sweep(
     mu: tuple[float, ...] = (0.0, 300.0),
     varied: dict[str, tuple[float, ...]] | None = None,
     channels: int = 2,
+    training: dict[str, Any] | None = None,
+    execution: dict[str, Any] | None = None,
     **fields: Any,
 ) -> str:
     """Write a sweep into a folder, and give what ``nasray sweep`` takes for it.
@@ -44,6 +51,8 @@ def gold_sweep(
         mu: its values, a search each.
         varied: what else is.
         channels: of the first cell.
+        training: fields of it, beside its settings.
+        execution: fields of it.
         fields: of the sweep.
     """
     common = {
@@ -59,6 +68,8 @@ def gold_sweep(
         settings={"stop_macs": 0.01, "stable_epochs": 0, **settings},
         evaluation=evaluation or {},
         param_space={"mu": mu, **(varied or {})},
+        training=training or {},
+        execution=execution or {},
         fields=fields,
     )
     (folder / "mine.py").write_text(text)

@@ -199,7 +199,7 @@ evaluation = Evaluation(
     EvaluationConfig(
         space="gold",
         dataset=data,
-        architecture=candidate.architecture.to_json(),
+        architecture=candidate.architecture,
         settings=EvaluationSettings(**settings, augmentation="none"),
     )
 )

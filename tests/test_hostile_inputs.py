@@ -26,11 +26,11 @@ from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.runs import EVALUATIONS, open_storage, read, write_row
 from nasray.spaces import parse_architecture
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Sweep, Training
 from nasray.sweeps.run import read_run
 from nasray.tabular import read_table
-from nasray.trials.rows import path_part
 from nasray.trials.search_config import SearchConfig
+from nasray.trials.trial import path_part
 
 ROOT = Path(nasray.__file__).parent
 SECRET = "canary-7f3a-secret"
@@ -266,11 +266,18 @@ VALUES = st.recursive(
 def test_a_sweep_with_any_value_in_any_field_is_one_or_is_refused(sweep: Sweep, tmp_path: Path, data: Any) -> None:
     values = sweep.to_dict()
     name = data.draw(st.sampled_from(sorted(values)))
-    where = data.draw(st.sampled_from([None, "settings", "evaluation"])) if name == "name" else None
+    inner = {
+        "arm": values["arms"][0],
+        "arm's settings": values["arms"][0]["settings"],
+        "training": values["training"],
+        "training's settings": values["training"]["settings"],
+        "execution": values["execution"],
+    }
+    where = data.draw(st.sampled_from([None, *inner])) if name == "name" else None
     if where is None:
         values[name] = data.draw(VALUES)
     else:
-        values[where][data.draw(st.sampled_from([*values[where], "other"]))] = data.draw(VALUES)
+        inner[where][data.draw(st.sampled_from([*inner[where], "other"]))] = data.draw(VALUES)
     run = open_storage(tmp_path)
     try:
         text = json.dumps({"reference": [1.0, 0.1], "sweep": values})
@@ -435,12 +442,16 @@ def test_a_table_of_accuracies_that_would_fill_the_memory_is_refused(tmp_path: P
 def sweep() -> Sweep:
     return Sweep(
         name="mine",
-        method="random",
-        space="gold",
         dataset="digits",
-        settings=Random.Config(epochs=1),
-        param_space={"operations_per_node": (1, 2)},
-        evaluation=EvaluationSettings(epochs=1),
+        arms=(
+            Arm(
+                method="random",
+                space="gold",
+                settings=Random.Config(epochs=1),
+                param_space={"operations_per_node": (1, 2)},
+            ),
+        ),
+        training=Training(settings=EvaluationSettings(epochs=1)),
     )
 
 

@@ -14,6 +14,9 @@ from nasray.errors import InvalidInput
 
 T = TypeVar("T")
 
+UNNESTED = ("settings", "more_settings", "execution")
+"""Fields that hold fields, whose names are typed without theirs before them."""
+
 
 def leading(arguments: list[str]) -> tuple[list[str], list[str]]:
     """What stands before the first --FIELD, and the rest."""
@@ -52,6 +55,13 @@ def value_of(arguments: list[str], name: str) -> str | None:
     return None
 
 
+def is_typed(arguments: list[str], name: str) -> bool:
+    """Whether a field was typed, as --FIELD or, of one that is true or false, as --no-FIELD."""
+    flags = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    flag = name.replace("_", "-")
+    return f"--{flag}" in flags or f"--no-{flag}" in flags
+
+
 def parse(cls: type[T], arguments: list[str], prog: str, default: T) -> T:
     """Fields from --FIELD VALUE by tyro; what it says of an error becomes one line.
 
@@ -87,10 +97,9 @@ def _field_names(default: Any) -> list[str]:
     names = []
     for one in dataclasses.fields(default):
         value = getattr(default, one.name)
-        if one.name == "settings":
-            names += [inner.name for inner in dataclasses.fields(value)]
-        elif dataclasses.is_dataclass(value):
-            names += [f"{one.name}.{inner.name}" for inner in dataclasses.fields(value)]
-        elif one.name not in ("param_space", "others", "presets"):
+        if dataclasses.is_dataclass(value):
+            before = "" if one.name in UNNESTED else f"{one.name}."
+            names += [before + inner for inner in _field_names(value)]
+        else:
             names.append(one.name)
     return names

@@ -64,9 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _sweep(arguments: list[str]) -> int:
     """SWEEP [--name RUN] [--storage DIR] [--preset PRESET] [--FIELD VALUE ...]: run or resume a sweep"""
+    from nasray.cli.sweep_options import typed_sweep
     from nasray.sweeps import Sweep
+    from nasray.sweeps.changes import with_execution, with_method
     from nasray.sweeps.run import run_sweep
-    from nasray.sweeps.sweep import with_method, with_settings
 
     (name,), rest = positional(arguments, "SWEEP", example="nasray sweep digits")
     sweep: Sweep = registry.find("sweep", name, Sweep)
@@ -77,16 +78,9 @@ def _sweep(arguments: list[str]) -> int:
         sweep = sweep.presets[preset]
     if (method := value_of(rest, "method")) is not None:
         sweep = with_method(sweep, method)
-    if value_of(rest, "storage") is None and sweep.storage == RUNS:
-        sweep = dataclasses.replace(sweep, storage=str(Path(RUNS).absolute()))
-    typed = parse(Sweep, rest, f"nasray sweep {name}", default=sweep)
-    # A value that was typed is the value: what the sweep would have varied there is fixed, in all its methods.
-    values = {name: value for name, value in vars(typed.settings).items() if value_of(rest, name) is not None}
-    fixed = with_settings(typed, values)
-    if value_of(rest, "samples") is not None:
-        fixed = dataclasses.replace(fixed, samples=typed.samples)
-    outcome = run_sweep(fixed)
-    return _print_outcome(outcome)
+    if value_of(rest, "storage") is None and sweep.execution.storage == RUNS:
+        sweep = with_execution(sweep, storage=str(Path(RUNS).absolute()))
+    return _print_outcome(run_sweep(typed_sweep(sweep, rest, f"nasray sweep {name}")))
 
 
 def _search(arguments: list[str]) -> int:
@@ -149,7 +143,7 @@ def _retrain(arguments: list[str]) -> int:
     (run,), rest = positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
     storage = _find_run(run)
     sweep, _ = read_run(storage)
-    typed = parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.evaluation)
+    typed = parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.training.settings)
     return _print_outcome(retrain(storage, typed.to_dict()))
 
 

@@ -1,10 +1,12 @@
 """Multiply-adds and parameters: exact for an architecture, expected and differentiable for gates. Latency: measured."""
 
+from nasray.costs.budget import Budget
 from nasray.costs.latency import Latency, Repeats, architecture_latency, network_latency
+from nasray.costs.smallest import smallest_macs, smallest_masks
 from nasray.costs.table import CostTable, cost_table, expected_macs, macs, params
-from nasray.costs.width import width_for_budget
 
 __all__ = [
+    "Budget",
     "CostTable",
     "Latency",
     "Repeats",
@@ -14,5 +16,6 @@ __all__ = [
     "macs",
     "network_latency",
     "params",
-    "width_for_budget",
+    "smallest_macs",
+    "smallest_masks",
 ]

@@ -18,7 +18,7 @@ from nasray.runs.identity import differences
 from nasray.runs.schema import EVALUATIONS
 from nasray.runs.storage import Storage
 
-_OF_A_REPETITION = ("name", "seeds", "retrain_seeds", *MAY_DIFFER)
+_OF_A_REPETITION = frozenset({"name", "seeds", *MAY_DIFFER})
 """Fields of a sweep that say which repetition it is."""
 
 

@@ -9,10 +9,8 @@ from nasray.errors import InvalidInput, shown
 from nasray.runs.schema import TABLES
 from nasray.runs.storage import Storage
 
-EXECUTION = frozenset(
-    {"storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers"}
-)
-"""Fields of a sweep that say where and how it runs, and change no number: a resumed run may have others."""
+EXECUTION = "execution"
+"""Field of a sweep that says where and how it runs, and changes no number: a resumed run may have another."""
 
 _PARTS = (*TABLES, "epochs", "trials", "tune", "architectures", "front.parquet", "search.pt")
 """What a run's folder has beside run.json."""
@@ -20,7 +18,7 @@ _PARTS = (*TABLES, "epochs", "trials", "tune", "architectures", "front.parquet",
 
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
     """What of a sweep, as run.json has it, makes it this sweep and no other."""
-    return {name: value for name, value in values.items() if name not in EXECUTION}
+    return {name: value for name, value in values.items() if name != EXECUTION}
 
 
 def differences(sweeps: Sequence[Mapping[str, Any]], *, but: Collection[str] = ()) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nasray.costs import cost_table
+from nasray.costs import Budget, cost_table
 from nasray.gates import architecture_masks, architecture_of
 from nasray.methods.random import draw
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -32,7 +32,7 @@ def random_like(
     architecture: Architecture,
     *,
     seed: int = 0,
-    budget: float | None = None,
+    budget: Budget | None = None,
     taken: Collection[str] = (),
 ) -> Drawn | None:
     """A random architecture of like multiply-adds: the nearest of many draws, the same at every call.
@@ -45,7 +45,7 @@ def random_like(
         size: at which multiply-adds are counted.
         architecture: what it is to be like.
         seed: of the draws, beside the architecture's id.
-        budget: most multiply-adds (M); None is no limit.
+        budget: that it obeys; None is no limit.
         taken: ids that are not to be drawn.
 
     Returns:
@@ -69,7 +69,7 @@ def random_like(
         masks = [drawn[name] for name in layout]
         macs = costs.macs(masks)
         off = abs(macs - target)
-        if off >= distance or (budget is not None and macs > budget):
+        if off >= distance or (budget is not None and not budget.allows(macs)):
             continue
         found = architecture_of(space, masks)
         if found.id in taken or found.id == architecture.id:

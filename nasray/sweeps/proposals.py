@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from nasray import registry
 from nasray.costs import macs
 from nasray.searchers import BASELINE, OBJECTIVES, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
 from nasray.spaces import Architecture, CellSpace
+from nasray.spaces.encoding import decode, draw, parameters
+from nasray.sweeps.arm import Arm
 from nasray.sweeps.selection import trained_size, training_trial
-from nasray.sweeps.sweep import Arm, Sweep
+from nasray.sweeps.sweep import Sweep
 from nasray.trials.trial import Origin
 from nasray.tune.phase import Proposing
 
@@ -41,7 +45,7 @@ class Proposals:
         text = json.dumps([self.method, self.space, self.settings.to_dict(), self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
-    def searcher(self, sweep: Sweep, told: Sequence[tuple[Architecture, Feedback]]) -> Searcher:
+    def searcher(self, sweep: Sweep, told: Sequence[tuple[Architecture, Feedback]] = ()) -> Searcher:
         """What proposes, as it stands once it was told results, in order."""
         space: CellSpace = registry.find("space", self.space)
 
@@ -53,7 +57,7 @@ class Proposals:
             cells=sweep.cells_of(self.space),
             objectives={name: OBJECTIVES[name] for name in sweep.objectives},
             epochs=sweep.fidelities(self.space)[-1],
-            budget=sweep.budget,
+            budget=sweep.most_macs,
             macs=cost,
             seed=self.seed,
         )
@@ -62,11 +66,14 @@ class Proposals:
     def proposing(self, sweep: Sweep) -> Proposing:
         """Who proposes in a phase, and what all its trials share."""
         origin = Origin(method=self.method, search_trial_id=self.trial_id)
+        space, cells = registry.find("space", self.space, CellSpace), sweep.cells_of(self.space)
+        # In whose place the proposed ones are put.
+        some = decode(space, draw(parameters(space, cells), np.random.default_rng(0)), cells)
         return Proposing(
             searcher=partial(self.searcher, sweep),
             evaluations=self.evaluations,
-            shared=training_trial(sweep, self.space, None, origin, sweep.retrain_seeds[0]),
-            cells=sweep.cells_of(self.space),
+            shared=training_trial(sweep, self.space, some, origin, sweep.training.seeds[0]),
+            cells=cells,
         )
 
 

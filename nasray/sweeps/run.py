@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.fronts import average_over_seeds, hypervolume, pareto_front
@@ -26,15 +25,14 @@ from nasray.runs.events import show_events
 from nasray.runs.identity import check_new, differences
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
-from nasray.spaces import CellSpace
+from nasray.sweeps.changes import with_training
+from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.lookup import tabular_size
-from nasray.trials.search_config import sizes
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import run_phase
 from nasray.tune.phase import Phase
@@ -70,11 +68,10 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
     show_events()
+    storage = open_storage(sweep.execution.storage, patience=PATIENCE).child(sweep.name)
+    check(sweep, storage)  # before the first write: what is refused leaves nothing
     reference = sweep.reference or _reference(sweep)
-    for arm in sweep.arms:
-        sweep.fidelities(arm.space)  # refuses what the table does not have, before anything is written
     proposed = proposals(sweep)
-    storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
     varied = tuple(sweep.varied)
     searches = [SearchTrial(run=sweep.name, config=config, varied=varied) for config in sweep.searches()]
@@ -89,8 +86,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
             failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
         if proposed:
             compact(storage, EVALUATIONS)
-        if sweep.retrain == "nothing" and searches:
-            candidates = within_budget(read(storage, CANDIDATES), sweep.budget)
+        if sweep.training.select == "nothing" and searches:
+            candidates = within_budget(read(storage, CANDIDATES), sweep.most_macs)
             return _finish(sweep, storage, candidates, reference, failures)
         return _train(sweep, storage, reference, failures, session)
 
@@ -108,17 +105,20 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     show_events()
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
-    evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
+    own = sweep.training.settings
+    evaluation = EvaluationSettings.of({**own.to_dict(), **changes})
     for name in ("channels", "cells", "skeleton", "width_budget"):
-        if getattr(evaluation, name) != getattr(sweep.evaluation, name):
+        if getattr(evaluation, name) != getattr(own, name):
             raise InvalidInput(
                 f"{name} {getattr(evaluation, name)}: the run's candidates were counted at "
-                f"{getattr(sweep.evaluation, name)}; leave it out, or start another run"
+                f"{getattr(own, name)}; leave it out, or start another run"
             )
+    sweep = with_training(sweep, settings=evaluation)
+    check_trainings(sweep, flag="--")
     with ExitStack() as session:
         session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
-        return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
+        return _train(sweep, run, reference, (), session)
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
@@ -148,8 +148,8 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
         differing = differences([theirs, mine])
         if differing:
             raise InvalidInput(
-                f"run {sweep.name!r} in {sweep.storage} is of another sweep (its {', '.join(differing)} differ): "
-                "accepted is the same sweep, or another --name"
+                f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep (its {', '.join(differing)} "
+                "differ): accepted is the same sweep, or another --name"
             )
         return
     check_new(storage)
@@ -170,17 +170,13 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
     """The worst corner that means something: the spaces' dearest architecture, and the accuracy of guessing."""
     largest, classes = 0.0, 1
     for arm in {arm.space: arm for arm in sweep.arms}.values():
-        space: CellSpace = registry.find("space", arm.space)
-        if sweep.table:
-            size = tabular_size(space, sweep.dataset)
-        else:
-            dataset = load_dataset(sweep.dataset, sweep.data_root)
-            size = sizes(sweep.search_config(arm), space, dataset)[1]
-        if sweep.evaluation.width_budget is not None and not sweep.table:
+        dataset = None if sweep.table else load_dataset(sweep.dataset, sweep.execution.data_root)
+        size, width_budget = sweep.network_size(arm, dataset), sweep.training.settings.width_budget
+        if width_budget is not None and not sweep.table:
             # As wide as this allows, a network may cost more than the dearest of the space's own width.
-            largest, classes = sweep.evaluation.width_budget, size.classes
+            largest, classes = width_budget, size.classes
             continue
-        largest, classes = max(largest, cost_table(space, size).largest_macs), size.classes
+        largest, classes = max(largest, cost_table(arm.cell_space, size).largest_macs), size.classes
     return largest, 1.0 / classes
 
 
@@ -190,10 +186,10 @@ def _shared(sweep: Sweep) -> dict[str, Any]:
         "run": sweep.name,
         "dataset": sweep.dataset,
         "objectives": sweep.objectives,
-        "reduction_factor": sweep.reduction_factor,
-        "budget": sweep.budget,
+        "reduction_factor": sweep.training.reduction_factor,
+        "budget": sweep.most_macs,
         "fidelity": sweep.fidelity,
-        "one_stage_epochs": None if sweep.table else sweep.evaluation.epochs,
+        "one_stage_epochs": None if sweep.table else sweep.training.settings.epochs,
     }
 
 
@@ -203,7 +199,7 @@ def _proposing(sweep: Sweep, one: Proposals) -> Phase:
         kind="trainings",
         proposing=one.proposing(sweep),
         rungs=sweep.fidelities(one.space),
-        workers=sweep.workers_per_evaluation,
+        workers=sweep.training.workers,
         **_shared(sweep),
     )
 
@@ -214,22 +210,22 @@ def _train(
     """Train what was found, and give the front of all that was trained."""
     found = chosen(sweep, read(storage, CANDIDATES))
     trials = candidate_trials(sweep, found)
-    if sweep.rungs and trials:
+    if sweep.training.rungs and trials:
         # At a rung the further seeds of an architecture would compete with its first. So they wait for it, and train
         # to the end where it did.
-        first = [trial for trial in trials if trial.config.seed == sweep.retrain_seeds[0]]
+        first = [trial for trial in trials if trial.config.seed == sweep.training.seeds[0]]
         rungs = sweep.fidelities(trials[0].space)
         failures += run_phase(_training(sweep, first, rungs), storage, sweep.execution, session)
         ended = set(_of_fidelity(sweep, read(storage, EVALUATIONS))["architecture_id"])
-        further = [trial for trial in trials if trial.config.seed != sweep.retrain_seeds[0]]
+        further = [trial for trial in trials if trial.config.seed != sweep.training.seeds[0]]
         trials = [trial for trial in further if trial.architecture.id in ended]
     trials += repeated_trials(sweep, _of_fidelity(sweep, read(storage, EVALUATIONS)))
     failures += run_phase(_training(sweep, trials), storage, sweep.execution, session)
     compact(storage, EVALUATIONS)
-    rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.budget)
-    if len(sweep.retrain_seeds) > 1:
+    rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.most_macs)
+    if len(sweep.training.seeds) > 1:
         rows = average_over_seeds(rows)
-        rows = rows[rows["seeds"] == len(sweep.retrain_seeds)]
+        rows = rows[rows["seeds"] == len(sweep.training.seeds)]
     return _finish(sweep, storage, rows, reference, failures)
 
 
@@ -241,7 +237,7 @@ def _training(sweep: Sweep, trials: Sequence[TrainingTrial], rungs: tuple[int, .
         kind="trainings",
         trials=trials,
         rungs=rungs,
-        workers=sweep.workers_per_evaluation,
+        workers=sweep.training.workers,
         **_shared(sweep),
     )
 
@@ -252,7 +248,7 @@ def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
         return evaluations
     own = evaluations["complete"] & (evaluations["settings"] == sweep.fidelity)
     one_stage = evaluations["training"] == "one stage"
-    epochs = sweep.evaluation.epochs
+    epochs = sweep.training.settings.epochs
     other = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != epochs), "epochs"]))
     if other and not sweep.table:
         print(

@@ -20,7 +20,7 @@ from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, evaluation_size
 from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import knob_columns
-from nasray.trials.search_config import SearchConfig, find_method
+from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import Origin, TrainingTrial
 
 
@@ -32,10 +32,10 @@ def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
     """
     if not len(candidates):
         return candidates
-    if sweep.retrain == "final":
+    if sweep.training.select == "final":
         return _last(candidates)
-    affordable = candidates if sweep.budget is None else candidates[candidates["macs"] <= sweep.budget]
-    fronts = [near_front(rows, sweep.retrain_within) for _, rows in affordable.groupby("method", sort=True)]
+    affordable = candidates if sweep.budget is None else candidates[sweep.budget.allows(candidates["macs"])]
+    fronts = [near_front(rows, sweep.training.within) for _, rows in affordable.groupby("method", sort=True)]
     without = candidates[~candidates["trial_id"].isin(affordable["trial_id"])]
     if len(without):
         fronts.append(without.sort_values("macs", kind="stable").groupby("trial_id", sort=True).head(1))
@@ -55,7 +55,7 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
     taken, beside = set(rows["architecture_id"]), set[str]()
     for row in rows.to_dict("records"):
         search = SearchConfig.of(json.loads(row["settings"]))
-        method = find_method(search.method)
+        method = search.method_class
         knobs = knob_columns(search.settings, sweep.varied)
         origin = Origin(method=row["method"], search_trial_id=row["trial_id"], knobs=knobs)
         space: CellSpace = registry.find("space", row["space"])
@@ -82,59 +82,57 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
     return [
         training_trial(sweep, space_name, architecture, origin, seed)
         for space_name, architecture, origin in (*selected.values(), *baselines.values())
-        for seed in sweep.retrain_seeds
+        for seed in sweep.training.seeds
     ]
 
 
 def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTrial]:
     """Trials that train what black-box searches found best again, with the seeds that they were not trained with."""
-    if sweep.retrain != "front" or len(sweep.retrain_seeds) == 1 or not len(evaluations):
+    if sweep.training.select != "front" or len(sweep.training.seeds) == 1 or not len(evaluations):
         return []
     trials: list[TrainingTrial] = []
     proposed = {arm.method for arm in sweep.black_box_arms} | {BASELINE}
     # By the first seeds alone: a run that goes on, and has some of the others already, selects the same.
-    first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.retrain_seeds[0])]
+    first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.training.seeds[0])]
     for method, rows in first.groupby("method", sort=True):
-        for row in near_front(rows, sweep.retrain_within).to_dict("records"):
+        for row in near_front(rows, sweep.training.within).to_dict("records"):
             space: CellSpace = registry.find("space", row["space"])
             architecture = Architecture.from_json(space, row["architecture"])
             origin = Origin(method=str(method), search_trial_id=row["search_trial_id"])
             trials += [
-                training_trial(sweep, row["space"], architecture, origin, seed) for seed in sweep.retrain_seeds[1:]
+                training_trial(sweep, row["space"], architecture, origin, seed) for seed in sweep.training.seeds[1:]
             ]
     return trials
 
 
-def training_trial(
-    sweep: Sweep, space: str, architecture: Architecture | None, origin: Origin, seed: int
-) -> TrainingTrial:
+def training_trial(sweep: Sweep, space: str, architecture: Architecture, origin: Origin, seed: int) -> TrainingTrial:
     """A trial that trains an architecture, or looks it up.
 
     Args:
         sweep: of the trial.
         space: name of the architecture's space.
-        architecture: None where a searcher will propose it.
+        architecture: that is trained.
         origin: where it comes from.
         seed: of the training.
     """
     config = EvaluationConfig(
         space=space,
         dataset=sweep.dataset,
-        architecture="" if architecture is None else architecture.to_json(),
-        settings=sweep.evaluation,
+        architecture=architecture,
+        settings=sweep.training.settings,
         seed=seed,
-        budget=sweep.budget,
-        data_root=sweep.data_root,
+        budget=sweep.most_macs,
+        data_root=sweep.execution.data_root,
     )
-    return TrainingTrial(run=sweep.name, config=config, origin=origin, rungs=sweep.rungs, source=sweep.source)
+    return TrainingTrial(run=sweep.name, config=config, origin=origin, rungs=sweep.training.rungs, source=sweep.table)
 
 
 def trained_size(sweep: Sweep, space: CellSpace, architecture: Architecture) -> NetworkSize:
     """The size at which a sweep trains an architecture, or that a table's accuracies are of."""
     if sweep.table:
         return tabular_size(space, sweep.dataset)
-    dataset = load_dataset(sweep.dataset, sweep.data_root)
-    return evaluation_size(space, architecture, sweep.evaluation, dataset, sweep.budget)
+    dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
+    return evaluation_size(space, architecture, sweep.training.settings, dataset, sweep.most_macs)
 
 
 def within_budget(rows: pd.DataFrame, budget: float | None) -> pd.DataFrame:

@@ -1,283 +1,198 @@
-"""What a sweep is: methods on spaces and a dataset, what is varied, and how their fronts are trained from scratch."""
+"""A sweep as a value: its arms, how their fronts are trained from scratch, and how all of it runs."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, get_args
-
-import numpy as np
-import tyro
+from typing import Any
 
 from nasray import registry
-from nasray.errors import InvalidInput
-from nasray.methods.random import Random
-from nasray.searchers import OBJECTIVES, find_searcher, is_searcher
-from nasray.settings import Range, Settings, TrainingSettings, changes, check_names
-from nasray.spaces import CellSpace
-from nasray.tabular import Unit
-from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.lookup import AccuracySource, tabular_size
-from nasray.trials.search_config import SearchConfig, find_method
+from nasray.costs import Budget
+from nasray.errors import InvalidInput, shown
+from nasray.searchers import OBJECTIVES
+from nasray.settings import Settings, TrainingSettings, check_number, check_seeds
+from nasray.spaces import CellSpace, NetworkSize
+from nasray.sweeps.arm import Arm
+from nasray.sweeps.training import Training
+from nasray.training.dataset import Dataset
+from nasray.trials.accuracy_source import AccuracySource
+from nasray.trials.lookup import tabular_size
+from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
-from nasray.tune.reports.trackers import Tracker
-
-ParamSpace = Mapping[str, Range | tuple[Any, ...]]
-"""Setting to what it takes: all of a tuple's values, or draws from a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
-    """A method on a space, and what is varied of its settings.
-
-    Its searches are all combinations of the param space's tuples and ``samples`` draws from its ranges. Any setting
-    of the method can be varied: knobs, learning rates, channels, epochs.
+class Sweep:
+    """Searches by one arm or several on a dataset, and the training of what they find.
 
     Raises:
-        InvalidInput: a part that does not exist, a setting that is none of the method's, a value out of its range.
-    """
-
-    method: str
-    """Or a black-box searcher."""
-    space: str
-    settings: Annotated[Settings, tyro.conf.arg(name="")]
-    """Of every search, where the param space does not say otherwise: the method's Config."""
-    param_space: Annotated[ParamSpace, tyro.conf.Suppress] = field(default_factory=dict)
-    samples: int = 1
-    """Draws from the ranges of the param space (a Latin hypercube); without ranges it must be 1."""
-
-    def __post_init__(self) -> None:
-        for kind in ("method", "space"):
-            object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-        config = config_of(self.method)
-        if type(self.settings) is not config:
-            raise InvalidInput(
-                f"settings {type(self.settings).__qualname__} for method {self.method!r}: "
-                f"accepted is {config.__qualname__}"
-            )
-        if self.samples < 1:
-            raise InvalidInput(f"samples {self.samples}: accepted are values from 1")
-        check_names(config, self.param_space)
-        if self.samples > 1 and not _ranges(self.param_space):
-            raise InvalidInput(f"samples {self.samples} of a param space without ranges: accepted is 1")
-        for name, values in self.param_space.items():
-            for value in (values.low, values.high) if isinstance(values, Range) else values:
-                dataclasses.replace(self.settings, **{name: value})
-
-    def points(self) -> list[Settings]:
-        """The settings of all its searches, for one seed; the same at every call."""
-        names = list(self.param_space)
-        grids = [[(n, value) for value in v] for n, v in self.param_space.items() if not isinstance(v, Range)]
-        found = []
-        for draw, point in itertools.product(
-            latin_hypercube(_ranges(self.param_space), self.samples), itertools.product(*grids)
-        ):
-            chosen = {**draw, **dict(point)}
-            found.append(dataclasses.replace(self.settings, **{name: chosen[name] for name in names}))
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sweep(Arm):
-    """Searches by one method or several, and the training of their fronts.
-
-    Raises:
-        InvalidInput: a part that does not exist, a setting that is none of the method's, a value out of its range.
+        InvalidInput: a part that does not exist, or a value that is not accepted.
     """
 
     name: str
-    """Name of the run, unless another is given: running it again under one name resumes it."""
+    """Name of the run, if the command line gives no other. Running a sweep again under one name resumes the run."""
     dataset: str
-    others: Annotated[tuple[Arm, ...], tyro.conf.Suppress] = ()
-    """Further methods or spaces, which share everything below."""
-    presets: Annotated[Mapping[str, Sweep], tyro.conf.Suppress] = field(default_factory=dict, compare=False)
-    """The same sweep in other sizes, by name: ``paper`` is the full schedule of the paper."""
+    """Name of the dataset (``nasray list datasets``), or FILE.py:NAME."""
+    arms: tuple[Arm, ...]
+    """Methods and searchers with their spaces and settings. Each has a front of its own beside the common one."""
     seeds: tuple[int, ...] = (0,)
-    """Of the searches: each sample is searched with each."""
-    retrain: Literal["front", "final", "nothing"] = "front"
-    """What is trained from scratch once the searches are done: each method's front, or the last architecture of every
-    search. A method that trains its network to the end itself is left as it is."""
-    retrain_within: float = 0.0
-    """How far, in accuracy, a candidate may lie below its method's front and still be trained: accuracies by inherited
-    weights are coarse, and trained from scratch its place may change."""
-    retrain_seeds: tuple[int, ...] = (0,)
-    """Of the trainings from scratch; with several, the front is one of means. What black-box searchers propose is
-    trained with the first, and with the others where it is near the front."""
-    random_baseline: bool = True
-    """Whether random architectures are trained too: beside every one that a method found one of like multiply-adds,
-    beside a black-box search as many as it proposes."""
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    """How architectures are trained from scratch."""
-    rungs: tuple[int, ...] = ()
-    """Epochs at which trainings are compared by ParetoASHA, and all but the best stopped. None lets all end."""
-    reduction_factor: float = 3.0
-    """One of so many goes on at a rung."""
+    """Random seeds; each sampled setting is searched once per seed."""
     objectives: tuple[str, ...] = ("accuracy", "macs")
-    """What black-box searchers trade: of accuracy, macs, params, latency_ms."""
-    table: str | None = None
-    """File of accuracies that are looked up in place of training (nasray.tabular)."""
-    table_columns: tuple[str, ...] = ()
-    """Its columns, as COLUMN=EPOCHS; none is as far as their names tell."""
-    table_unit: Unit = "percent"
-    """Of its accuracies."""
-    budget: float | None = None
-    """Largest multiply-adds (M, at the evaluation size): what is trained from scratch obeys it, as a narrower network
-    if need be."""
+    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms."""
+    budget: Budget | None = None
+    """Most multiply-adds of the networks that are trained from scratch; a network that exceeds it is made narrower."""
     reference: tuple[float, float] | None = None
-    """The hypervolume's reference point, multiply-adds (M) and accuracy. None is the spaces' largest network and
-    the accuracy of guessing."""
-    cpus_per_trial: float = 1.0
-    gpus_per_trial: float | Literal["auto"] = 0.0
-    """May be a fraction: several trials then share a GPU. ``auto`` measures the largest of them on one of the cluster's
-    GPUs, and lets as many share one as its memory holds with a margin. What is looked up in a table takes none."""
-    workers_per_evaluation: int = 1
-    """Processes that train one architecture from scratch together, each with ``cpus_per_trial`` and, where
-    ``gpus_per_trial`` is not 0, a GPU of its own. The batch is split over them."""
-    max_failures: int = 2
-    """How often a trial that fails is tried again, from its last checkpoint."""
-    trackers: tuple[Tracker, ...] = ()
-    """What else is told of trials as they go on: tensorboard, mlflow, wandb, and optuna, whose journal optuna-dashboard
-    shows."""
-    storage: str = "runs"
-    """Folder of all runs: a local path, or one of pyarrow's file systems (s3://, gs://)."""
-    data_root: str | None = None
-    """Folder of the dataset; None is the environment's NASRAY_DATA."""
-    address: str | None = None
-    """Of the Ray cluster. None is the environment's RAY_ADDRESS, or a Ray of its own on this machine."""
+    """Reference point of the hypervolume: multiply-adds (M) and accuracy (fraction of 1). None means the largest
+    network of the spaces and the accuracy of guessing."""
+    table: AccuracySource | None = None
+    """Table of accuracies that are looked up in place of training."""
+    random_baseline: bool = True
+    """Whether random architectures are trained too: one of similar multiply-adds beside each that a method found, and
+    as many as proposed beside a black-box search."""
+    training: Training = field(default_factory=Training)
+    """What is trained from scratch, and how."""
+    execution: Execution = field(default_factory=Execution)
+    """Where and how the sweep runs; it changes no result, and a resumed run may have another."""
+    presets: Mapping[str, Sweep] = field(default_factory=dict, compare=False)
+    """The same sweep in other sizes, by name: ``paper`` is the full schedule of the paper."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        self._check_name()
+        for name, kind in (("budget", Budget), ("table", AccuracySource)):
+            if getattr(self, name) is not None and not isinstance(getattr(self, name), kind):
+                raise InvalidInput(f"{name} {shown(getattr(self, name))}: accepted is {kind.__name__}(...), or None")
+        if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
+            raise InvalidInput(f"arms {shown(self.arms)}: accepted are one or more of Arm(...)")
+        if not isinstance(self.dataset, str):
+            raise InvalidInput(f"dataset {shown(self.dataset)}: accepted is a name")
         object.__setattr__(self, "dataset", registry.absolute(self.dataset))
-        for name in ("seeds", "retrain_seeds"):
-            if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are one or more different numbers")
-        unknown = [name for name in self.objectives if name not in OBJECTIVES]
-        if unknown or not self.objectives or len(set(self.objectives)) < len(self.objectives):
-            raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")
-        if "latency_ms" in self.objectives and (self.table or self.evaluation.latency_batch is None):
-            raise InvalidInput("objective latency_ms: accepted with evaluation.latency_batch, and without a table")
-        if self.table and len(self.retrain_seeds) > 1:
-            raise InvalidInput(
-                f"retrain_seeds {self.retrain_seeds} with a table: accepted is one, for a table has the same accuracy "
-                "for every seed"
-            )
-        if not self.reduction_factor > 1:
-            raise InvalidInput(f"reduction_factor {self.reduction_factor}: accepted are values above 1")
-        ascending = all(a < b for a, b in itertools.pairwise((0, *self.rungs)))
-        if not ascending or (not self.table and self.rungs and self.rungs[-1] >= self.evaluation.epochs):
-            raise InvalidInput(f"rungs {self.rungs}: accepted are rising epochs below those of the evaluation")
-        for name, low in (
-            ("max_failures", 0),
-            ("workers_per_evaluation", 1),
-            ("cpus_per_trial", 0.01),
-            ("gpus_per_trial", 0.0),
-            ("retrain_within", 0),
-        ):
-            value, words = getattr(self, name), "auto, or " if name == "gpus_per_trial" else ""
-            if value != "auto" and (isinstance(value, str) or value < low):
-                raise InvalidInput(f"{name} {value!r}: accepted are {words}values from {low}")
-        if self.workers_per_evaluation > self.evaluation.batch_size:
-            raise InvalidInput(
-                f"workers_per_evaluation {self.workers_per_evaluation}: accepted are as many as the batch of "
-                f"{self.evaluation.batch_size} has examples for, and fewer"
-            )
+        registry.find("dataset", self.dataset)
+        check_seeds("seeds", self.seeds)
+        self._check_objectives()
+        if self.reference is not None:
+            if len(self.reference) != 2:
+                raise InvalidInput(f"reference {shown(self.reference)}: accepted are multiply-adds (M) and an accuracy")
+            for value in self.reference:
+                check_number("reference", value, low=0.0)
+        self._check_training()
+        for arm in self.arms:
+            if not arm.is_black_box:
+                self.search_config(arm, arm.settings)  # refuses what the method cannot search
+
+    def _check_name(self) -> None:
         # What cannot be printed may look like another name, or end a line.
         plain = self.name.isprintable() and self.name == self.name.strip() and not set(self.name) & set("/\\")
         if not self.name or self.name.startswith(".") or not plain or len(self.name.encode()) > 200:
             raise InvalidInput(f"name {self.name!r:.80}: accepted is the name of one folder, up to 200 bytes")
-        if not set(self.trackers) <= set(get_args(Tracker)) or len(set(self.trackers)) < len(self.trackers):
+
+    def _check_objectives(self) -> None:
+        unknown = [name for name in self.objectives if name not in OBJECTIVES]
+        if unknown or not self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")
+        if "latency_ms" in self.objectives and (self.table or self.training.settings.latency_batch is None):
+            raise InvalidInput("objective latency_ms: accepted with training.latency_batch, and without a table")
+
+    def _check_training(self) -> None:
+        if self.table:
+            if len(self.training.seeds) > 1:
+                raise InvalidInput(
+                    f"training.seeds {self.training.seeds} with a table: accepted is one, for a table has the same "
+                    "accuracy for every seed"
+                )
+        elif self.training.rungs and self.training.rungs[-1] >= self.training.settings.epochs:
             raise InvalidInput(
-                f"trackers {self.trackers}: accepted are different ones of {', '.join(get_args(Tracker))}"
+                f"training.rungs {self.training.rungs}: accepted are epochs below the {self.training.settings.epochs} "
+                "of the training"
             )
-        for arm in self.arms:
-            self.search_config(arm)  # refuses what cannot be searched
 
     @property
-    def arms(self) -> tuple[Arm, ...]:
-        """All its methods: its own, and the others."""
-        return (self, *self.others)
-
-    def searches(self) -> list[SearchConfig]:
-        """The configs of all searches, the same at every call."""
-        return [
-            self.search_config(arm, settings, seed)
-            for seed in self.seeds
-            for arm in self.arms
-            if not is_searcher(arm.method)
-            for settings in arm.points()
-        ]
+    def most_macs(self) -> float | None:
+        """The budget as a number (M); None without one."""
+        return None if self.budget is None else self.budget.macs
 
     @property
     def black_box_arms(self) -> list[Arm]:
-        """Those whose method is a black-box searcher."""
-        return [arm for arm in self.arms if is_searcher(arm.method)]
+        """Those whose architectures a black-box searcher proposes."""
+        return [arm for arm in self.arms if arm.is_black_box]
+
+    @property
+    def search_arms(self) -> list[Arm]:
+        """Those of differentiable methods."""
+        return [arm for arm in self.arms if not arm.is_black_box]
 
     @property
     def varied(self) -> list[str]:
         """Names of the settings that some arm varies."""
         return list(dict.fromkeys(name for arm in self.arms for name in arm.param_space))
 
-    def search_config(self, arm: Arm, settings: Settings | None = None, seed: int = 0) -> SearchConfig:
-        """Of one search of an arm, by the arm's own settings where none are given.
+    def searches(self) -> list[SearchConfig]:
+        """The configs of all searches, the same at every call."""
+        return [
+            self.search_config(arm, settings, seed)
+            for seed in self.seeds
+            for arm in self.search_arms
+            for settings in arm.points()
+        ]
 
-        For a black-box searcher it is that of a random search at the evaluation size, which says what sizes are.
+    def search_config(self, arm: Arm, settings: Settings, seed: int = 0) -> SearchConfig:
+        """The config of one search of an arm by a differentiable method, kept to the budget where the method can.
 
         Raises:
-            InvalidInput: what cannot be searched.
+            InvalidInput: the method cannot search the space.
         """
-        method, settings = arm.method, settings or arm.settings
-        if is_searcher(method):
-            method = "random"
-            settings = Random.Config(channels=self.evaluation.channels, cells=self.cells_of(arm.space))
         assert isinstance(settings, TrainingSettings)
-        if self.budget is not None:
-            settings = find_method(method).within_budget(settings, self.budget)
-        return SearchConfig(
-            method=method,
+        config = SearchConfig(
+            method=arm.method,
             space=arm.space,
             dataset=self.dataset,
             settings=settings,
             seed=seed,
-            data_root=self.data_root,
-            **{f"evaluation_{name}": value for name, value in self._evaluated_size(arm.space).items()},
+            data_root=self.execution.data_root,
+            **{f"evaluation_{name}": value for name, value in self._evaluated_size(arm).items()},
         )
+        if self.budget is None:
+            return config
+        return dataclasses.replace(config, settings=config.method_class.within_budget(settings, self.budget.macs))
 
-    def _evaluated_size(self, space: str) -> dict[str, Any]:
+    def _evaluated_size(self, arm: Arm) -> dict[str, Any]:
         """What the size of the networks depends on that are trained from scratch, or looked up."""
         names = ("channels", "cells", "skeleton")
         if self.table:
-            published = tabular_size(registry.find("space", space, CellSpace), self.dataset)
+            published = tabular_size(arm.cell_space, self.dataset)
             return {name: getattr(published, name) for name in names}
-        return {name: getattr(self.evaluation, name) for name in (*names, "width_budget")}
+        return {name: getattr(self.training.settings, name) for name in (*names, "width_budget")}
+
+    def network_size(self, arm: Arm, dataset: Dataset | None) -> NetworkSize:
+        """The size of the networks that an arm's architectures are trained as, before a budget makes them narrower.
+
+        Args:
+            arm: one of the sweep's.
+            dataset: what they are trained on; not needed with a table.
+        """
+        space, settings = arm.cell_space, self.training.settings
+        if self.table:
+            return tabular_size(space, self.dataset)
+        assert dataset is not None
+        own = arm.settings
+        cells = space.evaluation_cells
+        if space.cell_per_position and isinstance(own, TrainingSettings):
+            cells = own.cells or space.search_cells
+        return NetworkSize(
+            channels=settings.channels or space.evaluation_channels,
+            cells=settings.cells or cells,
+            input_shape=dataset.input_shape,
+            classes=dataset.classes,
+            skeleton=settings.skeleton,
+        )
 
     def cells_of(self, space: str) -> int:
-        """Cells of the networks that are trained from scratch."""
+        """Cells of the networks that black-box searchers propose in a space."""
         found: CellSpace = registry.find("space", space, CellSpace)
         if self.table:
             return tabular_size(found, self.dataset).cells
-        return self.evaluation.cells or found.evaluation_cells
-
-    @property
-    def source(self) -> AccuracySource | None:
-        """The table of accuracies, where they are looked up."""
-        if self.table is None:
-            return None
-        return AccuracySource(path=self.table, columns=self.table_columns, unit=self.table_unit)
-
-    @property
-    def execution(self) -> Execution:
-        """Where and how its trials run."""
-        return Execution(
-            data_root=self.data_root,
-            address=self.address,
-            cpus_per_trial=self.cpus_per_trial,
-            gpus_per_trial=self.gpus_per_trial,
-            max_failures=self.max_failures,
-            trackers=self.trackers,
-        )
+        return self.training.settings.cells or found.evaluation_cells
 
     def fidelities(self, space: str) -> tuple[int, ...]:
         """The rungs, and the epochs of a complete training.
@@ -285,25 +200,30 @@ class Sweep(Arm):
         Raises:
             InvalidInput: the table cannot be read, or does not have a rung.
         """
-        if self.source is None:
-            return (*self.rungs, self.evaluation.epochs)
-        *below, last = self.source.open(space, self.dataset).epochs
-        unknown = [rung for rung in self.rungs if rung not in below]
+        rungs = self.training.rungs
+        if self.table is None:
+            return (*rungs, self.training.settings.epochs)
+        *below, last = self.table.open(space, self.dataset).epochs
+        unknown = [rung for rung in rungs if rung not in below]
         if unknown:
             accepted = ", ".join(map(str, below)) or "none"
             raise InvalidInput(f"rung of {unknown[0]} epochs: accepted are those of the table below {last}, {accepted}")
-        return (*self.rungs, last)
+        return (*rungs, last)
 
     @property
     def fidelity(self) -> str:
         """What rows of one front were trained with, as their column ``settings`` says it."""
-        return json.dumps(self.evaluation.to_dict()) if self.source is None else self.source.settings
+        return json.dumps(self.training.settings.to_dict()) if self.table is None else self.table.settings
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; its presets are not part of it."""
         values = dataclasses.asdict(dataclasses.replace(self, presets={}))
         del values["presets"]
         return json.loads(json.dumps(values))  # type: ignore[no-any-return]
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same one: everything but the execution, as plain values."""
+        return {name: value for name, value in self.to_dict().items() if name != "execution"}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Sweep:
@@ -312,90 +232,23 @@ class Sweep(Arm):
         Raises:
             InvalidInput: a field that a sweep does not have, or a value that it does not accept.
         """
-        known = {one.name for one in fields(cls)} - {"presets"}
-        unknown = sorted(set(values) - known)
-        if unknown or not {"name", "method", "space", "dataset", "settings"} <= set(values):
-            raise InvalidInput(f"sweep with {', '.join(unknown) or 'fields missing'}: accepted are {', '.join(known)}")
-        made = {**values, **_arm_fields(values)}
-        made["others"] = tuple(Arm(**{**other, **_arm_fields(other)}) for other in values.get("others", ()))
-        made["evaluation"] = EvaluationSettings.of(values.get("evaluation", {}))
-        for name in ("seeds", "retrain_seeds", "reference", "rungs", "objectives", "table_columns", "trackers"):
+        known = [one.name for one in fields(cls) if one.name != "presets"]
+        unknown = sorted(set(values) - set(known))
+        missing = sorted({"name", "dataset", "arms"} - set(values))
+        if unknown or missing:
+            wrong = f"with {', '.join(unknown)}" if unknown else f"without {', '.join(missing)}"
+            raise InvalidInput(f"sweep {wrong}: accepted are {', '.join(known)}")
+        made = {
+            **values,
+            "arms": tuple(Arm.of(arm) for arm in values["arms"]),
+            "training": Training.of(values.get("training", {})),
+            "execution": Execution.of(values.get("execution", {})),
+        }
+        if values.get("table") is not None:
+            made["table"] = AccuracySource.of(values["table"])
+        if values.get("budget") is not None:
+            made["budget"] = Budget(**values["budget"])
+        for name in ("seeds", "objectives", "reference"):
             if values.get(name) is not None:
                 made[name] = tuple(values[name])
         return cls(**made)
-
-
-def config_of(method: str) -> type[Settings]:
-    """The settings of a method, or of a black-box searcher.
-
-    Raises:
-        InvalidInput: there is neither.
-    """
-    return find_searcher(method).Config if is_searcher(method) else find_method(method).Config
-
-
-def _arm_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings and param space of an arm, from JSON's values."""
-    return {
-        "settings": config_of(values["method"]).of(values["settings"]),
-        "param_space": {
-            name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()
-        },
-    }
-
-
-def _ranges(param_space: ParamSpace) -> dict[str, Range]:
-    return {name: values for name, values in param_space.items() if isinstance(values, Range)}
-
-
-def with_method(sweep: Sweep, method: str) -> Sweep:
-    """The same sweep by one method alone: as one of its arms says or, where none has this method, with the settings
-    that both have at their values and the others at their defaults.
-
-    Raises:
-        InvalidInput: there is no such method.
-    """
-    method = registry.absolute(method)
-    arm = next((one for one in sweep.arms if one.method == method), None)
-    if arm is None:
-        config = config_of(method)
-        names = {one.name for one in fields(config)}
-        settings = config.of({name: value for name, value in changes(sweep.settings).items() if name in names})
-        varied = {name: values for name, values in sweep.param_space.items() if name in names}
-        samples = sweep.samples if _ranges(varied) else 1
-        arm = Arm(method=method, space=sweep.space, settings=settings, param_space=varied, samples=samples)
-    shared = {one.name: getattr(arm, one.name) for one in fields(Arm)}
-    return dataclasses.replace(sweep, others=(), **shared)
-
-
-def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
-    """The same sweep with settings fixed in every arm whose method has them: there they are no longer varied.
-
-    Raises:
-        InvalidInput: a value that a method does not accept.
-    """
-
-    def fixed(arm: Arm) -> dict[str, Any]:
-        own = {one.name for one in fields(arm.settings)}
-        varied = {name: v for name, v in arm.param_space.items() if name not in values}
-        return {
-            "settings": dataclasses.replace(arm.settings, **{n: v for n, v in values.items() if n in own}),
-            "param_space": varied,
-            "samples": arm.samples if _ranges(varied) else 1,
-        }
-
-    others = tuple(dataclasses.replace(arm, **fixed(arm)) for arm in sweep.others)
-    return dataclasses.replace(sweep, others=others, **fixed(sweep))
-
-
-def latin_hypercube(ranges: Mapping[str, Range], samples: int) -> list[dict[str, float]]:
-    """Draws from ranges that fall into each of ``samples`` equal parts of every range once, seeded by their names."""
-    generator = np.random.default_rng([samples, *"".join(ranges).encode()])
-    columns = {}
-    for name, one in ranges.items():
-        places = (generator.permutation(samples) + generator.random(samples)) / samples
-        low, high = (np.log(one.low), np.log(one.high)) if one.log else (one.low, one.high)
-        values = low + places * (high - low)
-        values = np.clip(np.exp(values) if one.log else values, one.low, one.high)
-        columns[name] = [round(v) if one.integer else float(f"{v:.6g}") for v in values.tolist()]
-    return [{name: column[i] for name, column in columns.items()} for i in range(samples)]

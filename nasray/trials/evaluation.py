@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from nasray import registry
-from nasray.costs import Latency, macs, network_latency, params, width_for_budget
+from nasray.costs import Budget, Latency, macs, network_latency, params
+from nasray.errors import InvalidInput
 from nasray.networks import target_network
 from nasray.settings import TrainingSettings, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -49,13 +50,12 @@ class EvaluationConfig:
     """All that an evaluation depends on.
 
     Raises:
-        InvalidInput: there is no such space or dataset.
+        InvalidInput: there is no such space or dataset, or the architecture is of another space.
     """
 
     space: str
     dataset: str
-    architecture: str
-    """As JSON."""
+    architecture: Architecture
     settings: EvaluationSettings
     seed: int = 0
     budget: float | None = None
@@ -65,20 +65,33 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         for kind in ("space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-            registry.find(kind, getattr(self, kind), CellSpace if kind == "space" else None)
+        registry.find("dataset", self.dataset)
+        if self.architecture.space != self.cell_space.name:
+            raise InvalidInput(
+                f"architecture of space {self.architecture.space!r}: accepted is space {self.cell_space.name!r}"
+            )
+
+    @property
+    def cell_space(self) -> CellSpace:
+        """The search space behind the name."""
+        found: CellSpace = registry.find("space", self.space, CellSpace)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
-        return asdict(self)
+        """Plain values that JSON can hold; the architecture is text, its own canonical JSON."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**values, "architecture": self.architecture.to_json(), "settings": self.settings.to_dict()}
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> EvaluationConfig:
         """A config from what :meth:`to_dict` gave.
 
         Raises:
-            InvalidInput: an unknown setting, or a value that is not accepted.
+            InvalidInput: an unknown setting, a value that is not accepted, or no architecture of the space.
         """
-        return cls(**{**values, "settings": EvaluationSettings.of(values["settings"])})
+        space: CellSpace = registry.find("space", values["space"], CellSpace)
+        architecture = Architecture.from_json(space, values["architecture"])
+        return cls(**{**values, "architecture": architecture, "settings": EvaluationSettings.of(values["settings"])})
 
 
 class Evaluation:
@@ -94,7 +107,7 @@ class Evaluation:
             one alone.
 
     Raises:
-        InvalidInput: the architecture is not of the space, or the dataset is not to be had.
+        InvalidInput: the dataset is not available, or no width obeys the budget.
     """
 
     def __init__(
@@ -106,8 +119,8 @@ class Evaluation:
     ) -> None:
         self.config = config
         self.device = pick_device(device)
-        self.space: CellSpace = registry.find("space", config.space)
-        self.architecture = Architecture.from_json(self.space, config.architecture)
+        self.space = config.cell_space
+        self.architecture = config.architecture
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         settings = config.settings
         task = task_of(self.space, dataset)
@@ -245,7 +258,5 @@ def evaluation_size(
         skeleton=settings.skeleton,
     )
     if settings.width_budget is not None:
-        size = size.replace(channels=width_for_budget(space, architecture, size, settings.width_budget))
-    if budget is not None and macs(space, architecture, size) > budget:
-        size = size.replace(channels=width_for_budget(space, architecture, size, budget))
-    return size
+        size = Budget(settings.width_budget).widest(space, architecture, size)
+    return size if budget is None else Budget(budget).fit(space, architecture, size)

@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks
 from nasray.spaces import Architecture, CellSpace, NetworkSize
-from nasray.tabular import AccuracyTable, Unit, column_epochs, read_table
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccuracySource:
-    """A file of accuracies that are looked up in place of training."""
-
-    path: str
-    """Of a file or folder, see :func:`nasray.tabular.read_table`."""
-    columns: tuple[str, ...] = ()
-    """Columns of accuracies, as ``COLUMN=EPOCHS``; empty takes the columns whose names tell their epochs."""
-    unit: Unit = "percent"
-    """Unit of the accuracies: percent or fraction."""
-
-    def open(self, space: str, dataset: str) -> AccuracyTable:
-        """The table, read once in a process.
-
-        Args:
-            space: of the architectures.
-            dataset: whose columns are meant.
-
-        Raises:
-            InvalidInput: as :func:`nasray.tabular.read_table`.
-        """
-        return _open(self, space, dataset)
-
-    @property
-    def settings(self) -> str:
-        """What rows that were looked up were trained with: which table it was, as JSON."""
-        return json.dumps({"table": Path(self.path).name, "columns": list(self.columns), "unit": self.unit})
-
-
-@cache
-def _open(source: AccuracySource, space: str, dataset: str) -> AccuracyTable:
-    found: CellSpace = registry.find("space", space, CellSpace)
-    columns = column_epochs(source.columns) if source.columns else None
-    return read_table(source.path, found, columns=columns, dataset=dataset, unit=source.unit)
+from nasray.tabular import AccuracyTable
 
 
 def tabular_size(space: CellSpace, dataset: str) -> NetworkSize:

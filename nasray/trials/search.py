@@ -11,15 +11,14 @@ from typing import Any
 
 import torch
 
-from nasray import registry
-from nasray.costs import cost_table, expected_macs, macs, params, width_for_budget
+from nasray.costs import Budget, cost_table, expected_macs, macs, params
 from nasray.costs.counting import count_params
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
 from nasray.networks import Network, supernet
 from nasray.networks.affine import absorb, train_affine
-from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
+from nasray.spaces import Architecture, NetworkSize, Normalisation
 from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.dataset import Dataset, load_dataset
@@ -27,7 +26,7 @@ from nasray.training.learner import Learner, accuracy_of, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
 from nasray.training.splits import split
 from nasray.training.tasks import task_of
-from nasray.trials.search_config import SearchConfig, find_method, sizes
+from nasray.trials.search_config import SearchConfig, sizes
 
 RECALIBRATION_BATCHES = 10
 VALIDATION_BATCH_SIZE = 256
@@ -107,11 +106,11 @@ class Search:
     def __init__(self, config: SearchConfig, dataset: Dataset | None = None, device: str = "auto") -> None:
         self.config = config
         self.device = pick_device(device)
-        self.space: CellSpace = registry.find("space", config.space)
+        self.space = config.cell_space
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         self.task = task_of(self.space, dataset)
         check_batch(dataset, [config.settings.augmentation], self.device)
-        method_class = find_method(config.method)
+        method_class = config.method_class
         settings = config.settings
         self.data = DeviceData(dataset, self.device)
         self.splits = split(
@@ -289,7 +288,7 @@ class Search:
         if budget is None:
             return size
         try:
-            return size.replace(channels=width_for_budget(self.space, architecture, size, budget))
+            return Budget(budget).widest(self.space, architecture, size)
         except InvalidInput:
             return size.replace(channels=1)  # more than the budget already: its evaluation will be refused
 

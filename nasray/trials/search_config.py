@@ -44,10 +44,21 @@ class SearchConfig:
             raise InvalidInput(f"seed {self.seed}: accepted are whole numbers from 0 up")
         for kind in ("method", "space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-        reason = find_method(self.method).unsupported(registry.find("space", self.space, CellSpace))
+        reason = self.method_class.unsupported(self.cell_space)
         if reason is not None:
             raise InvalidInput(f"method {self.method!r} on space {self.space!r}: {reason}")
         registry.find("dataset", self.dataset)
+
+    @property
+    def method_class(self) -> type[SearchMethod]:
+        """The method behind the name."""
+        return find_method(self.method)
+
+    @property
+    def cell_space(self) -> CellSpace:
+        """The search space behind the name."""
+        found: CellSpace = registry.find("space", self.space, CellSpace)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

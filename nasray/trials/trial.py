@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
-from nasray import registry
-from nasray.spaces import Architecture, CellSpace
+from nasray.spaces import Architecture
+from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
-from nasray.trials.lookup import AccuracySource, Lookup, tabular_size
+from nasray.trials.lookup import Lookup, tabular_size
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
 
@@ -139,15 +139,9 @@ class TrainingTrial:
         return self.config.space
 
     @property
-    def cell_space(self) -> CellSpace:
-        """The search space behind its name."""
-        found: CellSpace = registry.find("space", self.config.space, CellSpace)
-        return found
-
-    @property
     def architecture(self) -> Architecture:
         """That is trained."""
-        return Architecture.from_json(self.cell_space, self.config.architecture)
+        return self.config.architecture
 
     @property
     def is_looked_up(self) -> bool:
@@ -167,7 +161,13 @@ class TrainingTrial:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return {**asdict(self), "config": self.config.to_dict()}
+        return {
+            "run": self.run,
+            "config": self.config.to_dict(),
+            "origin": asdict(self.origin),
+            "rungs": list(self.rungs),
+            "source": None if self.source is None else self.source.to_dict(),
+        }
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> TrainingTrial:
@@ -177,7 +177,7 @@ class TrainingTrial:
             "config": EvaluationConfig.of(values["config"]),
             "origin": Origin(**values["origin"]),
             "rungs": tuple(values["rungs"]),
-            "source": None if source is None else AccuracySource(**{**source, "columns": tuple(source["columns"])}),
+            "source": None if source is None else AccuracySource.of(source),
         }
         return cls(**{**values, **made})
 

@@ -1,26 +1,66 @@
-"""Where and how trials run: nothing in it changes a number that they give."""
+"""Where and how a sweep runs. Nothing in here may change a number: a resumed run may have another execution."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
+from nasray.errors import InvalidInput, shown
+from nasray.settings import check_number
 from nasray.tune.reports.trackers import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """Where and how the trials of a run run."""
+    """Storage, cluster, resources of a trial, retries and trackers: what is no part of a run's identity.
 
+    Raises:
+        InvalidInput: a value that is not accepted.
+    """
+
+    storage: str = "runs"
+    """Folder of all runs: a local path, or a URI of one of pyarrow's file systems (s3://, gs://)."""
     data_root: str | None = None
-    """Folder of the dataset; None is the environment's NASRAY_DATA."""
+    """Folder of the dataset. None means the environment variable NASRAY_DATA."""
     address: str | None = None
-    """Address of the Ray cluster. None is the environment's RAY_ADDRESS, or a Ray of our own on this machine."""
+    """Address of a running Ray cluster. None means the environment variable RAY_ADDRESS, and without that a Ray of the
+    sweep's own on this machine."""
     cpus_per_trial: float = 1.0
-    """Cores that a trial reserves."""
+    """CPU cores that each trial reserves."""
     gpus_per_trial: float | Literal["auto"] = 0.0
-    """GPUs that a trial reserves. A fraction lets several trials share one; ``auto`` measures how many fit."""
+    """GPUs that each trial reserves; with a fraction, several trials share one. ``auto`` measures the largest trial on
+    one of the cluster's GPUs and shares a GPU among as many as fit its memory. Look-ups in a table take none."""
     max_failures: int = 2
-    """How often a trial that raises an error is tried again, from its newest checkpoint."""
+    """How often a failed trial is retried from its last checkpoint."""
     trackers: tuple[Tracker, ...] = ()
-    """Trackers that are told of every trial: tensorboard, mlflow, wandb, optuna."""
+    """Experiment trackers that follow the trials: tensorboard, mlflow, wandb, and optuna (the journal that
+    optuna-dashboard shows)."""
+
+    def __post_init__(self) -> None:
+        for name, optional in (("storage", False), ("data_root", True), ("address", True)):
+            value = getattr(self, name)
+            if not (isinstance(value, str) or (optional and value is None)):
+                raise InvalidInput(f"{name} {shown(value)}: accepted is a text{', or none' if optional else ''}")
+        check_number("cpus_per_trial", self.cpus_per_trial, low=0.01)
+        if self.gpus_per_trial != "auto":
+            check_number("gpus_per_trial", self.gpus_per_trial, low=0.0, words="auto, or ")
+        check_number("max_failures", self.max_failures, low=0, whole=True)
+        different = len(set(self.trackers)) == len(self.trackers)
+        if not set(self.trackers) <= set(get_args(Tracker)) or not different:
+            raise InvalidInput(
+                f"trackers {self.trackers}: accepted are different ones of {', '.join(get_args(Tracker))}"
+            )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Execution:
+        """An execution from JSON's values.
+
+        Raises:
+            InvalidInput: a field that an execution does not have, or a value that is not accepted.
+        """
+        known = [one.name for one in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise InvalidInput(f"execution with {', '.join(unknown)}: accepted are {', '.join(known)}")
+        return cls(**{**values, "trackers": tuple(values.get("trackers", ()))})

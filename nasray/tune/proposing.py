@@ -43,14 +43,14 @@ class Proposed:
     def trial(self, architecture: Architecture) -> TrainingTrial:
         """The trial that trains an architecture."""
         shared = self.proposing.shared
-        return replace(shared, config=replace(shared.config, architecture=architecture.to_json()))
+        return replace(shared, config=replace(shared.config, architecture=architecture))
 
     def begin(self, architecture: Architecture) -> str:
         """Write down that an architecture was proposed, so that another driver finds it; gives its trial's name."""
         trial = self.trial(architecture)
         self.digests[trial.name] = trial.digest
         if not trial.is_looked_up and trial.name not in read_outcomes(self.storage, only=[trial.name]):
-            waiting = Outcome(state="waiting", digest=trial.digest, architecture=trial.config.architecture)
+            waiting = Outcome(state="waiting", digest=trial.digest, architecture=architecture.to_json())
             write_outcome(self.storage, trial.name, waiting)
         return trial.name
 
@@ -64,7 +64,7 @@ class Proposed:
         shared = self.proposing.shared
         if row["method"] != shared.method or row["search_trial_id"] != shared.origin.search_trial_id:
             return None
-        return self.trial(Architecture.from_json(shared.cell_space, row["architecture"])).name
+        return self.trial(Architecture.from_json(shared.config.cell_space, row["architecture"])).name
 
     def outcomes(self) -> dict[str, Outcome]:
         """Those of the trials that the searcher proposed, by the trials' names."""
@@ -105,7 +105,7 @@ class Proposed:
     def _architecture(self, outcome: Outcome) -> Architecture | None:
         if outcome.architecture is None:
             return None
-        return Architecture.from_json(self.proposing.shared.cell_space, outcome.architecture)
+        return Architecture.from_json(self.proposing.shared.config.cell_space, outcome.architecture)
 
     def _results(self) -> dict[str, Result]:
         """The last result of every architecture whose trial ended for good, by its JSON."""

@@ -21,6 +21,7 @@ from nasray.errors import InvalidInput
 from nasray.runs import open_storage
 from nasray.runs.events import Level, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE
+from nasray.spaces import Architecture
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
@@ -147,7 +148,8 @@ def trial_of_config(
     """
     if shared is None:
         return trials[config[TRIAL]]
-    return replace(shared, config=replace(shared.config, architecture=config[ARCHITECTURE]))
+    proposed = Architecture.from_json(shared.config.cell_space, config[ARCHITECTURE])
+    return replace(shared, config=replace(shared.config, architecture=proposed))
 
 
 class _StorageEvents(logging.Handler):

@@ -6,9 +6,7 @@ parameters little at the papers' learning rates, so here these are larger, and s
 
 from typing import Any
 
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import Arm, Sweep
-from nasray.trials.evaluation import EvaluationSettings
+from nasray.sweeps import Arm, EvaluationSettings, Sweep, Training
 from nasray.trials.search_config import find_method
 
 SIZE: dict[str, Any] = dict(
@@ -26,12 +24,9 @@ def _arm(method: str, space: str, knob: str, values: tuple[float, ...], **settin
 
 ALL_METHODS_DIGITS = Sweep(
     name="all_methods_digits",
-    method="gold_nas",
-    space="gold",
     dataset="digits",
-    settings=GoldNAS.Config(**SEARCH, stable_epochs=0, stop_macs=0.05),
-    param_space={"lambda0": (0.01, 0.1)},
-    others=(
+    arms=(
+        _arm("gold_nas", "gold", "lambda0", (0.01, 0.1), stable_epochs=0, stop_macs=0.05),
         _arm("ista_nas", "darts", "sparsity", (1, 2, 4), **FASTER),
         _arm(
             "ista_nas_one_stage", "darts", "sparsity", (1, 2), **{**TRAINING, "epochs": 23}, final_epochs=15, **FASTER
@@ -44,6 +39,5 @@ ALL_METHODS_DIGITS = Sweep(
         _arm("darts", "darts", "edges_per_node", (1, 2), **FASTER),
         _arm("random", "darts", "operations_per_node", (1, 2)),
     ),
-    retrain="final",
-    evaluation=EvaluationSettings(**TRAINING),
+    training=Training(select="final", settings=EvaluationSettings(**TRAINING)),
 )

@@ -7,20 +7,14 @@ The search is that of the released code (methods.md 4.3), the training that of 4
 import dataclasses
 
 from nasray.methods.data_egs import DataEGS
-from nasray.sweeps import Sweep
-from nasray.trials.evaluation import EvaluationSettings
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
+from nasray.sweeps.changes import with_training
 
 PAPER = Sweep(
     name="data_cifar10",
-    method="data_egs",
-    space="darts",
     dataset="cifar10",
-    settings=DataEGS.Config(),
-    param_space={"samples": (1, 2, 4, 7)},
-    retrain="final",
-    evaluation=EvaluationSettings(learning_rate=0.035),
-    gpus_per_trial=1.0,
+    arms=(Arm(method="data_egs", space="darts", settings=DataEGS.Config(), param_space={"samples": (1, 2, 4, 7)}),),
+    training=Training(select="final", settings=EvaluationSettings(learning_rate=0.035)),
+    execution=Execution(gpus_per_trial=1.0),
 )
-DATA_CIFAR10 = dataclasses.replace(
-    PAPER, evaluation=EvaluationSettings(epochs=100, learning_rate=0.035), presets={"paper": PAPER}
-)
+DATA_CIFAR10 = dataclasses.replace(with_training(PAPER, epochs=100), presets={"paper": PAPER})

@@ -7,17 +7,19 @@ The papers' settings are not public: the searches' are those of PC-DARTS (our ch
 import dataclasses
 
 from nasray.methods.entrannas import EnTranNAS, EnTranNASDST
-from nasray.sweeps import Arm, Sweep
-from nasray.trials.evaluation import EvaluationSettings
+from nasray.sweeps import Arm, Execution, Sweep, Training
+from nasray.sweeps.changes import with_training
 
 PAPER = Sweep(
     name="entrannas_cifar10",
-    method="entrannas",
-    space="darts",
     dataset="cifar10",
-    settings=EnTranNAS.Config(),
-    param_space={"edges_per_node": (1, 2, 3)},
-    others=(
+    arms=(
+        Arm(
+            method="entrannas",
+            space="darts",
+            settings=EnTranNAS.Config(),
+            param_space={"edges_per_node": (1, 2, 3)},
+        ),
         Arm(
             method="entrannas_dst",
             space="darts",
@@ -25,8 +27,7 @@ PAPER = Sweep(
             param_space={"threshold_penalty": (0.0, 0.1, 1.0)},
         ),
     ),
-    retrain="final",
-    evaluation=EvaluationSettings(),
-    gpus_per_trial=1.0,
+    training=Training(select="final"),
+    execution=Execution(gpus_per_trial=1.0),
 )
-ENTRANNAS_CIFAR10 = dataclasses.replace(PAPER, evaluation=EvaluationSettings(epochs=100), presets={"paper": PAPER})
+ENTRANNAS_CIFAR10 = dataclasses.replace(with_training(PAPER, epochs=100), presets={"paper": PAPER})

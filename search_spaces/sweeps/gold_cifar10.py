@@ -7,17 +7,20 @@ trained for 100 epochs; with ``--preset paper`` for the published 600.
 import dataclasses
 
 from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import Sweep
-from nasray.trials.evaluation import EvaluationSettings
+from nasray.sweeps import Arm, Execution, Sweep
+from nasray.sweeps.changes import with_training
 
 PAPER = Sweep(
     name="gold_cifar10",
-    method="gold_nas",
-    space="gold",
     dataset="cifar10",
-    settings=GoldNAS.Config(),
-    param_space={"lambda0": (3e-6, 1e-5, 3e-5), "mu": (0.0, 1.0)},
-    evaluation=EvaluationSettings(),
-    gpus_per_trial=1.0,
+    arms=(
+        Arm(
+            method="gold_nas",
+            space="gold",
+            settings=GoldNAS.Config(),
+            param_space={"lambda0": (3e-6, 1e-5, 3e-5), "mu": (0.0, 1.0)},
+        ),
+    ),
+    execution=Execution(gpus_per_trial=1.0),
 )
-GOLD_CIFAR10 = dataclasses.replace(PAPER, evaluation=EvaluationSettings(epochs=100), presets={"paper": PAPER})
+GOLD_CIFAR10 = dataclasses.replace(with_training(PAPER, epochs=100), presets={"paper": PAPER})

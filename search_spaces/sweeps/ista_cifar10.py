@@ -8,9 +8,15 @@ import dataclasses
 
 from nasray.methods.ista_nas import ISTANAS
 from nasray.methods.ista_nas_one_stage import ISTANASOneStage
-from nasray.sweeps import Arm, Sweep
-from nasray.trials.evaluation import EvaluationSettings
+from nasray.sweeps import Arm, Execution, Sweep, Training
+from nasray.sweeps.changes import with_training
 
+TWO_STAGE = Arm(
+    method="ista_nas",
+    space="darts",
+    settings=ISTANAS.Config(),
+    param_space={"sparsity": (1, 2, 3, 4)},
+)
 ONE_STAGE = Arm(
     method="ista_nas_one_stage",
     space="darts",
@@ -19,19 +25,13 @@ ONE_STAGE = Arm(
 )
 PAPER = Sweep(
     name="ista_cifar10",
-    method="ista_nas",
-    space="darts",
     dataset="cifar10",
-    settings=ISTANAS.Config(),
-    param_space={"sparsity": (1, 2, 3, 4)},
-    others=(ONE_STAGE,),
-    retrain="final",
-    evaluation=EvaluationSettings(),
-    gpus_per_trial=1.0,
+    arms=(TWO_STAGE, ONE_STAGE),
+    training=Training(select="final"),
+    execution=Execution(gpus_per_trial=1.0),
 )
 ISTA_CIFAR10 = dataclasses.replace(
-    PAPER,
-    others=(dataclasses.replace(ONE_STAGE, settings=ISTANASOneStage.Config(epochs=300, final_epochs=100)),),
-    evaluation=EvaluationSettings(epochs=100),
+    with_training(PAPER, epochs=100),
+    arms=(TWO_STAGE, dataclasses.replace(ONE_STAGE, settings=ISTANASOneStage.Config(epochs=300, final_epochs=100))),
     presets={"paper": PAPER},
 )

@@ -10,9 +10,7 @@ computes only what was drawn (``skip_undrawn``), which is several times faster t
 
 from typing import Any
 
-from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import Arm, Sweep
-from nasray.trials.evaluation import EvaluationSettings
+from nasray.sweeps import Arm, EvaluationSettings, Sweep, Training
 from nasray.trials.search_config import find_method
 
 SIZE: dict[str, Any] = dict(
@@ -29,11 +27,9 @@ def _arm(method: str, space: str = "darts", **settings: Any) -> Arm:
 
 METHODS_CIFAR10 = Sweep(
     name="methods_cifar10",
-    method="gold_nas",
-    space="gold",
     dataset="cifar10",
-    settings=GoldNAS.Config(**SEARCH, lambda0=0.1, stable_epochs=0, stop_macs=1.0),
-    others=(
+    arms=(
+        _arm("gold_nas", "gold", lambda0=0.1, stable_epochs=0, stop_macs=1.0),
         _arm("ista_nas", **FASTER),
         _arm("ista_nas_one_stage", **{**TRAINING, "epochs": 22}, final_epochs=12, max_params=None, **FASTER),
         _arm("entrannas", **FASTER),
@@ -45,6 +41,5 @@ METHODS_CIFAR10 = Sweep(
         _arm("random"),
     ),
     seeds=(0, 1, 2),
-    retrain="final",
-    evaluation=EvaluationSettings(**TRAINING),
+    training=Training(select="final", settings=EvaluationSettings(**TRAINING)),
 )

@@ -9,29 +9,28 @@ the dearest cell has, and 86 %.
 
 from nasray.searchers.evolution import Evolution
 from nasray.searchers.optuna import NSGA2, TPE
-from nasray.sweeps import Arm, Sweep
-from nasray.trials.evaluation import EvaluationSettings
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 
 NAS_BENCH_201 = Sweep(
     name="nas_bench_201",
-    method="evolution",
-    space="nas_bench_201",
     dataset="cifar10",
-    settings=Evolution.Config(evaluations=300),
-    others=(
+    arms=(
+        Arm(method="evolution", space="nas_bench_201", settings=Evolution.Config(evaluations=300)),
         Arm(method="nsga2", space="nas_bench_201", settings=NSGA2.Config(evaluations=300)),
         Arm(method="tpe", space="nas_bench_201", settings=TPE.Config(evaluations=300)),
     ),
-    evaluation=EvaluationSettings(
-        epochs=200,
-        batch_size=256,
-        learning_rate=0.1,
-        nesterov=True,
-        weight_decay=5e-4,
-        auxiliary_weight=0.0,
-        drop_path=0.0,
-        augmentation="standard",
+    training=Training(
+        settings=EvaluationSettings(
+            epochs=200,
+            batch_size=256,
+            learning_rate=0.1,
+            nesterov=True,
+            weight_decay=5e-4,
+            auxiliary_weight=0.0,
+            drop_path=0.0,
+            augmentation="standard",
+        )
     ),
     reference=(221.0, 0.86),
-    gpus_per_trial=1.0,
+    execution=Execution(gpus_per_trial=1.0),
 )

@@ -15,7 +15,6 @@ run at once, beside whatever else the machine does.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ import torch
 import nasray
 from nasray import registry
 from nasray.sweeps import Sweep
+from nasray.sweeps.changes import with_execution
 from nasray.sweeps.run import run_sweep
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--storage", default="runs")
     options = parser.parse_args()
     sweep: Sweep = registry.find("sweep", "methods_cifar10", Sweep)
-    outcome = run_sweep(dataclasses.replace(sweep, storage=str(Path(options.storage).absolute())))
+    outcome = run_sweep(with_execution(sweep, storage=str(Path(options.storage).absolute())))
     found = table(
         outcome.folder, {config.method: epoch_seconds(config) for config in sweep.searches() if not config.seed}
     )

@@ -40,9 +40,9 @@ from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks
 from nasray.searchers import EPOCH, Feedback, Searcher, feedback_of, find_searcher
 from nasray.spaces import Architecture, to_string
-from nasray.sweeps import Sweep
+from nasray.sweeps import AccuracySource, Sweep
 from nasray.sweeps.proposals import Proposals
-from nasray.trials.lookup import open_table, tabular_size
+from nasray.trials.lookup import tabular_size
 
 SEARCHERS = ("random_search", "evolution", "nsga2", "nsga3", "tpe", "gp")
 CHECKPOINTS = (100, 300, 1000)
@@ -64,11 +64,11 @@ class Cells:
     """
 
     def __init__(self, sweep: Sweep) -> None:
-        table = sweep.table_of(sweep.space)
-        assert table is not None
-        self.space = registry.find("space", sweep.space)
+        assert sweep.table is not None
+        space = sweep.arms[0].space
+        self.space = registry.find("space", space)
         self.size = tabular_size(self.space, sweep.dataset)
-        self.table = open_table(**table)
+        self.table = sweep.table.open(space, sweep.dataset)
         costs = cost_table(self.space, self.size)
         architectures = self.table.architectures()
         self.macs = np.array(
@@ -102,7 +102,7 @@ class Cells:
 def ready_sweep(table: Path, columns: Sequence[str] = COLUMNS) -> Sweep:
     """The ready sweep over a table."""
     sweep: Sweep = registry.find("sweep", "nas_bench_201", Sweep)
-    return dataclasses.replace(sweep, table=str(table), table_columns=tuple(columns))
+    return dataclasses.replace(sweep, table=AccuracySource(path=str(table), columns=tuple(columns)))
 
 
 def proposed(sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: int) -> Iterator[int]:

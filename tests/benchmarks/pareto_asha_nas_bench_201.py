@@ -131,8 +131,8 @@ def main() -> int:
         return 2
     missed = False
     print(
-        f"{options.repetitions} repetitions, rungs of {RUNG} and {EPOCHS} epochs, one of {sweep.reduction_factor:g} "
-        "goes on; medians (quartiles)\n\n"
+        f"{options.repetitions} repetitions, rungs of {RUNG} and {EPOCHS} epochs, one of "
+        f"{sweep.training.reduction_factor:g} goes on; medians (quartiles)\n\n"
         "| searcher | trials | share of the true front | ratio to the same trials in full | ratio to the searcher in "
         "full | epochs spent | bar | stopped, told complete: nasray | Ray |\n|---|---|---|---|---|---|---|---|---|"
     )

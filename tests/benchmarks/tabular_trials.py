@@ -28,9 +28,9 @@ import numpy as np
 
 from nasray import load, registry
 from nasray.errors import InvalidInput
-from nasray.sweeps import Sweep
+from nasray.sweeps import AccuracySource, Execution, Sweep
+from nasray.sweeps.changes import with_method, with_settings
 from nasray.sweeps.run import run_sweep
-from nasray.sweeps.sweep import with_method, with_settings
 
 BAR = 0.12
 """Seconds a trial."""
@@ -44,10 +44,9 @@ def sweep_of(table: Path, searcher: str, trials: int, storage: str) -> Sweep:
     sweep = with_settings(with_method(sweep, searcher), {"evaluations": trials})
     return dataclasses.replace(
         sweep,
-        table=str(table),
-        table_columns=(COLUMN,),
+        table=AccuracySource(path=str(table), columns=(COLUMN,)),
         random_baseline=False,
-        storage=storage,
+        execution=Execution(storage=storage),
     )
 
 

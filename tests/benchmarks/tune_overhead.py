@@ -29,7 +29,7 @@ import time
 from dataclasses import dataclass
 
 from nasray.methods.random import Random
-from nasray.sweeps import Sweep
+from nasray.sweeps import Arm, Sweep, Training
 
 
 class Sleeps(Random):
@@ -48,14 +48,18 @@ class Sleeps(Random):
 
 SWEEP = Sweep(
     name="overhead",
-    method=__file__ + ":Sleeps",
-    space="gold",
     dataset="digits",
-    settings=Sleeps.Config(
-        seconds={seconds}, epochs=1, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, train_examples=32
+    arms=(
+        Arm(
+            method=__file__ + ":Sleeps",
+            space="gold",
+            settings=Sleeps.Config(
+                seconds={seconds}, epochs=1, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, train_examples=32
+            ),
+        ),
     ),
     seeds=tuple(range({searches})),
-    retrain="nothing",
+    training=Training(select="nothing"),
 )
 """
 

@@ -23,7 +23,7 @@ from nasray.cli import main
         ("sweep digits --zzz 1", "--zzz", "--lambda0"),
         ("sweep digits --lambda0 100", "lambda0 100.0", "1e-07 to 1.0"),
         ("sweep digits --lambda0 many", "'many'", "--lambda0 FLOAT"),
-        ("sweep digits --evaluation.epochs 0", "epochs 0", "1 and above"),
+        ("sweep digits --training.epochs 0", "epochs 0", "1 and above"),
         ("sweep digits --method nope", "'nope'", "gold_nas"),
         ("sweep digits --space nope", "'nope'", "darts"),
         ("sweep digits --dataset nope", "'nope'", "digits"),

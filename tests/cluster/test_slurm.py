@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 
 from nasray.methods.random import Random
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Sweep, Training
 
 
 class Together(Random):
@@ -47,12 +47,16 @@ COMMON = dict(
 )
 SWEEP = Sweep(
     name="tiny",
-    method=__file__ + ":Together",
-    space="gold",
     dataset="digits",
-    settings=Together.Config(**COMMON, epochs=30),
-    param_space={"operations_per_node": (1, 2, 3, 4)},
-    evaluation=EvaluationSettings(**COMMON, epochs=4, drop_path=0.0),
+    arms=(
+        Arm(
+            method=__file__ + ":Together",
+            space="gold",
+            settings=Together.Config(**COMMON, epochs=30),
+            param_space={"operations_per_node": (1, 2, 3, 4)},
+        ),
+    ),
+    training=Training(settings=EvaluationSettings(**COMMON, epochs=4, drop_path=0.0)),
 )
 """
 

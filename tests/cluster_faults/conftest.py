@@ -39,16 +39,22 @@ def twelve(folder: Path) -> str:
         evaluation={**RATE, "epochs": 3, "drop_path": 0.1},
         mu=(0.0, 30.0, 100.0, 300.0),
         varied={"lambda0": (0.03, 0.1, 0.3)},
-        retrain_within=0.05,
+        training={"within": 0.05},
         random_baseline=False,
-        gpus_per_trial=1.0,
+        execution={"gpus_per_trial": 1.0},
     )
 
 
-def small(folder: Path, **fields: Any) -> str:
-    """A file with two searches of some seconds, and no more; fields are the sweep's."""
-    own = {"retrain": "nothing", "random_baseline": False, "max_failures": 1}
-    return gold_sweep(folder, examples=512, settings={**RATE, "epochs": 5}, **{**own, **fields})
+def small(folder: Path, max_failures: int = 1) -> str:
+    """A file with two searches of some seconds, and no more."""
+    return gold_sweep(
+        folder,
+        examples=512,
+        settings={**RATE, "epochs": 5},
+        training={"select": "nothing"},
+        execution={"max_failures": max_failures},
+        random_baseline=False,
+    )
 
 
 def free_port() -> int:

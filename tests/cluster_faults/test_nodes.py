@@ -65,7 +65,7 @@ def test_the_same_sweep_on_one_node_and_on_three_gives_the_same_front(
         settings={**RATE, "epochs": 3},
         evaluation={**RATE, "epochs": 2, "drop_path": 0.1},
         mu=(0.0, 10.0, 30.0, 60.0, 100.0, 300.0),
-        retrain_within=0.05,
+        training={"within": 0.05},
         random_baseline=False,
     )
     nodes = cluster(1)

@@ -19,7 +19,7 @@ KILLER = """
 import os, signal
 import nasray.tune.failures
 from nasray.methods.random import Random
-from nasray.sweeps import Sweep
+from nasray.sweeps import Arm, Execution, Sweep, Training
 
 nasray.tune.failures.MOST_LOSSES = 2
 
@@ -35,13 +35,19 @@ class Killer(Random):
 
 SWEEP = Sweep(
     name="killer",
-    method=__file__ + ":Killer",
-    space="gold",
     dataset="digits",
-    settings=Killer.Config(epochs=1, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, train_examples=64),
-    param_space={"operations_per_node": (1, 4)},
-    retrain="nothing",
-    max_failures=1,
+    arms=(
+        Arm(
+            method=__file__ + ":Killer",
+            space="gold",
+            settings=Killer.Config(
+                epochs=1, batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, train_examples=64
+            ),
+            param_space={"operations_per_node": (1, 4)},
+        ),
+    ),
+    training=Training(select="nothing"),
+    execution=Execution(max_failures=1),
 )
 """
 

@@ -1,4 +1,4 @@
-"""Costs of blocks against torch's FLOP counter and built networks; the width that a budget allows."""
+"""Costs of blocks against torch's FLOP counter and built networks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasray.costs import cost_table, expected_macs, macs, params, width_for_budget
-from nasray.errors import InvalidInput
+from nasray.costs import cost_table, expected_macs, macs, params
 from nasray.gates import Gates, Mask, architecture_of
 from nasray.networks import target_network
-from nasray.spaces import Architecture, CellSpace, NetworkSize, from_genotype, live
-from search_spaces.architectures.darts import DARTS
+from nasray.spaces import Architecture, CellSpace, NetworkSize, live
 from search_spaces.architectures.dso import DSO, DSO_FULL, DSO_IMAGENET
 
 SMALL = NetworkSize(channels=6, cells=5, input_shape=(3, 9, 9), classes=5)
@@ -78,18 +76,3 @@ def test_the_expectation_is_that_of_independent_connections_where_paths_do_not_m
     (gradient,) = torch.autograd.grad(found, values[0])
     assert float(gradient[first]) == pytest.approx(0.4 * block)
     assert float(gradient[last]) == pytest.approx(0.7 * block)
-
-
-@pytest.mark.parametrize(("space", "size"), [(DSO, SMALL), (DARTS, SMALL)], ids=["dso", "darts"])
-def test_the_width_meets_the_budget_and_the_next_one_breaks_it(space: CellSpace, size: NetworkSize) -> None:
-    if space is DSO:
-        chosen = architecture(space, random_masks(space, size.cells, 0.1, 1))
-    else:
-        chosen = from_genotype(DARTS, DARTS.references["DARTS_V2"].genotype)
-    least = macs(space, chosen, size.replace(channels=1))
-    for budget in (least, 1.01 * least, 1.0):
-        width = width_for_budget(space, chosen, size, budget)
-        assert macs(space, chosen, size.replace(channels=width)) <= budget
-        assert macs(space, chosen, size.replace(channels=width + 1)) > budget
-    with pytest.raises(InvalidInput, match="at one channel, and more"):
-        width_for_budget(space, chosen, size, 0.99 * least)

@@ -10,7 +10,6 @@ import pytest
 
 from nasray.errors import InvalidInput
 from nasray.fronts import attained, repetitions
-from nasray.runs.identity import EXECUTION
 from tests.run_files import WriteRun
 
 
@@ -93,8 +92,8 @@ def test_candidates_can_be_repeated(write_run: WriteRun) -> None:
         ({}, {"reference": None}, "run 'b' has no reference point"),
         ({}, {"method": "darts"}, r"method \('darts', 'gold_nas'\)"),
         ({}, {"settings": {"lambda0": 0.2}}, r"settings\.lambda0 \(0\.1, 0\.2\)"),
-        ({"others": [{"method": "darts"}]}, {"others": [{"method": "random"}]}, r"others\.0\.method"),
-        ({}, {"budget": 3.0}, r"budget \(3\.0, missing\)"),
+        ({"arms": [{"method": "darts"}]}, {"arms": [{"method": "random"}]}, r"arms\.0\.method"),
+        ({}, {"budget": 3.0}, r"budget \('missing', 3\.0\)"),
     ],
 )
 def test_what_is_no_repetition_is_refused(
@@ -107,7 +106,8 @@ def test_what_is_no_repetition_is_refused(
 
 
 def test_repetitions_differ_in_their_seeds_and_in_where_they_ran(write_run: WriteRun) -> None:
-    other = {"seeds": [1], "retrain_seeds": [5], **dict.fromkeys(EXECUTION, "other")}
+    execution = {"storage": "/elsewhere", "gpus_per_trial": 1.0, "address": "auto", "trackers": ["optuna"]}
+    other = {"seeds": [1], "training": {"seeds": [5]}, "execution": execution}
     settings = {"lambda0": 0.1, "split_seed": 1}
     rows = [row("a", 1, 0.5, settings=f'{{"split_seed": {seed}}}') for seed in (0, 1)]
     runs = {"a": write_run("a", rows[:1]), "b": write_run("b", rows[1:], settings=settings, **other)}

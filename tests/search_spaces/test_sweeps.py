@@ -9,7 +9,7 @@ import pytest
 from nasray import registry
 from nasray.spaces import CellSpace
 from nasray.sweeps import Sweep
-from nasray.sweeps.sweep import config_of
+from nasray.sweeps.arm import config_of
 from nasray.trials.search_config import find_method
 
 # Epochs of the search and of the training from scratch, batch sizes, learning rates, each as published.
@@ -25,7 +25,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_paper_preset_has_the_published_schedule(name: str) -> None:
     sweep = registry.find("sweep", name, Sweep).presets["paper"]
-    search, training = sweep.settings, sweep.evaluation
+    search, training = sweep.arms[0].settings, sweep.training.settings
     assert (search.epochs, search.batch_size, search.learning_rate) == PUBLISHED[name]["search"]
     assert (
         training.epochs,
@@ -52,7 +52,7 @@ def test_the_one_stage_arm_trains_as_long_as_the_others_are_trained() -> None:
     sweep = registry.find("sweep", "ista_cifar10", Sweep)
     for one in (sweep, sweep.presets["paper"], registry.find("sweep", "all_methods_digits", Sweep)):
         (arm,) = (arm for arm in one.arms if arm.method == "ista_nas_one_stage")
-        assert find_method(arm.method).trained_epochs(arm.settings) == one.evaluation.epochs
+        assert find_method(arm.method).trained_epochs(arm.settings) == one.training.settings.epochs
         assert {c.method for c in one.searches()} == {arm.method for arm in one.arms}
 
 
@@ -61,7 +61,8 @@ def test_all_methods_are_in_the_comparisons_at_one_size(name: str) -> None:
     sweep = registry.find("sweep", name, Sweep)
     assert {arm.method for arm in sweep.arms} == set(registry.names("method"))
     for config in sweep.searches():
-        assert (config.settings.channels, config.settings.cells) == (sweep.evaluation.channels, sweep.evaluation.cells)
+        settings = sweep.training.settings
+        assert (config.settings.channels, config.settings.cells) == (settings.channels, settings.cells)
 
 
 @pytest.mark.parametrize("name", registry.names("sweep"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from nasray.methods.ista_nas_one_stage import NORMALISATION, ISTANASOneStage
 from nasray.methods.random import Random
 from nasray.networks import target_network
 from nasray.spaces import Architecture, NetworkSize
-from nasray.sweeps import Arm, EvaluationSettings, Range, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Range, Sweep, Training
+from nasray.sweeps.changes import with_execution, with_method, with_settings, with_training
 from nasray.sweeps.run import Outcome, run_sweep
-from nasray.sweeps.sweep import with_method, with_settings
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
 
@@ -44,15 +43,9 @@ ONE_STAGE = Arm(
 def several(**changes: object) -> Sweep:
     fields: dict = dict(
         name="several",
-        method=GOLD.method,
-        space=GOLD.space,
         dataset="digits",
-        settings=GOLD.settings,
-        param_space=GOLD.param_space,
-        samples=2,
-        others=(ONE_STAGE,),
-        evaluation=EvaluationSettings(**SMALL, epochs=2, drop_path=0.0),
-        retrain="final",
+        arms=(GOLD, ONE_STAGE),
+        training=Training(select="final", settings=EvaluationSettings(**SMALL, epochs=2, drop_path=0.0)),
     )
     return Sweep(**{**fields, **changes})
 
@@ -71,16 +64,16 @@ def test_several_arms_survive_json() -> None:
 
 def test_one_method_can_be_taken_alone_and_settings_are_fixed_in_all() -> None:
     alone = with_method(several(), "ista_nas_one_stage")
-    assert (alone.method, alone.space, alone.others, alone.samples) == ("ista_nas_one_stage", "darts", (), 1)
-    assert alone.settings == ONE_STAGE.settings
+    assert alone.arms == (ONE_STAGE,)
 
     fixed = with_settings(several(), {"learning_rate": 0.07, "lambda0": 0.2})
     assert [arm.settings.learning_rate for arm in fixed.arms] == [0.07, 0.07]
-    assert fixed.settings.lambda0 == 0.2
-    assert (dict(fixed.param_space), fixed.samples, len(fixed.searches())) == ({}, 1, 2)
+    first = fixed.arms[0]
+    assert first.settings.lambda0 == 0.2
+    assert (dict(first.param_space), first.samples, len(fixed.searches())) == ({}, 1, 2)
 
 
-def test_an_arm_refuses_what_a_sweep_would() -> None:
+def test_an_arm_refuses_what_does_not_fit_together() -> None:
     with pytest.raises(InvalidInput, match=r"settings Random.Config for method 'gold_nas': accepted is GoldNAS.Config"):
         Arm(method="gold_nas", space="gold", settings=Random.Config())
     with pytest.raises(InvalidInput, match="samples 3 of a param space without ranges"):
@@ -89,7 +82,7 @@ def test_an_arm_refuses_what_a_sweep_would() -> None:
 
 @pytest.fixture(scope="module")
 def outcome(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_sweep(several(storage=str(tmp_path_factory.mktemp("several"))))
+    return run_sweep(with_execution(several(), storage=str(tmp_path_factory.mktemp("several"))))
 
 
 def test_each_method_has_rows_and_a_front_of_its_own(outcome: Outcome) -> None:
@@ -143,9 +136,8 @@ def test_a_network_of_one_stage_is_kept_as_its_row_says(outcome: Outcome) -> Non
 def test_one_stage_of_other_epochs_is_on_no_front_with_others(
     tmp_path: Path, ray_session: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    longer = dataclasses.replace(several().evaluation, epochs=3)
-    outcome = run_sweep(dataclasses.replace(with_method(several(), "ista_nas_one_stage"), evaluation=longer,
-                                            storage=str(tmp_path)))  # fmt: skip
+    longer = with_training(with_method(several(), "ista_nas_one_stage"), epochs=3)
+    outcome = run_sweep(with_execution(longer, storage=str(tmp_path)))
     assert set(outcome.front["method"]) == {"random"}
     assert "trained in one stage for 2 epochs, not 3" in capsys.readouterr().err
     assert set(nasray.load(outcome.folder)["method"]) == {"random", "ista_nas_one_stage"}
@@ -155,9 +147,11 @@ def test_a_preset_is_taken_by_name(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "mine.py").write_text(
         "import dataclasses\n"
         "from nasray.methods.random import Random\n"
-        "from nasray.sweeps import EvaluationSettings, Sweep\n"
-        "PAPER = Sweep(name='mine', method='random', space='gold', dataset='digits', settings=Random.Config())\n"
-        "MINE = dataclasses.replace(PAPER, evaluation=EvaluationSettings(epochs=1), presets={'paper': PAPER})\n"
+        "from nasray.sweeps import Arm, Sweep\n"
+        "from nasray.sweeps.changes import with_training\n"
+        "ARM = Arm(method='random', space='gold', settings=Random.Config())\n"
+        "PAPER = Sweep(name='mine', dataset='digits', arms=(ARM,))\n"
+        "MINE = dataclasses.replace(with_training(PAPER, epochs=1), presets={'paper': PAPER})\n"
     )
     sweep = registry.find("sweep", f"{tmp_path / 'mine.py'}:MINE", Sweep)
     assert "presets" not in sweep.to_dict()

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,11 +24,11 @@ from nasray.searchers.evolution import Evolution
 from nasray.searchers.optuna import NSGA2, TPE
 from nasray.searchers.random import RandomSearch
 from nasray.spaces import Architecture, to_string
-from nasray.sweeps import Arm, EvaluationSettings, Sweep
+from nasray.sweeps import AccuracySource, Arm, Budget, EvaluationSettings, Execution, Sweep, Training
+from nasray.sweeps.changes import with_execution, with_method, with_settings
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import Outcome, read_run, run_sweep
 from nasray.sweeps.selection import repeated_trials
-from nasray.sweeps.sweep import with_method, with_settings
 
 SPACE = registry.find("space", "nas_bench_201")
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -57,16 +58,17 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+EVOLUTION = Arm(method="evolution", space="nas_bench_201", settings=Evolution.Config(evaluations=12, initial=4))
+
+
 def looked_up(table: str, storage: Path, **changes: object) -> Sweep:
     fields: dict = dict(
         name="looked_up",
-        method="evolution",
-        space="nas_bench_201",
         dataset="cifar10",
-        settings=Evolution.Config(evaluations=12, initial=4),
-        table=table,
+        arms=(EVOLUTION,),
+        table=AccuracySource(path=table),
         reference=(221.0, 0.3),
-        storage=str(storage),
+        execution=Execution(storage=str(storage)),
     )
     return Sweep(**{**fields, **changes})
 
@@ -83,7 +85,7 @@ def test_a_random_search_of_as_many_stands_beside_the_searchers(table: str, tmp_
     sweep = looked_up(
         table,
         tmp_path,
-        others=(Arm(method="nsga2", space="nas_bench_201", settings=NSGA2.Config(evaluations=30)),),
+        arms=(EVOLUTION, Arm(method="nsga2", space="nas_bench_201", settings=NSGA2.Config(evaluations=30))),
         seeds=(0, 1),
     )
     found = [(one.method, one.evaluations, one.seed) for one in proposals(sweep)]
@@ -97,12 +99,13 @@ def test_a_random_search_of_as_many_stands_beside_the_searchers(table: str, tmp_
     assert {one.method for one in proposals(alone)} == {"evolution", "nsga2"}
     itself = with_method(sweep, "random_search")
     assert [one.method for one in proposals(itself)] == ["random_search"] * 2
-    assert type(itself.settings) is RandomSearch.Config
-    assert with_settings(sweep, {"evaluations": 5}).others[0].settings == NSGA2.Config(evaluations=5)
+    assert type(itself.arms[0].settings) is RandomSearch.Config
+    assert with_settings(sweep, {"evaluations": 5}).arms[1].settings == NSGA2.Config(evaluations=5)
 
 
 def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
-    sweep = looked_up(table, tmp_path, rungs=(12,), table_columns=("cifar10_test_acc_200=200",))
+    source = AccuracySource(path=table, columns=("cifar10_test_acc_200=200",), unit="fraction")
+    sweep = looked_up(table, tmp_path, training=Training(rungs=(12,)), table=source, budget=Budget(3.0))
     assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
 
 
@@ -111,10 +114,10 @@ def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
     [
         ({"objectives": ("accuracy", "beauty")}, "objectives"),
         ({"objectives": ("accuracy", "latency_ms")}, "latency_batch"),
-        ({"rungs": (12, 4)}, "rungs"),
-        ({"reduction_factor": 1.0}, "reduction_factor"),
-        ({"table": None, "rungs": (700,)}, "rungs"),
-        ({"retrain_seeds": (0, 1)}, "retrain_seeds"),
+        ({"table": None, "training": Training(rungs=(600,))}, r"training\.rungs"),
+        ({"training": Training(seeds=(0, 1))}, r"training\.seeds"),
+        ({"budget": 120.0}, "budget"),
+        ({"table": "table.parquet"}, "table"),
     ],
 )
 def test_what_is_refused(table: str, tmp_path: Path, changes: dict, named: str) -> None:
@@ -123,9 +126,12 @@ def test_what_is_refused(table: str, tmp_path: Path, changes: dict, named: str) 
     assert "accepted" in str(caught.value)
 
 
+AT_A_RUNG: dict[str, Any] = dict(training=Training(rungs=(12,)), budget=Budget(120.0))
+
+
 @pytest.fixture(scope="module")
 def outcome(ray_session: None, table: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_sweep(looked_up(table, tmp_path_factory.mktemp("looked_up"), rungs=(12,), budget=120.0))
+    return run_sweep(looked_up(table, tmp_path_factory.mktemp("looked_up"), **AT_A_RUNG))
 
 
 def test_rows_hold_what_the_table_holds_and_obey_the_budget(outcome: Outcome, table: str) -> None:
@@ -159,7 +165,7 @@ def test_what_was_stopped_at_a_rung_is_on_no_front(outcome: Outcome) -> None:
 def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) -> None:
     made = nasray.load(outcome.folder)["created_at"]
     storage = Path(outcome.folder).parent
-    again = run_sweep(looked_up(table, storage, rungs=(12,), budget=120.0))
+    again = run_sweep(looked_up(table, storage, **AT_A_RUNG))
     pd.testing.assert_series_equal(nasray.load(again.folder)["created_at"], made)
     assert again.hypervolume == outcome.hypervolume
 
@@ -171,7 +177,8 @@ def test_what_is_looked_up_is_told_before_the_next_is_proposed(
 ) -> None:
     method = "evolution" if isinstance(searcher, Evolution.Config) else "nsga2"
     # What is looked up takes no GPU, wherever the sweep's trainings would.
-    sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False, gpus_per_trial=1.0)
+    arm = Arm(method=method, space="nas_bench_201", settings=searcher)
+    sweep = with_execution(looked_up(table, tmp_path, arms=(arm,), random_baseline=False), gpus_per_trial=1.0)
     # The same searcher, asked and told by a loop.
     ((one,), truth) = proposals(sweep), pd.read_parquet(table).set_index("arch")["cifar10_test_acc_200"] / 100
     asked = one.searcher(sweep)
@@ -203,16 +210,12 @@ def test_under_rungs_optuna_proposes_and_the_front_is_trained_with_further_seeds
     outcome = run_sweep(
         Sweep(
             name="trained",
-            method="tpe",
-            space="nas_bench_201",
             dataset="digits",
-            settings=TPE.Config(evaluations=4),
-            evaluation=tiny,
-            rungs=(1,),
+            arms=(Arm(method="tpe", space="nas_bench_201", settings=TPE.Config(evaluations=4)),),
+            training=Training(settings=tiny, rungs=(1,), seeds=(0, 1)),
             objectives=("accuracy", "macs", "latency_ms"),
-            retrain_seeds=(0, 1),
             random_baseline=False,
-            storage=str(tmp_path),
+            execution=Execution(storage=str(tmp_path)),
         )
     )
     assert outcome.failures == ()
@@ -234,7 +237,7 @@ def test_under_rungs_optuna_proposes_and_the_front_is_trained_with_further_seeds
 def test_rungs_that_the_table_does_not_have_are_refused_before_anything_runs(table: str, tmp_path: Path) -> None:
     for rung in (7, 200):
         with pytest.raises(InvalidInput, match=f"rung of {rung} epochs: accepted are those of the table below 200, 12"):
-            run_sweep(looked_up(table, tmp_path, rungs=(rung,)))
+            run_sweep(looked_up(table, tmp_path, training=Training(rungs=(rung,))))
     assert not list(tmp_path.iterdir())
 
 
@@ -244,7 +247,8 @@ def test_a_method_s_findings_are_looked_up_where_there_is_a_table(table: str, tm
     if not (Path(os.environ.get("NASRAY_DATA", "")) / "cifar-10-batches-py").is_dir():
         pytest.skip("no CIFAR-10 in NASRAY_DATA")
     small = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, train_examples=64, epochs=1)
-    outcome = run_sweep(looked_up(table, tmp_path, method="random", settings=Random.Config(**small), retrain="final"))
+    arm = Arm(method="random", space="nas_bench_201", settings=Random.Config(**small))
+    outcome = run_sweep(looked_up(table, tmp_path, arms=(arm,), training=Training(select="final")))
     assert outcome.failures == ()
     (row,) = nasray.load(outcome.folder).to_dict("records")
     text = to_string(SPACE, Architecture.from_json(SPACE, row["architecture"]))

@@ -22,7 +22,7 @@ def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
         examples=192,
         settings={"epochs": 6, "lambda0": 0.1},
         evaluation={"epochs": 3, "drop_path": 0.1},
-        retrain_within=0.03,
+        training={"within": 0.03},
     )
     command = [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--name", name]
     return subprocess.Popen([*command, "--storage", str(folder)], stderr=subprocess.DEVNULL, start_new_session=True)

@@ -21,7 +21,8 @@ from nasray.fronts import hypervolume
 from nasray.networks import target_network
 from nasray.runs import open_storage
 from nasray.spaces import Architecture
-from nasray.sweeps import Sweep
+from nasray.sweeps import Budget, Sweep
+from nasray.sweeps.changes import with_execution, with_training
 from nasray.sweeps.run import Outcome, retrain, run_sweep
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
 from nasray.trials.search import Search
@@ -44,6 +45,12 @@ class Sometimes(Random):
             raise RuntimeError("the disk is on fire")
         super().step(learner, batch, architecture_batch)
 '''
+
+
+def with_arm(sweep: Sweep, **changes: object) -> Sweep:
+    """The sweep with other fields of its only arm."""
+    (arm,) = sweep.arms
+    return dataclasses.replace(sweep, arms=(dataclasses.replace(arm, **changes),))
 
 
 def test_a_sweep_leaves_its_tables_front_and_weights(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
@@ -74,7 +81,7 @@ def test_the_kept_weights_are_those_of_the_row(tiny_sweep: Sweep, tiny_run: Outc
     assert architecture.id == row["architecture_id"]
     evaluation = Evaluation(
         EvaluationConfig(
-            space="gold", dataset="digits", architecture=row["architecture"], settings=tiny_sweep.evaluation
+            space="gold", dataset="digits", architecture=architecture, settings=tiny_sweep.training.settings
         )
     )
     assert macs(space, architecture, evaluation.size) == row["macs"]
@@ -127,24 +134,17 @@ def test_a_finished_run_is_not_run_again(tiny_sweep: Sweep, tiny_run: Outcome) -
 
 
 def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    with pytest.raises(InvalidInput, match=r"another sweep \(its retrain, seeds\.0 differ\): accepted"):
-        run_sweep(dataclasses.replace(tiny_sweep, retrain="nothing", seeds=(7,)))
+    with pytest.raises(InvalidInput, match=r"another sweep \(its seeds\.0, training\.select differ\): accepted"):
+        run_sweep(with_training(dataclasses.replace(tiny_sweep, seeds=(7,)), select="nothing"))
 
 
 def test_failing_trials_are_reported_with_their_reasons_while_the_others_go_on(
     tiny_sweep: Sweep, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(BROKEN)
-    outcome = run_sweep(
-        dataclasses.replace(
-            tiny_sweep,
-            method=f"{tmp_path / 'mine.py'}:Sometimes",
-            param_space={"operations_per_node": (1, 4), "learning_rate": (0.1, 1e30)},
-            retrain="nothing",
-            max_failures=1,
-            storage=str(tmp_path),
-        )
-    )
+    varied = {"operations_per_node": (1, 4), "learning_rate": (0.1, 1e30)}
+    sweep = with_arm(tiny_sweep, method=f"{tmp_path / 'mine.py'}:Sometimes", param_space=varied)
+    outcome = run_sweep(with_execution(with_training(sweep, select="nothing"), max_failures=1, storage=str(tmp_path)))
     broken = [failure for failure in outcome.failures if "the disk is on fire" in failure]
     assert len(broken) == 2
     assert all("failed 2 times" in failure for failure in broken)
@@ -177,17 +177,14 @@ def test_what_a_node_had_not_is_tried_again_by_the_next_driver_also_from_where_t
         (tmp_path / name).mkdir()
     (tmp_path / "mine.py").write_text(ELSEWHERE)
     (tmp_path / "lacking" / "driver").write_text(str(os.getpid()))
-    sweep = dataclasses.replace(
-        tiny_sweep,
-        dataset=f"{tmp_path / 'mine.py'}:digits",
-        data_root=str(tmp_path / "lacking"),
-        storage=str(tmp_path / "runs"),
-        retrain="nothing",
+    sweep = dataclasses.replace(tiny_sweep, dataset=f"{tmp_path / 'mine.py'}:digits")
+    sweep = with_execution(
+        with_training(sweep, select="nothing"), data_root=str(tmp_path / "lacking"), storage=str(tmp_path / "runs")
     )
     assert [failure.rpartition(": ")[2] for failure in run_sweep(sweep).failures] == ["no such folder on this node"] * 2
 
     (tmp_path / "runs").rename(tmp_path / "moved")
-    outcome = run_sweep(dataclasses.replace(sweep, data_root=str(tmp_path / "mended"), storage=str(tmp_path / "moved")))
+    outcome = run_sweep(with_execution(sweep, data_root=str(tmp_path / "mended"), storage=str(tmp_path / "moved")))
     assert outcome.failures == ()
     assert len(nasray.load(tmp_path / "moved" / "tiny", "candidates")) == 2
     assert not (tmp_path / "runs").exists()
@@ -196,7 +193,7 @@ def test_what_a_node_had_not_is_tried_again_by_the_next_driver_also_from_where_t
 def test_the_folder_of_a_single_search_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
     open_storage(tmp_path / "tiny").write_json("run.json", {"search": {}})
     with pytest.raises(InvalidInput, match="holds no sweep: accepted is another --name"):
-        run_sweep(dataclasses.replace(tiny_sweep, storage=str(tmp_path)))
+        run_sweep(with_execution(tiny_sweep, storage=str(tmp_path)))
 
 
 def test_a_folder_with_tables_and_without_run_json_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
@@ -216,25 +213,12 @@ def test_retraining_at_another_fidelity_adds_rows(tiny_run: Outcome) -> None:
         nasray.pareto_front(evaluations)
 
 
-def test_a_budget_that_nothing_obeys_is_said(
-    tiny_sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    outcome = run_sweep(dataclasses.replace(tiny_sweep, budget=1e-6, storage=str(tmp_path)))
-    assert len(outcome.front) == 0
-    assert outcome.failures == ()
-    assert len(nasray.load(outcome.folder)) == 0
-    said = capsys.readouterr().err
-    assert said.count("is not trained: budget of 1e-06 M multiply-adds: accepted are") == 2
-
-
 def test_a_budget_is_met_by_narrower_networks_where_nothing_found_obeys_it(tiny_sweep: Sweep, tmp_path: Path) -> None:
-    sweep = dataclasses.replace(tiny_sweep, storage=str(tmp_path), retrain_seeds=(0,))
-    sweep = dataclasses.replace(
-        sweep, evaluation=dataclasses.replace(sweep.evaluation, channels=8), param_space={"operations_per_node": (4,)}
-    )
-    free = run_sweep(dataclasses.replace(sweep, retrain="nothing"))
+    sweep = with_training(with_execution(tiny_sweep, storage=str(tmp_path)), seeds=(0,), channels=8)
+    sweep = with_arm(sweep, param_space={"operations_per_node": (4,)})
+    free = run_sweep(with_training(sweep, select="nothing"))
     budget = 0.5 * nasray.load(free.folder, "candidates")["macs"].min()
-    outcome = run_sweep(dataclasses.replace(sweep, name="narrow", budget=budget))
+    outcome = run_sweep(dataclasses.replace(sweep, name="narrow", budget=Budget(budget)))
     (row,) = nasray.load(outcome.folder).to_dict("records")
     assert row["macs"] <= budget
     assert row["channels"] < 8
@@ -259,18 +243,9 @@ def test_the_verbs_front_and_cost_read_a_run(
 
 
 def test_further_seeds_do_not_compete_with_the_first_at_a_rung(tiny_sweep: Sweep, tmp_path: Path) -> None:
-    sweep = dataclasses.replace(
-        tiny_sweep,
-        param_space={"operations_per_node": (1, 2, 3, 4, 5)},
-        evaluation=dataclasses.replace(tiny_sweep.evaluation, epochs=3),
-        rungs=(2,),
-        reduction_factor=1.5,
-        storage=str(tmp_path),
-    )
-    outcomes = [
-        run_sweep(dataclasses.replace(sweep, retrain_seeds=seeds), run=f"{len(seeds)}_seeds")
-        for seeds in ((0,), (0, 1, 2))
-    ]
+    sweep = with_arm(tiny_sweep, param_space={"operations_per_node": (1, 2, 3, 4, 5)})
+    sweep = with_training(with_execution(sweep, storage=str(tmp_path)), epochs=3, rungs=(2,), reduction_factor=1.5)
+    outcomes = [run_sweep(with_training(sweep, seeds=seeds), run=f"{len(seeds)}_seeds") for seeds in ((0,), (0, 1, 2))]
     assert [outcome.failures for outcome in outcomes] == [(), ()]
     alone, several = (nasray.load(outcome.folder) for outcome in outcomes)
     judged, ended = alone[alone["epochs"] == 2], alone[alone["complete"]]

@@ -6,7 +6,6 @@ One small sweep is run left alone, and then under each of these faults; its tabl
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import subprocess
@@ -23,6 +22,7 @@ import nasray
 from nasray import registry
 from nasray.runs import open_storage
 from nasray.sweeps import Sweep
+from nasray.sweeps.changes import with_execution
 from nasray.sweeps.run import run_sweep
 from tests.object_store import BEARS, nothing_fails
 from tests.sweep_files import gold_sweep
@@ -51,10 +51,10 @@ def left_alone(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> P
         examples=96,
         settings={"epochs": 6, "lambda0": 0.1},
         evaluation={"epochs": 2, "drop_path": 0.0},
-        retrain_within=0.03,
+        training={"within": 0.03},
     )
     sweep = registry.find("sweep", file, Sweep)
-    outcome = run_sweep(dataclasses.replace(sweep, storage=str(folder)), "left_alone")
+    outcome = run_sweep(with_execution(sweep, storage=str(folder)), "left_alone")
     assert outcome.failures == ()
     return Path(outcome.folder)
 

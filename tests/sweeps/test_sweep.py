@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 
-import numpy as np
 import pytest
-from nasray.searchers.searchers import find_searcher
 
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
-from nasray.sweeps import EvaluationSettings, Range, Sweep
-from nasray.sweeps.sweep import latin_hypercube, with_method
-from nasray.trials.rows import knob_columns, trial_id
+from nasray.sweeps import AccuracySource, Arm, Budget, EvaluationSettings, Execution, Range, Sweep, Training
+from nasray.sweeps.changes import with_execution, with_method, with_training
+from nasray.trials.rows import knob_columns
 
 
 def make(**changes: object) -> Sweep:
-    fields: dict = dict(
-        name="s", method="gold_nas", space="gold", dataset="digits", settings=GoldNAS.Config(channels=4, cells=3)
-    )
-    return Sweep(**{**fields, **changes})
+    """A sweep of one arm; changes are of whichever has the field."""
+    names = {field.name for field in dataclasses.fields(Arm)}
+    arm: dict = dict(method="gold_nas", space="gold", settings=GoldNAS.Config(channels=4, cells=3))
+    arm |= {name: value for name, value in changes.items() if name in names}
+    rest = {name: value for name, value in changes.items() if name not in names}
+    return Sweep(**{"name": "s", "dataset": "digits", "arms": (Arm(**arm),), **rest})
+
+
+def name_of(config: SearchConfig) -> str:
+    return SearchTrial(run="s", config=config).name
 
 
 def test_searches_are_all_combinations_of_seeds_grids_and_draws() -> None:
@@ -34,42 +39,29 @@ def test_searches_are_all_combinations_of_seeds_grids_and_draws() -> None:
     configs = sweep.searches()
     combinations = {(c.seed, c.settings.lambda0, c.settings.mu, c.settings.channels) for c in configs}
     assert len(configs) == len(combinations) == 2 * 3 * 2 * 2
-    assert len({trial_id(c) for c in configs}) == len(configs)
+    assert len({name_of(c) for c in configs}) == len(configs)
     assert [c.to_dict() for c in sweep.searches()] == [c.to_dict() for c in configs]
-
-
-@pytest.mark.parametrize("samples", [1, 2, 7, 20])
-def test_latin_hypercube_falls_into_each_part_of_each_range_once(samples: int) -> None:
-    ranges = {"a": Range(low=1e-4, high=1.0, log=True), "b": Range(low=-2.0, high=3.0)}
-    draws = latin_hypercube(ranges, samples)
-    for name, places in {
-        "a": [np.log(d["a"] / 1e-4) / np.log(1e4) for d in draws],
-        "b": [(d["b"] + 2) / 5 for d in draws],
-    }.items():
-        assert sorted(int(np.clip(p, 0, 1 - 1e-9) * samples) for p in places) == list(range(samples)), name
 
 
 def test_trial_id_depends_on_the_settings_and_not_on_where_the_data_lie() -> None:
     (one,) = make().searches()
-    assert trial_id(one) == trial_id(dataclasses.replace(one, data_root="/elsewhere"))
-    assert trial_id(one) != trial_id(dataclasses.replace(one, seed=1))
-    assert trial_id(one) != trial_id(dataclasses.replace(one, settings=GoldNAS.Config(channels=4, cells=3, mu=1.0)))
+    assert name_of(one) == name_of(dataclasses.replace(one, data_root="/elsewhere"))
+    assert name_of(one) != name_of(dataclasses.replace(one, seed=1))
+    assert name_of(one) != name_of(dataclasses.replace(one, settings=GoldNAS.Config(channels=4, cells=3, mu=1.0)))
 
 
-@pytest.mark.parametrize("arm", [{}, {"method": "evolution", "settings": find_searcher("evolution").Config()}])
-def test_candidates_count_at_the_size_of_the_evaluation(arm: dict) -> None:
+def test_candidates_count_at_the_size_of_the_evaluation() -> None:
     size = {"channels": 5, "cells": 3, "skeleton": "imagenet", "width_budget": 0.25}
-    sweep = make(**arm, evaluation=EvaluationSettings(**size))
-    made = sweep.search_config(sweep.arms[0])
+    (made,) = make(training=Training(settings=EvaluationSettings(**size))).searches()
     assert {name: getattr(made, f"evaluation_{name}") for name in size} == size
 
 
 def test_candidates_count_at_the_size_of_a_tables_networks() -> None:
     sweep = make(
-        method="random", space="nas_bench_201", dataset="cifar10", table="table.csv", settings=Random.Config(cells=5),
-        evaluation=EvaluationSettings(channels=3, cells=5),
+        method="random", space="nas_bench_201", dataset="cifar10", table=AccuracySource(path="table.csv"),
+        settings=Random.Config(cells=5), training=Training(settings=EvaluationSettings(channels=3, cells=5)),
     )  # fmt: skip
-    made = sweep.search_config(sweep.arms[0])
+    (made,) = sweep.searches()
     published = registry.find("space", "nas_bench_201").published_sizes["cifar10"]
     assert (made.evaluation_channels, made.evaluation_cells) == (published.channels, published.cells) == (16, 15)
 
@@ -85,9 +77,10 @@ def test_every_ready_sweep_survives_json(name: str) -> None:
 def test_with_method_keeps_what_both_methods_have() -> None:
     sweep = make(param_space={"lambda0": (1e-3, 1e-2), "learning_rate": (0.1, 0.2)})
     other = with_method(sweep, "random")
-    assert type(other.settings) is Random.Config
-    assert (other.settings.channels, other.settings.cells) == (4, 3)
-    assert dict(other.param_space) == {"learning_rate": (0.1, 0.2)}
+    (arm,) = other.arms
+    assert type(arm.settings) is Random.Config
+    assert (arm.settings.channels, arm.settings.cells) == (4, 3)
+    assert dict(arm.param_space) == {"learning_rate": (0.1, 0.2)}
 
 
 def test_knob_columns_never_take_the_name_of_a_column() -> None:
@@ -113,7 +106,12 @@ def test_knob_columns_never_take_the_name_of_a_column() -> None:
         ({"seeds": (1, 1)}, "seeds (1, 1)"),
         ({"samples": 0}, "samples 0"),
         ({"samples": 3}, "samples 3"),
+        ({"seeds": (-1,)}, "seeds -1"),
+        ({"seeds": (0.5,)}, "seeds 0.5"),
         ({"name": "../out"}, "'../out'"),
+        ({"arms": ()}, "arms ()"),
+        ({"budget": 3.0}, "budget 3.0"),
+        ({"reference": (1.0,)}, "reference (1.0,)"),
         ({"param_space": {"lamda0": (1.0,)}}, "'lamda0'"),
         ({"param_space": {"lambda0": (1.0, 100.0)}}, "lambda0 100.0"),
         ({"param_space": {"lambda0": Range(low=1e-9, high=1.0)}}, "lambda0 1e-09"),
@@ -125,3 +123,52 @@ def test_what_a_sweep_refuses(changes: dict, named: str) -> None:
     assert named in str(caught.value)
     assert "accepted" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make_it", "named"),
+    [
+        (lambda: Training(select="all"), "training.select 'all'"),
+        (lambda: Training(within=float("nan")), "training.within nan"),
+        (lambda: Training(seeds=()), "training.seeds ()"),
+        (lambda: Training(rungs=(12, 4)), "training.rungs (12, 4)"),
+        (lambda: Training(rungs=(0,)), "training.rungs 0"),
+        (lambda: Training(reduction_factor=1.0), "training.reduction_factor 1.0"),
+        (lambda: Training(workers=1.5), "training.workers 1.5"),
+        (lambda: Execution(cpus_per_trial=0), "cpus_per_trial 0"),
+        (lambda: Execution(cpus_per_trial=float("nan")), "cpus_per_trial nan"),
+        (lambda: Execution(gpus_per_trial="all"), "gpus_per_trial 'all'"),
+        (lambda: Execution(max_failures=-1), "max_failures -1"),
+        (lambda: Execution(storage=3), "storage 3"),
+        (lambda: Execution(trackers=("optuna", "optuna")), "trackers"),
+        (lambda: Budget(0.0), "budget 0.0"),
+        (lambda: Budget(float("inf")), "budget inf"),
+    ],
+)
+def test_each_part_refuses_what_it_cannot_be(make_it: Callable[[], object], named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        make_it()
+    assert named in str(caught.value)
+    assert "accepted" in str(caught.value)
+
+
+def test_identity_is_everything_but_the_execution() -> None:
+    sweep = make()
+    elsewhere = with_execution(
+        sweep, storage="s3://bucket", data_root="/data", address="auto", cpus_per_trial=2.0, gpus_per_trial="auto",
+        max_failures=0, trackers=("optuna",),
+    )  # fmt: skip
+    assert {f.name for f in dataclasses.fields(Execution)} == {
+        f.name for f in dataclasses.fields(Execution)
+        if getattr(elsewhere.execution, f.name) != getattr(sweep.execution, f.name)
+    }  # fmt: skip
+    assert elsewhere.identity() == sweep.identity()
+    for other in (
+        make(seeds=(1,)),
+        make(param_space={"mu": (1.0,)}),
+        make(budget=Budget(3.0)),
+        make(dataset="cifar10"),
+        with_training(sweep, workers=2),
+        with_training(sweep, epochs=3),
+    ):
+        assert other.identity() != sweep.identity()

@@ -24,7 +24,7 @@ def config(**changes: Any) -> EvaluationConfig:
     return EvaluationConfig(
         space="darts",
         dataset="digits",
-        architecture=from_genotype(space, space.references["DARTS_V2"].genotype).to_json(),
+        architecture=from_genotype(space, space.references["DARTS_V2"].genotype),
         settings=EvaluationSettings(**{**settings, **changes}),
     )
 

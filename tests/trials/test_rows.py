@@ -26,9 +26,7 @@ def test_latency_is_in_the_row_where_it_was_asked_for(batch: int | None, tmp_pat
     settings = EvaluationSettings(
         epochs=1, channels=2, cells=3, train_examples=128, augmentation="none", latency_batch=batch
     )
-    config = EvaluationConfig(
-        space="nas_bench_201", dataset="digits", architecture=architecture.to_json(), settings=settings
-    )
+    config = EvaluationConfig(space="nas_bench_201", dataset="digits", architecture=architecture, settings=settings)
     evaluation = Evaluation(config, device="cpu")
     evaluation.run_epoch()
     network = evaluation.learner.network

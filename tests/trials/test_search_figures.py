@@ -90,7 +90,7 @@ def test_a_training_says_how_many_images_a_second_it_sees() -> None:
         EvaluationConfig(
             space="gold",
             dataset="digits",
-            architecture=candidate.architecture.to_json(),
+            architecture=candidate.architecture,
             settings=EvaluationSettings(**SMALL, cells=3, drop_path=0.0),
         )
     )

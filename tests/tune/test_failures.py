@@ -37,7 +37,7 @@ import json, sys
 from pathlib import Path
 import ray
 from nasray.methods.random import Random
-from nasray.sweeps import Sweep
+from nasray.sweeps import Arm, Execution, Sweep, Training
 from nasray.sweeps.run import run_sweep
 
 folder, name, cpus, gpus, share = Path(sys.argv[1]), sys.argv[2], *map(float, sys.argv[3:6])
@@ -46,11 +46,12 @@ ray.init(
     object_store_memory=100 * 2**20,
 )
 outcome = run_sweep(Sweep(
-    name=name, method=str(folder / "mine.py") + ":Hungry", space="gold", dataset="digits",
-    settings=Random.Config(
+    name=name, dataset="digits",
+    arms=(Arm(method=str(folder / "mine.py") + ":Hungry", space="gold", settings=Random.Config(
         batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=64, epochs=3
-    ),
-    retrain="nothing", storage=str(folder), gpus_per_trial=share, cpus_per_trial=1.0, seeds=(0, 1), max_failures=1,
+    )),),
+    seeds=(0, 1), training=Training(select="nothing"),
+    execution=Execution(storage=str(folder), gpus_per_trial=share, cpus_per_trial=1.0, max_failures=1),
 ))
 print(json.dumps(outcome.failures))
 """

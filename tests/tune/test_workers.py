@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -16,22 +15,25 @@ from ray.train import WorkerGroupError
 import nasray
 from nasray.errors import InvalidInput
 from nasray.sweeps import Sweep
+from nasray.sweeps.changes import with_training
 from nasray.tune.workers import Group, lost
 
 SWEEP = """
 import json, sys
 from pathlib import Path
 from nasray.methods.random import Random
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 
 COMMON = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=64)
 HERE = str(Path(__file__).parent)
 SWEEP = Sweep(
-    name="group", method="random", space="gold", dataset=HERE + "/data.py:digits",
-    settings=Random.Config(**COMMON, epochs=1),
-    evaluation=EvaluationSettings(**COMMON, epochs=2, drop_path=0.1, latency_batch=1),
-    objectives=("accuracy", "latency_ms"), rungs=(1,),
-    workers_per_evaluation=2, cpus_per_trial=1.0, random_baseline=False, storage=HERE,
+    name="group", dataset=HERE + "/data.py:digits",
+    arms=(Arm(method="random", space="gold", settings=Random.Config(**COMMON, epochs=1)),),
+    objectives=("accuracy", "latency_ms"), random_baseline=False,
+    training=Training(
+        settings=EvaluationSettings(**COMMON, epochs=2, drop_path=0.1, latency_batch=1), rungs=(1,), workers=2
+    ),
+    execution=Execution(cpus_per_trial=1.0, storage=HERE),
 )
 """
 
@@ -85,7 +87,7 @@ def test_a_training_by_two_workers_leaves_its_row_though_one_is_killed(tmp_path:
     assert (tmp_path / "group" / row["weights"]).exists()
     assert [line for line in ended.stderr.splitlines() if "event=workers_lost" in line and "epoch=1" in line]
     assert {line.split()[1] for line in (tmp_path / "told").read_text().splitlines()} == {"1"}
-    assert json.loads((tmp_path / "group" / "run.json").read_text())["sweep"]["workers_per_evaluation"] == 2
+    assert json.loads((tmp_path / "group" / "run.json").read_text())["sweep"]["training"]["workers"] == 2
 
 
 def test_how_many_groups_have_room():
@@ -103,8 +105,7 @@ def test_lost_workers_are_told_from_failures():
 
 
 def test_more_workers_than_examples_are_refused(tiny_sweep: Sweep):
-
-    with pytest.raises(InvalidInput, match="workers_per_evaluation 33: accepted are as many as the batch of 32"):
-        dataclasses.replace(tiny_sweep, workers_per_evaluation=33)
-    with pytest.raises(InvalidInput, match="workers_per_evaluation 0: accepted are values from 1"):
-        dataclasses.replace(tiny_sweep, workers_per_evaluation=0)
+    with pytest.raises(InvalidInput, match=r"training\.workers 33: a batch has 32 examples"):
+        with_training(tiny_sweep, workers=33)
+    with pytest.raises(InvalidInput, match=r"training\.workers 0: accepted are whole numbers from 1"):
+        with_training(tiny_sweep, workers=0)

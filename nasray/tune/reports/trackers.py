@@ -90,7 +90,7 @@ def described(trial: Trial, *, proposed: bool = False) -> dict[str, Any]:
     told |= {"architecture_id": trial.architecture.id, "search_trial_id": origin.search_trial_id}
     told |= {"baseline_of": origin.baseline_of, **origin.knobs}
     if proposed:
-        told |= encode(trial.cell_space, trial.architecture)
+        told |= encode(config.cell_space, trial.architecture)
     return {name: value for name, value in told.items() if value is not None}
 
 

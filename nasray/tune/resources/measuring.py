@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from nasray import registry
 from nasray.costs.memory import training_bytes
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.methods.method import Problem
@@ -21,7 +20,7 @@ from nasray.spaces.encoding import decode, draw, parameters
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.evaluation import Evaluation, EvaluationConfig, evaluation_size
 from nasray.trials.search import Search
-from nasray.trials.search_config import SearchConfig, find_method, sizes
+from nasray.trials.search_config import SearchConfig, sizes
 from nasray.trials.trial import SearchTrial, TrainingTrial, trial_of
 from nasray.tune.resources.limits import CONTEXT_BYTES
 
@@ -130,7 +129,7 @@ def step_of(config: SearchConfig | EvaluationConfig, device: str) -> None:
 def few_examples(config: SearchConfig | EvaluationConfig) -> TrainingSettings:
     """Its settings with so few examples that an epoch has a handful of steps."""
     settings = config.settings
-    architecture = 0.0 if isinstance(config, EvaluationConfig) else find_method(config.method).architecture_fraction
+    architecture = 0.0 if isinstance(config, EvaluationConfig) else config.method_class.architecture_fraction
     smallest = min(1 - architecture, architecture or 1.0)  # part of the examples that is handed out in batches
     enough = int(STEPS * (settings.batch_size + 1) / smallest) + 1
     return replace(settings, train_examples=min(enough, settings.train_examples or enough))
@@ -157,9 +156,8 @@ def largest_evaluation(configs: Sequence[EvaluationConfig], cells: int | None = 
     """
     dataset = load_dataset(configs[0].dataset, configs[0].data_root)
     if cells is not None:
-        space: CellSpace = registry.find("space", configs[0].space, CellSpace)
-        configs = [replace(configs[0], architecture=text) for text in _drawn(space, cells)]
-    one_each = {config.architecture: config for config in configs}
+        configs = [replace(configs[0], architecture=one) for one in _drawn(configs[0].cell_space, cells)]
+    one_each = {config.architecture.id: config for config in configs}
     return _largest(one_each.values(), lambda one: _evaluation_bytes(one, dataset))
 
 
@@ -167,8 +165,7 @@ def described(config: SearchConfig | EvaluationConfig) -> str:
     """A configuration in a few words."""
     settings = config.settings
     if isinstance(config, EvaluationConfig):
-        space: CellSpace = registry.find("space", config.space, CellSpace)
-        what = f"training of {Architecture.from_json(space, config.architecture).id}"
+        what = f"training of {config.architecture.id}"
     else:
         what = f"search by {config.method}"
     size = {"channels": settings.channels, "cells": settings.cells, "batch": settings.batch_size}
@@ -186,10 +183,10 @@ def _choices(settings: TrainingSettings) -> tuple[Any, ...]:
 
 def _search_bytes(config: SearchConfig, dataset: Dataset, counted: dict[tuple[Any, ...], int]) -> int:
     """Bytes of a step by the method's first gates; counted once for supernets and gates of one kind."""
-    space: CellSpace = registry.find("space", config.space, CellSpace)
+    space = config.cell_space
     size, evaluated = sizes(config, space, dataset)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        method = find_method(config.method)(config.settings, Problem(space, size, evaluated, config.seed))
+        method = config.method_class(config.settings, Problem(space, size, evaluated, config.seed))
         gates = method.gates()
     auxiliary = config.settings.auxiliary_weight > 0
     active = tuple(np.packbits(one.active_EO).tobytes() for one in gates)
@@ -202,15 +199,14 @@ def _search_bytes(config: SearchConfig, dataset: Dataset, counted: dict[tuple[An
 
 
 def _evaluation_bytes(config: EvaluationConfig, dataset: Dataset) -> int:
-    space: CellSpace = registry.find("space", config.space, CellSpace)
-    architecture, settings = Architecture.from_json(space, config.architecture), config.settings
+    space, architecture, settings = config.cell_space, config.architecture, config.settings
     size: NetworkSize = evaluation_size(space, architecture, settings, dataset, config.budget)
     with torch.device("meta"):
         network = target_network(space, architecture, size, settings.auxiliary_weight > 0)
     return training_bytes(network, size.input_shape, settings.batch_size)
 
 
-def _drawn(space: CellSpace, cells: int) -> list[str]:
-    """Random architectures as JSON, the same at every call."""
+def _drawn(space: CellSpace, cells: int) -> list[Architecture]:
+    """Random architectures, the same at every call."""
     generator, choices = np.random.default_rng(0), parameters(space, cells)
-    return [decode(space, draw(choices, generator), cells).to_json() for _ in range(DRAWS)]
+    return [decode(space, draw(choices, generator), cells) for _ in range(DRAWS)]

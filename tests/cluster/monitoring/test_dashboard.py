@@ -104,7 +104,9 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
     pictures = Path(os.environ.get("NASRAY_PICTURES", folder))
     token = secrets.token_hex(32)
     settings = {"epochs": 500, "lambda0": 0.01, "stop_macs": 0.0}
-    file = gold_sweep(folder, examples=600, settings=settings, mu=(0.0, 1.0), channels=4, retrain="nothing")
+    file = gold_sweep(
+        folder, examples=600, settings=settings, mu=(0.0, 1.0), channels=4, training={"select": "nothing"}
+    )
     command = [sys.executable, "-m", "nasray.cli", "sweep", file, "--name", "watched", "--storage", str(folder)]
     environment = {**os.environ, "TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     said = folder / "sweep.log"

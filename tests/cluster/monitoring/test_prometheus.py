@@ -118,7 +118,7 @@ def test_a_running_sweep_is_seen_and_its_hypervolume_rises(short_folder: Path, p
         evaluation={"epochs": 4, "drop_path": 0.0},
         mu=(0.0, 30.0, 300.0),
         channels=4,
-        retrain_within=0.05,
+        training={"within": 0.05},
     )
     environment = {**os.environ, "TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "3000"}
     command = [sys.executable, "-m", "nasray.cli", "sweep", file, "--name", "watched"]

@@ -29,7 +29,7 @@ from nasray.runs import open_storage
 from nasray.searchers.evolution import Evolution
 from nasray.spaces import Architecture, from_string
 from nasray.spaces.encoding import decode
-from nasray.sweeps import Sweep
+from nasray.sweeps import AccuracySource, Arm, Budget, Execution, Sweep, Training
 from nasray.sweeps.run import run_sweep
 from nasray.tune.reports.journal import OptunaJournal
 from nasray.tune.reports.trackers import check_trackers
@@ -62,17 +62,14 @@ def studies(folder: str) -> dict[str, optuna.Study]:
 def test_the_journal_holds_what_the_table_of_the_run_holds(table: str, tmp_path: Path) -> None:
     sweep = Sweep(
         name="journalled",
-        method="evolution",
-        space="nas_bench_201",
         dataset="cifar10",
-        settings=Evolution.Config(evaluations=12, initial=4),
-        table=table,
-        rungs=(12,),
-        budget=120.0,
+        arms=(Arm(method="evolution", space="nas_bench_201", settings=Evolution.Config(evaluations=12, initial=4)),),
+        table=AccuracySource(path=table),
+        training=Training(rungs=(12,)),
+        budget=Budget(120.0),
         reference=(221.0, 0.3),
         random_baseline=False,
-        storage=str(tmp_path),
-        trackers=("optuna",),
+        execution=Execution(storage=str(tmp_path), trackers=("optuna",)),
     )
     outcome = run_sweep(sweep)
     (study,) = studies(outcome.folder).values()
@@ -159,10 +156,13 @@ def test_only_a_folder_can_hold_it(tmp_path: Path) -> None:
 DRIVER = """
 from nasray.sweeps import Sweep
 from nasray.searchers.optuna import TPE
+from nasray.sweeps import AccuracySource, Arm, Budget, Execution, Sweep, Training
 
 SWEEP = Sweep(
-    name="killed", method="tpe", space="nas_bench_201", dataset="cifar10", settings=TPE.Config(evaluations=40),
-    table={table!r}, reference=(221.0, 0.3), random_baseline=False, storage={storage!r}, trackers=("optuna",),
+    name="killed", dataset="cifar10",
+    arms=(Arm(method="tpe", space="nas_bench_201", settings=TPE.Config(evaluations=40)),),
+    table=AccuracySource(path={table!r}), reference=(221.0, 0.3), random_baseline=False,
+    execution=Execution(storage={storage!r}, trackers=("optuna",)),
 )
 """
 

@@ -22,6 +22,7 @@ from nasray.methods.random import Random
 from nasray.runs import open_storage
 from nasray.spaces import Architecture, CellSpace, from_genotype
 from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps.changes import with_execution, with_training
 from nasray.sweeps.run import run_sweep
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.search_config import SearchConfig
@@ -69,8 +70,8 @@ def test_what_cannot_work_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_sweep: Sweep
 ) -> None:
     with pytest.raises(InvalidInput, match=r"trackers .*accepted are different ones of tensorboard, mlflow"):
-        dataclasses.replace(tiny_sweep, trackers=("weights",))  # type: ignore[arg-type]
-    sweep = dataclasses.replace(tiny_sweep, trackers=("mlflow", "optuna"))
+        with_execution(tiny_sweep, trackers=("weights",))
+    sweep = with_execution(tiny_sweep, trackers=("mlflow", "optuna"))
     assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
     storage = open_storage(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -152,11 +153,9 @@ def test_their_own_packages_read_what_a_sweep_told_them(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     outcome = run_sweep(
-        dataclasses.replace(
-            tiny_sweep,
-            name="told",
+        with_execution(
+            with_training(dataclasses.replace(tiny_sweep, name="told"), select="nothing"),
             storage=str(tmp_path / "runs"),
-            retrain="nothing",
             trackers=("tensorboard", "mlflow", "wandb"),
         )
     )

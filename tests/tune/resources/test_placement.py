@@ -22,6 +22,7 @@ from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
 from nasray.spaces import Architecture, CellSpace, from_genotype
 from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps.changes import with_execution
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.search_config import SearchConfig, find_method
 from nasray.trials.trial import SearchTrial
@@ -76,11 +77,11 @@ def test_figures_that_cannot_be_are_refused():
 
 
 def test_the_field_takes_a_number_or_auto(tiny_sweep: Sweep):
-    assert Sweep.of(dataclasses.replace(tiny_sweep, gpus_per_trial="auto").to_dict()).gpus_per_trial == "auto"
-    with pytest.raises(InvalidInput, match=r"gpus_per_trial -0\.5: accepted are auto, or values from 0"):
-        dataclasses.replace(tiny_sweep, gpus_per_trial=-0.5)
-    with pytest.raises(InvalidInput, match="gpus_per_trial 'all': accepted are auto, or values from 0"):
-        dataclasses.replace(tiny_sweep, gpus_per_trial="all")  # type: ignore[arg-type]
+    assert Sweep.of(with_execution(tiny_sweep, gpus_per_trial="auto").to_dict()).execution.gpus_per_trial == "auto"
+    with pytest.raises(InvalidInput, match=r"gpus_per_trial -0\.5: accepted are auto, or numbers from 0"):
+        with_execution(tiny_sweep, gpus_per_trial=-0.5)
+    with pytest.raises(InvalidInput, match="gpus_per_trial 'all': accepted are auto, or numbers from 0"):
+        with_execution(tiny_sweep, gpus_per_trial="all")
 
 
 def searches(*settings: Any, method: str = "random", space: str = "gold") -> list[SearchConfig]:
@@ -107,13 +108,12 @@ def test_methods_and_spaces_are_not_compared_by_a_count():
 def test_the_largest_training_is_the_one_with_most_to_keep():
     # PC_DARTS_cifar has 0.56 M of parameters and 30 M of multiply-adds more than either (tests/costs).
     trials = evaluations("DARTS_V2", "PC_DARTS_cifar", "DARTS_V1")
-    assert largest_evaluation(trials).architecture == reference("PC_DARTS_cifar").to_json()
+    assert largest_evaluation(trials).architecture == reference("PC_DARTS_cifar")
 
 
 def test_what_a_searcher_will_propose_is_stood_for_by_draws():
     found = largest_evaluation(evaluations("DARTS_V1"), cells=3)
-    space: CellSpace = registry.find("space", "darts")
-    drawn = Architecture.from_json(space, found.architecture)
+    drawn = found.architecture
     most = {"normal": 8, "reduce": 8}  # two for each of four nodes
     assert {name: len(choices) for name, choices in drawn.cells.items()} == most
 
@@ -128,7 +128,7 @@ def evaluations(*architectures: str) -> list[EvaluationConfig]:
         EvaluationConfig(
             space="darts",
             dataset="digits",
-            architecture=reference(name).to_json(),
+            architecture=reference(name),
             settings=EvaluationSettings(**TINY),
         )
         for name in architectures
@@ -170,7 +170,7 @@ from pathlib import Path
 import ray
 from nasray.methods.random import Random
 from nasray.runs import open_storage
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 from nasray.sweeps.run import run_sweep
 from nasray.trials.trial import SearchTrial
 from nasray.tune.phase import Phase
@@ -195,9 +195,10 @@ def measure(trials, cells=None):
 if sys.argv[4] == "made up":
     measuring.measure = measure
 sweep = Sweep(
-    name="auto", method=str(folder / "mine.py") + ":Telling", space="gold", dataset=str(folder / "mine.py") + ":digits",
-    settings=Random.Config(**tiny), evaluation=EvaluationSettings(**tiny, drop_path=0.0), random_baseline=False,
-    storage=str(folder), gpus_per_trial="auto", cpus_per_trial=float(sys.argv[5]), seeds=(0, 1),
+    name="auto", dataset=str(folder / "mine.py") + ":digits",
+    arms=(Arm(method=str(folder / "mine.py") + ":Telling", space="gold", settings=Random.Config(**tiny)),),
+    training=Training(settings=EvaluationSettings(**tiny, drop_path=0.0)), random_baseline=False, seeds=(0, 1),
+    execution=Execution(storage=str(folder), gpus_per_trial="auto", cpus_per_trial=float(sys.argv[5])),
 )
 outcome = run_sweep(sweep)
 trials = [SearchTrial(run="auto", config=config) for config in sweep.searches()]

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 MINE = """
 import os, time
 from nasray.methods.gold_nas import GoldNAS
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 
 class Sick(GoldNAS):
     'Waits for a file; then one search raises, one gets NaN in its weights, and one is well.'
@@ -48,13 +48,17 @@ class Sick(GoldNAS):
 COMMON = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=96)
 SWEEP = Sweep(
     name="sick",
-    method=__file__ + ":Sick",
-    space="gold",
     dataset="digits",
-    settings=Sick.Config(**COMMON, epochs=6, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
-    param_space={{"mu": (0.0, 200.0, 300.0)}},
-    max_failures=0,
-    evaluation=EvaluationSettings(**COMMON, epochs=1, drop_path=0.0),
+    arms=(
+        Arm(
+            method=__file__ + ":Sick",
+            space="gold",
+            settings=Sick.Config(**COMMON, epochs=6, lambda0=0.1, stop_macs=0.01, stable_epochs=0),
+            param_space={{"mu": (0.0, 200.0, 300.0)}},
+        ),
+    ),
+    training=Training(settings=EvaluationSettings(**COMMON, epochs=1, drop_path=0.0)),
+    execution=Execution(max_failures=0),
 )
 """
 

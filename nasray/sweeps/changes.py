@@ -1,0 +1,99 @@
+"""The same sweep with something changed: one method alone, settings fixed, another training or execution."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from nasray import registry
+from nasray.errors import InvalidInput
+from nasray.settings import changes
+from nasray.sweeps.arm import Arm, config_of
+from nasray.sweeps.points import ranges_of
+from nasray.sweeps.sweep import Sweep
+
+
+def with_method(sweep: Sweep, method: str) -> Sweep:
+    """The same sweep by one method or searcher alone.
+
+    Its arms are those that have the method. Where none has it, it takes the first arm's place, with the settings that
+    both have at their values and the others at their defaults.
+
+    Raises:
+        InvalidInput: there is no such method.
+    """
+    method = registry.absolute(method)
+    arms = tuple(arm for arm in sweep.arms if arm.method == method)
+    if not arms:
+        config, first = config_of(method), sweep.arms[0]
+        names = {one.name for one in dataclasses.fields(config)}
+        settings = config.of({name: value for name, value in changes(first.settings).items() if name in names})
+        varied = {name: values for name, values in first.param_space.items() if name in names}
+        samples = first.samples if ranges_of(varied) else 1
+        arms = (Arm(method=method, space=first.space, settings=settings, param_space=varied, samples=samples),)
+    return dataclasses.replace(sweep, arms=arms)
+
+
+def with_space(sweep: Sweep, space: str) -> Sweep:
+    """The same sweep with every arm on one space.
+
+    Raises:
+        InvalidInput: there is no such space, or a method cannot search it.
+    """
+    return dataclasses.replace(sweep, arms=tuple(dataclasses.replace(arm, space=space) for arm in sweep.arms))
+
+
+def with_samples(sweep: Sweep, samples: int) -> Sweep:
+    """The same sweep with another number of draws in every arm that draws from ranges.
+
+    Raises:
+        InvalidInput: no arm does.
+    """
+    if samples != 1 and not any(ranges_of(arm.param_space) for arm in sweep.arms):
+        raise InvalidInput(f"samples {samples}: accepted is 1, for no arm of sweep {sweep.name!r} draws from a range")
+    arms = (dataclasses.replace(arm, samples=samples) if ranges_of(arm.param_space) else arm for arm in sweep.arms)
+    return dataclasses.replace(sweep, arms=tuple(arms))
+
+
+def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
+    """The same sweep with settings fixed in every arm that has them: there they are no longer varied.
+
+    Raises:
+        InvalidInput: a value that a method does not accept.
+    """
+
+    def fixed(arm: Arm) -> Arm:
+        own = {one.name for one in dataclasses.fields(arm.settings)}
+        varied = {name: v for name, v in arm.param_space.items() if name not in values}
+        return dataclasses.replace(
+            arm,
+            settings=dataclasses.replace(arm.settings, **{n: v for n, v in values.items() if n in own}),
+            param_space=varied,
+            samples=arm.samples if ranges_of(varied) else 1,
+        )
+
+    return dataclasses.replace(sweep, arms=tuple(map(fixed, sweep.arms)))
+
+
+def with_training(sweep: Sweep, **fields: Any) -> Sweep:
+    """The same sweep with other fields of its training, or of the settings of that.
+
+    Raises:
+        InvalidInput: a value that is not accepted.
+    """
+    own = {one.name for one in dataclasses.fields(sweep.training)}
+    settings = {name: value for name, value in fields.items() if name not in own}
+    trained = {name: value for name, value in fields.items() if name in own}
+    if settings:
+        trained["settings"] = dataclasses.replace(trained.get("settings", sweep.training.settings), **settings)
+    return dataclasses.replace(sweep, training=dataclasses.replace(sweep.training, **trained))
+
+
+def with_execution(sweep: Sweep, **fields: Any) -> Sweep:
+    """The same sweep with other fields of its execution.
+
+    Raises:
+        InvalidInput: a value that is not accepted.
+    """
+    return dataclasses.replace(sweep, execution=dataclasses.replace(sweep.execution, **fields))

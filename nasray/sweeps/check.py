@@ -1,0 +1,76 @@
+"""What is looked at before a sweep writes anything: a start that is refused leaves nothing behind."""
+
+from __future__ import annotations
+
+from nasray.runs import Storage
+from nasray.sweeps.arm import Arm
+from nasray.sweeps.sweep import Sweep
+from nasray.training.dataset import Dataset, load_dataset
+from nasray.trials.check import Built, check_search, check_training
+from nasray.tune.reports.trackers import check_trackers
+
+
+def check(sweep: Sweep, storage: Storage) -> None:
+    """Refuse a sweep some of whose trials could never run.
+
+    The table, budget and trackers are checked, and each arm's search and training is built on the meta device, which
+    takes no memory: at the ends of its ranges and with all of its grid's values.
+
+    Args:
+        sweep: what is to be run.
+        storage: the run's folder. Nothing is written to it.
+
+    Raises:
+        InvalidInput: what cannot run, and what to change.
+    """
+    check_trackers(sweep.execution.trackers, storage)
+    for arm in sweep.arms:
+        sweep.fidelities(arm.space)
+    dataset = _dataset(sweep)
+    # What else must hold before the first write has its place here: one batch through the data, resources of a trial.
+    _check_budget(sweep, dataset)
+    built: Built = set()
+    for arm in sweep.search_arms:
+        assert dataset is not None
+        for settings in arm.extremes():
+            check_search(sweep.search_config(arm, settings, sweep.seeds[0]), dataset, built)
+    check_trainings(sweep)
+
+
+def check_trainings(sweep: Sweep, flag: str = "--training.") -> None:
+    """Refuse settings with which what some arm finds could never be trained from scratch.
+
+    Args:
+        sweep: whose training is meant.
+        flag: what stands before a setting's name where it is typed.
+
+    Raises:
+        InvalidInput: what does not fit, and what to change.
+    """
+    dataset = _dataset(sweep)
+    if sweep.table:
+        return
+    assert dataset is not None
+    for arm in {arm.space: arm for arm in sweep.arms if _is_trained(sweep, arm)}.values():
+        cells = sweep.network_size(arm, dataset).cells
+        check_training(arm.cell_space, sweep.training.settings, dataset, cells=cells, flag=flag)
+
+
+def _dataset(sweep: Sweep) -> Dataset | None:
+    """What is trained on; None where all is looked up."""
+    if sweep.table and not sweep.search_arms:
+        return None
+    return load_dataset(sweep.dataset, sweep.execution.data_root)
+
+
+def _is_trained(sweep: Sweep, arm: Arm) -> bool:
+    return arm.is_black_box or sweep.training.select != "nothing"
+
+
+def _check_budget(sweep: Sweep, dataset: Dataset | None) -> None:
+    if sweep.budget is None:
+        return
+    for arm in sweep.arms:
+        # What was trained by others has its width, and candidates are counted at theirs.
+        narrower = sweep.table is None and _is_trained(sweep, arm)
+        sweep.budget.check_possible(arm.cell_space, sweep.network_size(arm, dataset), narrower=narrower)

@@ -1,0 +1,50 @@
+"""What is varied: the points of a grid, and draws from ranges."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nasray.settings import Range
+
+ParamSpace = Mapping[str, Range | tuple[Any, ...]]
+"""Setting to what it takes: all of a tuple's values, or draws from a range."""
+
+
+def ranges_of(param_space: ParamSpace) -> dict[str, Range]:
+    """The settings that are drawn."""
+    return {name: values for name, values in param_space.items() if isinstance(values, Range)}
+
+
+def grid_points(param_space: ParamSpace, draws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All combinations of the draws with the values of the tuples, in the order of the param space."""
+    grids = [[(name, value) for value in v] for name, v in param_space.items() if not isinstance(v, Range)]
+    found = []
+    for draw, point in itertools.product(draws, itertools.product(*grids)):
+        chosen = {**draw, **dict(point)}
+        found.append({name: chosen[name] for name in param_space})
+    return found
+
+
+def ends(ranges: Mapping[str, Range]) -> list[dict[str, float]]:
+    """All ranges at their lower end, and all at their upper end; one empty point where there is no range."""
+    return [
+        {name: round(end) if one.integer else end for name, one in ranges.items() for end in [getattr(one, side)]}
+        for side in (("low", "high") if ranges else ("low",))
+    ]
+
+
+def latin_hypercube(ranges: Mapping[str, Range], samples: int) -> list[dict[str, float]]:
+    """Draws from ranges that fall into each of ``samples`` equal parts of every range once, seeded by their names."""
+    generator = np.random.default_rng([samples, *"".join(ranges).encode()])
+    columns = {}
+    for name, one in ranges.items():
+        places = (generator.permutation(samples) + generator.random(samples)) / samples
+        low, high = (np.log(one.low), np.log(one.high)) if one.log else (one.low, one.high)
+        values = low + places * (high - low)
+        values = np.clip(np.exp(values) if one.log else values, one.low, one.high)
+        columns[name] = [round(v) if one.integer else float(f"{v:.6g}") for v in values.tolist()]
+    return [{name: column[i] for name, column in columns.items()} for i in range(samples)]

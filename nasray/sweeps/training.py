@@ -1,0 +1,81 @@
+"""What a sweep trains from scratch, and how."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+
+from nasray.errors import InvalidInput, shown
+from nasray.settings import check_number, check_seeds
+from nasray.trials.evaluation import EvaluationSettings
+
+Selection = Literal["front", "final", "nothing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Which architectures a sweep trains from scratch, with which settings, and what is stopped early.
+
+    Raises:
+        InvalidInput: a value that is not accepted.
+    """
+
+    select: Selection = "front"
+    """Architectures to train once the searches are done: each method's front, the final architecture of every search,
+    or nothing. A method that trains its network to the end itself is not trained again."""
+    within: float = 0.0
+    """Train also candidates whose accuracy lies at most so far below their method's front (fraction of 1). Accuracies
+    by inherited weights are coarse, and the order may change when networks are trained from scratch."""
+    seeds: tuple[int, ...] = (0,)
+    """Random seeds of the trainings; with several, the front is one of mean accuracies. Architectures proposed by a
+    black-box searcher are trained with the first seed, and with the others if they are near the front."""
+    settings: Annotated[EvaluationSettings, tyro.conf.arg(name="")] = field(default_factory=EvaluationSettings)
+    """Hyperparameters, size and fidelity of every training."""
+    rungs: tuple[int, ...] = ()
+    """Epochs at which ParetoASHA compares the trainings and stops all but the best; without any, all train to the
+    end."""
+    reduction_factor: float = 3.0
+    """Keep the best 1/N of the trainings at each rung."""
+    workers: int = 1
+    """Processes that train one network together, each with the CPUs of a trial and, where trials have GPUs, a GPU of
+    its own. The batch is split over them, which changes rounding."""
+
+    def __post_init__(self) -> None:
+        if self.select not in get_args(Selection):
+            raise InvalidInput(f"training.select {shown(self.select)}: accepted are {', '.join(get_args(Selection))}")
+        if not isinstance(self.settings, EvaluationSettings):
+            raise InvalidInput(f"training.settings {shown(self.settings)}: accepted are EvaluationSettings")
+        check_number("training.within", self.within, low=0.0)
+        check_seeds("training.seeds", self.seeds)
+        check_number("training.reduction_factor", self.reduction_factor, above=1.0)
+        check_number("training.workers", self.workers, low=1, whole=True)
+        for rung in self.rungs:
+            check_number("training.rungs", rung, low=1, whole=True)
+        if not all(a < b for a, b in itertools.pairwise(self.rungs)):
+            raise InvalidInput(f"training.rungs {self.rungs}: accepted are rising numbers of epochs")
+        if self.workers > self.settings.batch_size:
+            raise InvalidInput(
+                f"training.workers {self.workers}: a batch has {self.settings.batch_size} examples. Use at most as "
+                "many workers"
+            )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Training:
+        """A training from JSON's values.
+
+        Raises:
+            InvalidInput: a field that a training does not have, or a value that is not accepted.
+        """
+        known = [one.name for one in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise InvalidInput(f"training with {', '.join(unknown)}: accepted are {', '.join(known)}")
+        made = {**values, "settings": EvaluationSettings.of(values.get("settings", {}))}
+        for name in ("seeds", "rungs"):
+            if name in values:
+                made[name] = tuple(values[name])
+        return cls(**made)

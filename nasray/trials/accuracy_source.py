@@ -1,0 +1,76 @@
+"""Where accuracies come from that are looked up in place of training: one value for file, columns and unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from nasray import registry
+from nasray.errors import InvalidInput, shown
+from nasray.spaces import CellSpace
+from nasray.tabular import AccuracyTable, Unit, column_epochs, read_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracySource:
+    """A table of accuracies that others trained.
+
+    Raises:
+        InvalidInput: a field of another type, or an unknown unit.
+    """
+
+    path: str
+    """File or folder of the table (see :mod:`nasray.tabular`)."""
+    columns: tuple[str, ...] = ()
+    """Columns with accuracies, each as COLUMN=EPOCHS. None are given where the columns' names tell the epochs."""
+    unit: Unit = "percent"
+    """Unit of the table's accuracies: percent or fraction."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not self.path:
+            raise InvalidInput(f"table {shown(self.path)}: accepted is the path of a file or folder")
+        object.__setattr__(self, "columns", tuple(self.columns))
+        if not all(isinstance(column, str) for column in self.columns):
+            raise InvalidInput(f"columns {shown(self.columns)} of a table: accepted are texts, COLUMN=EPOCHS")
+        if self.unit not in get_args(Unit):
+            raise InvalidInput(f"unit {shown(self.unit)} of a table: accepted are {', '.join(get_args(Unit))}")
+
+    def open(self, space: str, dataset: str) -> AccuracyTable:
+        """The table of a space's architectures on a dataset; read once in a process.
+
+        Raises:
+            InvalidInput: the table cannot be read.
+        """
+        return _open(self, space, dataset)
+
+    @property
+    def settings(self) -> str:
+        """What rows that were looked up here have in their column ``settings``: JSON."""
+        return json.dumps({"table": Path(self.path).name, "columns": list(self.columns), "unit": self.unit})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {**asdict(self), "columns": list(self.columns)}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> AccuracySource:
+        """A source from what :meth:`to_dict` gave.
+
+        Raises:
+            InvalidInput: an unknown field, or a value that is not accepted.
+        """
+        unknown = sorted(set(values) - {one.name for one in fields(cls)})
+        if unknown:
+            raise InvalidInput(f"table with {', '.join(unknown)}: accepted are path, columns, unit")
+        return cls(**values)
+
+
+@cache
+def _open(source: AccuracySource, space: str, dataset: str) -> AccuracyTable:
+    found: CellSpace = registry.find("space", space, CellSpace)
+    columns = column_epochs(source.columns) if source.columns else None
+    return read_table(source.path, found, columns=columns, dataset=dataset, unit=source.unit)

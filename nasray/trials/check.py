@@ -1,0 +1,125 @@
+"""Whether a search or a training can be built at all: tried on the meta device, which takes no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import numpy as np
+import torch
+
+from nasray.errors import InvalidInput
+from nasray.gates import Gates, architecture_of
+from nasray.methods.method import Problem
+from nasray.methods.random import draw
+from nasray.networks import Network, supernet, target_network
+from nasray.settings import TrainingSettings
+from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.training.dataset import Dataset
+from nasray.training.splits import split
+from nasray.training.tasks import task_of
+from nasray.trials.evaluation import EvaluationSettings, evaluation_size
+from nasray.trials.search_config import SearchConfig, sizes
+
+Built = set[Hashable]
+"""What has been built already, so that many searches of one kind are tried once."""
+
+
+def check_search(config: SearchConfig, dataset: Dataset, built: Built | None = None) -> None:
+    """Refuse a search that would be refused in its trial, or fail in its first step.
+
+    Args:
+        config: of the search.
+        dataset: that it names.
+        built: networks that were tried before; what is tried now is added.
+
+    Raises:
+        InvalidInput: what does not fit, and what to change.
+    """
+    space, settings, built = config.cell_space, config.settings, set[Hashable]() if built is None else built
+    _check_data(space, settings, dataset, config.method_class.architecture_fraction, "--", built)
+    size, evaluated = sizes(config, space, dataset)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        method = config.method_class(settings, Problem(space, size, evaluated, config.seed))
+        gates = [Gates(one.values_EO.detach().to("meta"), one.active_EO) for one in method.gates()]
+    auxiliary = settings.auxiliary_weight > 0
+    where = f"method {config.method!r} on space {config.space!r}"
+    if _new(built, (config.space, size, auxiliary, method.needs)):
+        _try(lambda: supernet(space, size, auxiliary, method.needs), size, gates, where)
+
+
+def check_training(
+    space: CellSpace,
+    settings: EvaluationSettings,
+    dataset: Dataset,
+    *,
+    cells: int,
+    flag: str = "--training.",
+) -> None:
+    """Refuse settings with which no architecture of a space could be trained from scratch.
+
+    Args:
+        space: of the architectures.
+        settings: of the training.
+        dataset: that they are trained on.
+        cells: of the networks.
+        flag: what stands before a setting's name where it is typed.
+
+    Raises:
+        InvalidInput: what does not fit, and what to change.
+    """
+    _check_data(space, settings, dataset, 0.0, flag, set())
+    size = evaluation_size(space, any_architecture(space, cells), settings, dataset)
+    architecture = any_architecture(space, size.cells)
+    where = f"training of networks of space {space.name!r}"
+    _try(lambda: target_network(space, architecture, size, settings.auxiliary_weight > 0), size, None, where)
+
+
+def any_architecture(space: CellSpace, cells: int) -> Architecture:
+    """An architecture of a space with at most two operations a node, the same at every call."""
+    generator, layout = np.random.default_rng(0), space.layout(cells)
+    drawn = {name: draw(space.graph(name), 2, generator) for name in dict.fromkeys(layout)}
+    return architecture_of(space, [drawn[name] for name in layout])
+
+
+def _check_data(
+    space: CellSpace, settings: TrainingSettings, dataset: Dataset, architecture: float, flag: str, built: Built
+) -> None:
+    task_of(space, dataset)
+    if settings.augmentation not in dataset.augmentations:
+        has = sorted(dataset.augmentations)
+        use = "standard" if "standard" in has else "none"
+        raise InvalidInput(
+            f"augmentation {settings.augmentation!r}: dataset {dataset.name!r} has {', '.join(has)}. Give "
+            f"{flag}augmentation {use}"
+        )
+    parts = (settings.validation_fraction, architecture, settings.split_seed, settings.train_examples)
+    if _new(built, ("split", *parts)):
+        split(
+            dataset.train[1],
+            validation_fraction=settings.validation_fraction,
+            architecture_fraction=architecture,
+            seed=settings.split_seed,
+            limit=settings.train_examples,
+        )
+
+
+def _new(built: Built, key: Hashable) -> bool:
+    new = key not in built
+    built.add(key)
+    return new
+
+
+def _try(build: Callable[[], Network], size: NetworkSize, gates: list[Gates] | None, where: str) -> None:
+    """Build a network on the meta device, and take two examples through it as a step of training would."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
+            build().train().forward_with_auxiliary(torch.empty(2, *size.input_shape), gates)
+    except InvalidInput:
+        raise
+    except Exception as error:  # a user's own operation may fail in any way
+        shape = "x".join(map(str, size.input_shape))
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise InvalidInput(
+            f"{where}: a network of {size.channels} channels and {size.cells} cells fails on inputs of {shape} "
+            f"({type(error).__name__}: {reason:.200}). Change the size, or the operation that fails"
+        ) from error
