@@ -15,6 +15,8 @@ from nasray.methods.random import Random
 from nasray.sweeps import AccuracySource, Arm, Budget, EvaluationSettings, Execution, Range, Sweep, Training
 from nasray.sweeps.changes import with_execution, with_method, with_training
 from nasray.trials.rows import knob_columns
+from nasray.trials.search_config import SearchConfig
+from nasray.trials.trial import SearchTrial
 
 
 def make(**changes: object) -> Sweep:
