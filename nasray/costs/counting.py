@@ -93,9 +93,9 @@ def count_built(build: Callable[[], nn.Module], shape: Shape, called: str) -> Co
             module, other, found = _on_cpu(build, shape, called)
     if {id(weight) for weight in module.parameters()} & {id(weight) for weight in other.parameters()}:
         raise InvalidInput(f"{called} has the same weights each time that it is built: its builder must make new ones")
-    matrices = [p for p in module.parameters() if sum(length > 1 for length in p.shape) > 1]
-    if matrices and not found.macs:
-        _warn(called, sum(weight.numel() for weight in matrices))
+    # Of normalisations weights have one dimension.
+    if not found.macs and any(sum(length > 1 for length in weight.shape) > 1 for weight in module.parameters()):
+        _warn(called)
     return found
 
 
@@ -167,14 +167,14 @@ class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @cache
-def _warn(called: str, weights: int) -> None:
+def _warn(called: str) -> None:
     # Once in a process for each: an operation is counted at many sizes.
     logging.getLogger("nasray").warning(
         "event=operation_counts_nothing operation=%s reason=%s",
         json.dumps(called),
         json.dumps(
-            f"it has {weights:,} weights and counts no multiply-adds: torch's FLOP counter takes what it computes for "
-            "free; written with matmul, einsum or a convolution it is counted"
+            "it has weights and counts no multiply-adds: torch's FLOP counter has no formula for what it computes; "
+            "write it with matmul, einsum or a convolution to have it counted"
         ),
     )
 

@@ -5,7 +5,7 @@ Costs are counted from the declaration alone, so a wrong one would give wrong co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,11 +19,19 @@ from nasray.training.dataset import Dataset
 EXAMPLES = 8
 """Taken from each part, evenly spread over it."""
 
-_checked: WeakKeyDictionary[Dataset, set[tuple[str, str]]] = WeakKeyDictionary()
-"""(augmentation, kind of device) that have been checked in this process."""
+PARTS = ("train", "test")
+
+_checked: WeakKeyDictionary[Dataset, set[tuple[str, str, str]]] = WeakKeyDictionary()
+"""(augmentation, part, kind of device) that have been checked in this process."""
 
 
-def check_batch(dataset: Dataset, augmentations: Iterable[str] = (), device: str | torch.device = "cpu") -> None:
+def check_batch(
+    dataset: Dataset,
+    augmentations: Iterable[str] = (),
+    *,
+    parts: Sequence[str] = PARTS,
+    device: str | torch.device = "cpu",
+) -> None:
     """Compare what a dataset gives with its declaration: shape, type and finiteness of inputs, range of targets.
 
     Training examples go through the augmentations and through ``none``, with which they are validated; test examples
@@ -32,6 +40,7 @@ def check_batch(dataset: Dataset, augmentations: Iterable[str] = (), device: str
     Args:
         dataset: what is checked.
         augmentations: those that searches and trainings name.
+        parts: of the dataset; a search sees ``train`` alone.
         device: on which they run.
 
     Raises:
@@ -40,12 +49,11 @@ def check_batch(dataset: Dataset, augmentations: Iterable[str] = (), device: str
     device = torch.device(device)
     done = _checked.setdefault(dataset, set())
     for name in dict.fromkeys(("none", *augmentations)):
-        if (name, device.type) in done:
-            continue
-        for part in ("train", "test") if name == "none" else ("train",):
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                _check(dataset, name, part, device)
-        done.add((name, device.type))
+        for part in parts if name == "none" else ("train",):
+            if (name, part, device.type) not in done:
+                with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                    _check(dataset, name, part, device)
+                done.add((name, part, device.type))
 
 
 def _check(dataset: Dataset, name: str, part: str, device: torch.device) -> None:

@@ -124,7 +124,7 @@ class Evaluation:
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         settings = config.settings
         task = task_of(self.space, dataset)
-        check_batch(dataset, [settings.augmentation], self.device)
+        check_batch(dataset, [settings.augmentation], device=self.device)
         self.size = evaluation_size(self.space, self.architecture, settings, dataset, config.budget)
         self.macs = macs(self.space, self.architecture, self.size)
         """M."""

@@ -109,7 +109,7 @@ class Search:
         self.space = config.cell_space
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         self.task = task_of(self.space, dataset)
-        check_batch(dataset, [config.settings.augmentation], self.device)
+        check_batch(dataset, [config.settings.augmentation], parts=("train",), device=self.device)
         method_class = config.method_class
         settings = config.settings
         self.data = DeviceData(dataset, self.device)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,6 +16,7 @@ from nasray.costs import cost_table, expected_macs, macs, params
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_of, binary_gates, candidate_mask
 from nasray.networks import supernet, target_network
+from nasray.networks.skeletons import SKELETONS, CifarStem
 from nasray.spaces import Architecture, CellGraph, CellSpace, NetworkSize, Normalisation, from_genotype
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.gold import GOLD
@@ -286,6 +288,19 @@ def test_operations_of_a_users_are_counted_whatever_code_they_are(tmp_path: Path
         exact = macs(space, architecture_of(space, masks), size)
         assert exact * 1e6 == pytest.approx(counter.get_total_flops() / 2)
         assert float(expected_macs(space, gates, size)) == pytest.approx(exact, rel=1e-12)
+
+
+def test_what_surrounds_the_cells_is_counted_too(monkeypatch: pytest.MonkeyPatch):
+    class Patches(CifarStem):
+        def forward(self, x_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            conv = self.layers[0]
+            x = F.conv2d(x_NCHW, conv.weight, padding=1)
+            return x, x
+
+    architecture = from_genotype(DARTS, DARTS.references["DARTS_V2"].genotype)
+    published = macs(DARTS, architecture, SIZES[0])
+    monkeypatch.setitem(SKELETONS, "patches", replace(SKELETONS["cifar"], stem=Patches))
+    assert macs(DARTS, architecture, SIZES[0].replace(skeleton="patches")) == published
 
 
 def test_an_operation_that_gives_another_shape_is_refused(tmp_path: Path):
