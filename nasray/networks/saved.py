@@ -115,7 +115,7 @@ def rebuild(blueprint: Blueprint, weights: Mapping[str, Tensor], space: CellSpac
             f"{shown(differing[0])}. Space {space.name!r} was another one when it was trained."
         )
     network.load_state_dict(given, assign=True)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     return network.eval()
 
 
