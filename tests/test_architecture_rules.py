@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"spaces"},
     "fronts": {"spaces", "costs", "runs"},
     "pictures": {"spaces", "runs", "fronts"},
-    "searchers": {"spaces", "costs"},
+    "searchers": {"spaces"},
     "trials": {*CORE, "runs"},
     "tune": {*CORE, "runs", "fronts", "searchers", "trials"},
     "sweeps": {*CORE, "runs", "fronts", "pictures", "searchers", "trials", "tune"},
@@ -126,6 +126,7 @@ def test_no_circles():
         ([*GROUND, *CORE - {"tabular"}], {"ray", "pandas", "pyarrow", "matplotlib", "optuna", "moocore"}),
         (["runs", "fronts", "pictures", "tabular"], {"ray", "torch", "torchvision", "optuna"}),
         (["spaces", *GROUND], {"torch"}),
+        (["searchers"], {"ray", "torch", "pandas", "pyarrow"}),
     ],
 )
 def test_what_rooms_do_without(rooms: list[str], packages: set[str]):
