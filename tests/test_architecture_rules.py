@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"spaces"},
     "fronts": {"spaces", "costs", "runs"},
     "pictures": {"spaces", "runs", "fronts"},
-    "searchers": {"spaces"},
+    "searchers": {"spaces", "costs"},
     "trials": {*CORE, "runs"},
     "tune": {*CORE, "runs", "fronts", "searchers", "trials"},
     "sweeps": {*CORE, "runs", "fronts", "pictures", "searchers", "trials", "tune"},
