@@ -117,6 +117,7 @@ def test_no_circles():
         ([*GROUND, *CORE - {"tabular"}], {"ray", "pandas", "pyarrow", "matplotlib", "optuna", "moocore"}),
         (["runs", "fronts", "pictures", "tabular"], {"ray", "torch", "torchvision", "optuna"}),
         (["spaces", *GROUND], {"torch"}),
+        (["searchers"], {"ray", "torch", "pandas", "pyarrow"}),
     ],
 )
 def test_what_rooms_do_without(rooms: list[str], packages: set[str]):

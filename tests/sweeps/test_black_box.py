@@ -103,6 +103,20 @@ def test_a_random_search_of_as_many_stands_beside_the_searchers(table: str, tmp_
     assert with_settings(sweep, {"evaluations": 5}).arms[1].settings == NSGA2.Config(evaluations=5)
 
 
+def test_a_user_s_own_searcher_is_an_arm(table: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from nasray.searchers.random import RandomSearch\nclass Mine(RandomSearch):\n    'As random.'\n"
+    )
+    method = f"{file}:Mine"
+    sweep = looked_up(table, tmp_path, method=method, settings=find_searcher(method).Config(evaluations=7))
+    mine, baseline = proposals(sweep)
+    assert (mine.method, mine.evaluations, baseline.evaluations) == (method, 7, 7)
+    first, second = (one.searcher(sweep).ask() for one in (mine, baseline))
+    assert first is not None
+    assert first == second
+
+
 def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
     source = AccuracySource(path=table, columns=("cifar10_test_acc_200=200",), unit="fraction")
     sweep = looked_up(table, tmp_path, training=Training(rungs=(12,)), table=source, budget=Budget(3.0))

@@ -246,6 +246,7 @@ def test_a_trial_that_was_taken_up_past_its_rung_is_stopped_or_goes_on_as_decide
         ]
     )
     assert report(asha, "kept", (0.0, 0.0), epoch=5)
+    assert report(asha, "stopped", (0.0, 0.0), epoch=1)  # its checkpoints were lost, and it begins anew
     assert not report(asha, "stopped", (0.0, 0.0), epoch=3)
     assert not report(asha, "undecided", (0.0, 0.0), epoch=3)
 
