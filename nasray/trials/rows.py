@@ -14,6 +14,7 @@ from nasray.networks import Network
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, NetworkSize
+from nasray.spaces.metric import metric_of_task
 from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
@@ -77,6 +78,7 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
                 "trial_id": trial_id(config),
                 "epoch": epoch.number,
                 "snapshot": candidate.snapshot,
+                "metric": metric_of_task(search.space.task).name,
                 "supernet_accuracy": candidate.supernet_accuracy,
                 "accuracy": candidate.accuracy,
                 "gap": candidate.gap,
@@ -105,6 +107,7 @@ def write_evaluation(
         The row.
     """
     found, config = trial["found"], trial["evaluation"]
+    space = evaluation.table.space if isinstance(evaluation, Lookup) else evaluation.space
     row = {
         "run": run,
         "method": found["method"],
@@ -119,6 +122,7 @@ def write_evaluation(
         "params": evaluation.params,
         "epochs": evaluation.epoch,
         "complete": evaluation.finished,
+        "metric": metric_of_task(space.task).name,
         "accuracy": evaluation.accuracy,
     }
     if isinstance(evaluation, Lookup):
@@ -177,6 +181,7 @@ def write_trained_network(storage: Storage, run: str, search: Search, varied: li
         "settings": json.dumps(config.settings.to_dict()),
         "epochs": trained.epochs,
         "complete": True,
+        "metric": metric_of_task(search.space.task).name,
         "accuracy": trained.accuracy,
         "test_accuracy": trained.test_accuracy,
         "seconds": search.seconds,
