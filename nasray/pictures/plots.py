@@ -141,8 +141,13 @@ def front_figure(
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(colors=_INK, labelsize=9)
     if axes.get_legend_handles_labels()[0]:
-        corner = "lower right" if metric.higher_is_better else "upper right"
-        legend = axes.legend(loc=corner, frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+        legend = axes.legend(
+            loc="lower right" if metric.higher_is_better else "upper right",
+            frameon=True,
+            framealpha=0.9,
+            edgecolor="none",
+            fontsize=9,
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)  # a name is no formula
     return figure

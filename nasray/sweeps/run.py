@@ -28,6 +28,7 @@ from nasray.runs.events import show_events
 from nasray.runs.identity import check_new, differences
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
+from nasray.runs.whole import mend_files
 from nasray.spaces import CellSpace
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
@@ -259,6 +260,7 @@ def _finish(
     fronts = {method: pareto_front(own) for method, own in by_method.items()}
     if len(front):
         storage.write_bytes("front.png", front_picture(fronts, points=by_method, title=sweep.name))
+    failures += mend_files(storage, read(storage, EVALUATIONS))
     values = storage.read_json("run.json")
     if not failures and "ended" not in values:
         storage.write_json("run.json", {**values, "ended": datetime.now(UTC).isoformat()})
