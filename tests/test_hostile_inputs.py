@@ -463,5 +463,5 @@ def row() -> dict[str, Any]:
         **{"run": "run", "method": "random", "space": "gold", "dataset": "digits", "seed": 0, "macs": 1.0},
         **{"architecture_id": "0" * 12, "architecture": "{}", "params": 1.0, "versions": "{}", "host": "here"},
         **{"settings": json.dumps(config.settings.to_dict()), "device": "cpu", "channels": 2, "cells": 3, "epochs": 1},
-        **{"complete": True, "accuracy": 0.5, "training": "from scratch", "seconds": 1.0},
+        **{"complete": True, "metric": "accuracy", "accuracy": 0.5, "training": "from scratch", "seconds": 1.0},
     }

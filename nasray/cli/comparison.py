@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from nasray.errors import printable
+from nasray.spaces.metric import ACCURACY, Metric
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -57,17 +60,17 @@ def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterato
         yield json.dumps(
             {
                 "kind": found.rows.kind,
-                "reference": _point(found.reference),
+                "metric": found.rows.metric.name,
+                "reference": _point(found.reference, found.rows.metric),
                 "hypervolume": found.hypervolume,
                 "front": _records(found.front),
                 **({} if references is None else {"references": _records(references)}),
             }
         )
         return
-    columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method", "run"]
-    yield front_table(found.front, columns)
-    yield f"accuracy: {found.rows.kind}"
-    yield hypervolume_line(found.hypervolume, found.reference)
+    yield front_table(found.front, [*columns_of(found.rows.metric), "architecture_id", "method", "run"])
+    yield printable(f"{found.rows.metric.label}: {found.rows.kind}")
+    yield hypervolume_line(found.hypervolume, found.reference, found.rows.metric)
     yield from _reference_lines(references)
 
 
@@ -89,7 +92,8 @@ def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iter
             {
                 "kind": found.rows.kind,
                 "repetitions": found.names,
-                "reference": _point(found.reference),
+                "metric": found.rows.metric.name,
+                "reference": _point(found.reference, found.rows.metric),
                 "methods": {
                     method: {
                         "hypervolume": {
@@ -107,29 +111,41 @@ def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iter
             }
         )
         return
-    yield f"accuracy: {found.rows.kind}; {len(found.names)} repetitions: {', '.join(found.names)}"
+    metric = found.rows.metric
+    yield printable(f"{metric.label}: {found.rows.kind}; {len(found.names)} repetitions: {', '.join(found.names)}")
     for method, own in volumes.items():
-        yield f"{method}: accuracy at a cost, its mean and deviation, and what a share of the repetitions attains"
+        yield printable(
+            f"{method}: {metric.label} at a cost, its mean and deviation, and what a share of the repetitions attains"
+        )
         yield front_table(found.spread[method], list(found.spread[method].columns))
         quartiles = ", ".join(f"{value:.6g}" for value in own.quantile(list(QUARTILES)))
         yield (
             f"hypervolume: mean {own.mean():.6g}, standard deviation {own.std():.3g}, quartiles {quartiles} "
-            f"(reference point: {found.reference[0]:.6g} M, accuracy {found.reference[1]:.4g})"
+            f"(reference point: {found.reference[0]:.6g} M, {metric.label} {found.reference[1]:.4g})"
         )
     yield from _reference_lines(references)
 
 
 def front_table(front: pd.DataFrame, columns: Sequence[str]) -> str:
-    """Those of the columns that a front has, as text."""
+    """Those of the columns that a front has, as text; what it holds of text may be of any origin."""
+    import pandas as pd
+
     if not len(front):
         return "the front is empty"
-    shown = [column for column in columns if column in front.columns]
-    return front[shown].to_string(index=False, formatters=dict.fromkeys(["macs", "params"], "{:.4g}".format))
+    shown = front[[column for column in columns if column in front.columns]]
+    texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name].dtype)]
+    shown = shown.assign(**{name: shown[name].map(printable) for name in texts})
+    return shown.to_string(index=False, formatters=dict.fromkeys(["macs", "params"], "{:.4g}".format))
 
 
-def hypervolume_line(volume: float, reference: tuple[float, float]) -> str:
+def columns_of(metric: Metric) -> list[str]:
+    """The columns of figures that a front is shown with."""
+    return ["macs", "params", metric.name, f"{metric.name}_std", metric.test_column]
+
+
+def hypervolume_line(volume: float, reference: tuple[float, float], metric: Metric = ACCURACY) -> str:
     """A hypervolume with its reference point."""
-    return f"hypervolume: {volume:.6g} (reference point: {reference[0]:.6g} M, accuracy {reference[1]:.4g})"
+    return f"hypervolume: {volume:.6g} (reference point: {reference[0]:.6g} M, {metric.label} {reference[1]:.4g})"
 
 
 def _references(names: Sequence[str], rows: Rows) -> pd.DataFrame | None:
@@ -147,8 +163,8 @@ def _reference_lines(references: pd.DataFrame | None) -> Iterator[str]:
         yield front_table(references, ["macs", "accuracy", "accuracy_std", "name", "source"])
 
 
-def _point(reference: tuple[float, float]) -> dict[str, float]:
-    return {"macs": reference[0], "accuracy": reference[1]}
+def _point(reference: tuple[float, float], metric: Metric) -> dict[str, float]:
+    return {"macs": reference[0], metric.name: reference[1]}
 
 
 def _records(frame: pd.DataFrame) -> Any:

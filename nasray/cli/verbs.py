@@ -20,7 +20,15 @@ import tyro
 
 from nasray import registry
 from nasray.cli.arguments import leading, parse, positional, taken, value_of
-from nasray.errors import ClusterLost, DamagedFilesWarning, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+from nasray.errors import (
+    ClusterLost,
+    DamagedFilesWarning,
+    InvalidInput,
+    LeaseLost,
+    NonFiniteLoss,
+    StorageFailure,
+    printable,
+)
 from nasray.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -368,19 +376,17 @@ def _print_front(front: pd.DataFrame, columns: list[str]) -> None:
     print(front_table(front, columns))
 
 
-def _print_hypervolume(volume: float, reference: tuple[float, float]) -> None:
-    from nasray.cli.comparison import hypervolume_line
-
-    print(hypervolume_line(volume, reference))
-
-
 def _print_outcome(outcome: Any) -> int:
-    columns = ["macs", "params", "accuracy", "accuracy_std", "test_accuracy", "architecture_id", "method"]
-    _print_front(outcome.front, columns)
-    _print_hypervolume(outcome.hypervolume, outcome.reference)
+    from nasray.cli.comparison import columns_of, hypervolume_line
+    from nasray.runs.schema import metric_of
+
+    metric = metric_of(outcome.front)
+    _print_front(outcome.front, [*columns_of(metric), "architecture_id", "method"])
+    print(hypervolume_line(outcome.hypervolume, outcome.reference, metric))
     if len(outcome.hypervolumes) > 1:
-        print("  of each method: " + ", ".join(f"{name} {v:.6g}" for name, v in outcome.hypervolumes.items()))
+        each = ", ".join(f"{name} {volume:.6g}" for name, volume in outcome.hypervolumes.items())
+        print(printable(f"  of each method: {each}"))
     print(f"tables, front.parquet and front.png: {outcome.folder}")
     for failure in outcome.failures:
-        print(f"nasray: {textwrap.shorten(failure, 400)}", file=sys.stderr)
+        print(f"nasray: {printable(textwrap.shorten(failure, 400))}", file=sys.stderr)
     return 1 if outcome.failures else 0

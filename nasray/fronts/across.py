@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,10 @@ import pandas as pd
 
 from nasray.errors import InvalidInput, shown
 from nasray.fronts.pareto import average_over_seeds, hypervolume, pareto_front
-from nasray.runs.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, Table, is_looked_up
+from nasray.runs.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, Table, is_looked_up, metric_of
 from nasray.runs.storage import Storage
 from nasray.runs.tables import read
+from nasray.spaces.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Rows:
     """Kind of accuracy and fidelity, in words."""
     dataset: str
     spaces: tuple[str, ...]
+    metric: Metric
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Across:
     rows: Rows
     """All that could be on a front."""
     hypervolume: float
-    """Of the common front (M x fraction)."""
+    """Of the common front (M x the metric's unit)."""
     reference: tuple[float, float]
-    """Multiply-adds (M), accuracy: the worst of the runs' own reference points."""
+    """Multiply-adds (M), metric: the worst of the runs' own reference points."""
 
 
 def front_across(
@@ -68,16 +71,21 @@ def front_across(
     if rows.table is EVALUATIONS and everything["seed"].nunique() > 1:
         everything = average_over_seeds(everything)
         parts = {name: average_over_seeds(frame) for name, frame in parts.items()}
-    front = pareto_front(everything)
+    front, metric = pareto_front(everything), rows.metric
+    worst = min if metric.higher_is_better else max
     points = [point for run in runs.values() if (point := reference_of(run)) is not None]
     if points:
-        reference = (max(macs for macs, _ in points), min(accuracy for _, accuracy in points))
+        reference = (max(macs for macs, _ in points), worst(value for _, value in points))
+    elif not len(everything):
+        reference = (0.0, 0.0)
     else:  # single searches state none: their own worst corner
-        reference = (float(everything["macs"].max()), 0.0) if len(everything) else (0.0, 0.0)
+        bound = metric.low if metric.higher_is_better else metric.high
+        value = bound if math.isfinite(bound) else worst(everything[metric.name].dropna(), default=0.0)
+        reference = (float(everything["macs"].max()), float(value))
     return Across(
         front=front,
         fronts={name: pareto_front(frame) for name, frame in parts.items()},
-        rows=Rows(rows.table, parts, rows.kind, rows.dataset, rows.spaces),
+        rows=dataclasses.replace(rows, of=parts),
         hypervolume=hypervolume(front, reference) if len(front) else 0.0,
         reference=reference,
     )
@@ -113,11 +121,12 @@ def rows_of_runs(
         kind=kind,
         dataset=str(first["dataset"].iloc[0]),
         spaces=tuple(sorted({str(space) for frame in of.values() for space in frame["space"].unique()})),
+        metric=metric_of(pd.concat(of.values(), ignore_index=True)),
     )
 
 
 def reference_of(run: Storage) -> tuple[float, float] | None:
-    """The hypervolume's reference point that a run has written down: multiply-adds (M), accuracy; None for none."""
+    """The hypervolume's reference point that a run has written down: multiply-adds (M), metric; None for none."""
     values = run.read_json("run.json").get("reference")
     return None if values is None else as_reference(values, run)
 

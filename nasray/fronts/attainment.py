@@ -16,7 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from nasray.errors import InvalidInput
-from nasray.fronts.pareto import check_comparable, pareto_front
+from nasray.fronts.pareto import check_comparable, column_of, pareto_front
+from nasray.runs.schema import metric_of
+from nasray.spaces.metric import Metric
 
 QUARTILES = (0.25, 0.5, 0.75)
 MAY_DIFFER = ("split_seed",)
@@ -27,19 +29,19 @@ def attainment_surfaces(
     fronts: Sequence[pd.DataFrame],
     fractions: Sequence[float] = QUARTILES,
     *,
-    maximise: str = "accuracy",
+    metric: Metric | str | None = None,
     minimise: str = "macs",
 ) -> pd.DataFrame:
     """For each fraction, the best that at least this share of the fronts attains at each cost.
 
     A front attains a point where it has a row that is not worse in either column. So the surface of 1/2 is the median
-    front: the k-th best accuracy at every cost, k being half the number of fronts, rounded up. A front without rows
-    attains nothing, and counts.
+    front: the k-th best value of the metric at every cost, k being half the number of fronts, rounded up. A front
+    without rows attains nothing, and counts.
 
     Args:
         fronts: one frame for each repetition; rows that are not on its front do no harm.
         fractions: above 0, up to 1.
-        maximise: column of the accuracy (a fraction).
+        metric: as for :func:`pareto_front`.
         minimise: column of the cost (M for macs).
 
     Returns:
@@ -54,9 +56,11 @@ def attainment_surfaces(
         raise InvalidInput(f"fraction {wrong[0] if wrong else 'missing'}: accepted are shares above 0, up to 1")
     if not fronts:
         raise InvalidInput("no fronts: accepted are one or more, one for each repetition")
-    kept = [pareto_front(front, maximise=maximise, minimise=minimise) for front in fronts]
+    together = pd.concat(fronts, ignore_index=True)
+    name, sign = column_of(together, metric)
+    kept = [pareto_front(front, metric=metric or metric_of(together), minimise=minimise) for front in fronts]
     check_comparable(pd.concat(kept, ignore_index=True), but=MAY_DIFFER)
-    points = [front[[minimise, maximise]].to_numpy(dtype=np.float64) for front in kept]
+    points = [front[[minimise, name]].to_numpy(dtype=np.float64) for front in kept]
     with_rows = [one for one in points if len(one)]
     surfaces = []
     for fraction in fractions:
@@ -65,19 +69,21 @@ def attainment_surfaces(
         if count > len(with_rows):
             continue
         corners = moocore.eaf(
-            np.concatenate(with_rows) * [1.0, -1.0],
+            np.concatenate(with_rows) * [1.0, sign],
             np.repeat(np.arange(len(with_rows)), [len(one) for one in with_rows]),
             percentiles=[100.0 * count / len(with_rows)],
         )
         corners = corners[np.argsort(corners[:, 0], kind="stable")]
-        surfaces.append(pd.DataFrame({"fraction": fraction, minimise: corners[:, 0], maximise: -corners[:, 1]}))
-    columns = {"fraction": float, minimise: float, maximise: float}
+        surfaces.append(pd.DataFrame({"fraction": fraction, minimise: corners[:, 0], name: sign * corners[:, 1]}))
+    columns = {"fraction": float, minimise: float, name: float}
     return pd.concat([pd.DataFrame(columns=list(columns)).astype(columns), *surfaces], ignore_index=True)
 
 
 def attained(front: pd.DataFrame, macs: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The best accuracy that a front, or a surface, has at no more than each of the macs (M); NaN where it has none."""
+    """The best value of its metric that a front, or a surface, has at no more than each of the macs (M); NaN where it
+    has none."""
+    name, sign = column_of(front, None)
     steps = front.sort_values("macs", kind="stable")
-    best = np.maximum.accumulate(np.append(-np.inf, steps["accuracy"].to_numpy(dtype=np.float64)))
+    best = np.minimum.accumulate(np.append(np.inf, sign * steps[name].to_numpy(dtype=np.float64)))
     found = best[np.searchsorted(steps["macs"].to_numpy(dtype=np.float64), np.asarray(macs), side="right")]
-    return np.where(np.isinf(found), np.nan, found)
+    return np.where(np.isinf(found), np.nan, sign * found)

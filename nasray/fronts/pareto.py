@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasray.errors import InvalidInput
-from nasray.runs.schema import CANDIDATES, EVALUATIONS, kinds_of
+from nasray.errors import InvalidInput, printable, shown
+from nasray.runs.schema import CANDIDATES, EVALUATIONS, kinds_of, metric_of
 from nasray.settings import TrainingSettings
+from nasray.spaces.metric import METRICS, Metric, measured
 
 # Depth and the examples that measured it; an inherited accuracy has no epochs of its own, its cost is counted at one
 # width, and methods of one and of two levels leave a different number of examples to the weights. Networks trained from
@@ -37,8 +38,11 @@ _RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
 _SAMPLE = 4096
 
 
-def pareto_front(frame: pd.DataFrame, *, maximise: str = "accuracy", minimise: str = "macs") -> pd.DataFrame:
-    """The rows that no other row beats, by rising `minimise` (M for macs); `maximise` rises strictly with it.
+def pareto_front(frame: pd.DataFrame, *, metric: Metric | str | None = None, minimise: str = "macs") -> pd.DataFrame:
+    """The rows that no other row beats, by rising `minimise` (M for macs); the metric betters strictly with it.
+
+    metric: or a column of one, such as `test_accuracy`; None is what the rows' column `metric` says, and accuracy where
+    they have none. Whether more or less of it is better is the metric's own.
 
     Of rows at one point the one with the first `architecture_id` is kept, so the order of the rows has no
     say; the index is numbered anew. Rows that are not complete, or not finite in one of the two columns, are
@@ -47,7 +51,7 @@ def pareto_front(frame: pd.DataFrame, *, maximise: str = "accuracy", minimise: s
     InvalidInput: one of the two columns is missing or holds no numbers; rows of several datasets, kinds of
     accuracy or fidelities, among those that could be on the front.
     """
-    usable, cost, gain = _usable(frame, maximise, minimise)
+    usable, cost, gain = _usable(frame, metric, minimise)
     if not len(cost):
         return frame.iloc[:0].reset_index(drop=True)
     on_front = _non_dominated(cost, gain)
@@ -56,55 +60,65 @@ def pareto_front(frame: pd.DataFrame, *, maximise: str = "accuracy", minimise: s
 
 
 def near_front(frame: pd.DataFrame, within: float) -> pd.DataFrame:
-    """The front, and the rows that lie at most `within` (accuracy, a fraction) below it, by rising macs.
+    """The front, and the rows whose metric is at most `within` (in its unit) worse than the front's, by rising macs.
 
-    A row lies below the front by what the most accurate row of at most its macs has more. Of an architecture that
-    occurs several times the most accurate row is kept. InvalidInput: as `pareto_front`.
+    A row is worse than the front by what the best row of at most its macs has more. Of an architecture that occurs
+    several times the best row is kept. InvalidInput: as `pareto_front`.
     """
-    usable, cost, gain = _usable(frame, "accuracy", "macs")
+    metric = metric_of(frame)
+    usable, cost, gain = _usable(frame, metric, "macs")
     if not len(cost):
         return frame.iloc[:0].reset_index(drop=True)
     front = _non_dominated(cost, gain)
     above = gain[front][np.searchsorted(cost[front], cost, side="right") - 1]
     rows = frame.iloc[usable[above - gain <= within]]
     named = [name for name in ("architecture_id", "trial_id", "epoch", "snapshot") if name in rows.columns]
-    rows = rows.sort_values(["macs", "accuracy", *named], ascending=[True, False] + [True] * len(named), kind="stable")
-    twice = ["architecture_id"] if "architecture_id" in rows.columns else ["macs", "accuracy"]
+    ascending = [True, not metric.higher_is_better] + [True] * len(named)
+    rows = rows.sort_values(["macs", metric.name, *named], ascending=ascending, kind="stable")
+    twice = ["architecture_id"] if "architecture_id" in rows.columns else ["macs", metric.name]
     return rows.drop_duplicates(twice).reset_index(drop=True)
 
 
 def hypervolume(
-    frame: pd.DataFrame, reference: tuple[float, float], *, maximise: str = "accuracy", minimise: str = "macs"
+    frame: pd.DataFrame,
+    reference: tuple[float, float],
+    *,
+    metric: Metric | str | None = None,
+    minimise: str = "macs",
 ) -> float:
     """The area that the rows dominate, up to `reference`, in M x fraction (units of the two columns).
 
-    reference: (macs in M, accuracy as a fraction), the worst corner; a row that is not better than it in both
-    adds nothing. Two areas compare only with the same reference. InvalidInput: as `pareto_front`, and a
-    reference that is not two finite numbers.
+    reference: (macs in M, the metric in its unit), the worst corner; a row that is not better than it in both
+    adds nothing. Two areas compare only with the same reference. metric: as for `pareto_front`. InvalidInput: as
+    `pareto_front`, and a reference that is not two finite numbers.
     """
     corner = np.asarray(reference, dtype=np.float64)
+    name, sign = column_of(frame, metric)
     if corner.shape != (2,) or not np.isfinite(corner).all():
-        raise InvalidInput(f"reference {reference!r}: two finite numbers, ({minimise}, {maximise}), are expected")
-    _, cost, gain = _usable(frame, maximise, minimise)
-    inside = (cost < corner[0]) & (gain > corner[1])
+        raise InvalidInput(f"reference {reference!r}: two finite numbers, ({minimise}, {name}), are expected")
+    _, cost, gain = _usable(frame, metric, minimise)
+    corner = corner * [1.0, sign]
+    inside = (cost < corner[0]) & (-gain < corner[1])
     if not inside.any():
         return 0.0
     cost, gain = cost[inside], gain[inside]
     front = _non_dominated(cost, gain)
-    return float(moocore.hypervolume(np.column_stack([cost[front], -gain[front]]), ref=corner * [1.0, -1.0]))
+    return float(moocore.hypervolume(np.column_stack([cost[front], -gain[front]]), ref=corner))
 
 
 def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
     """One row for each architecture and fidelity: means over its seeds, of which a front can be taken.
 
-    `accuracy`, `test_accuracy`, `seconds` are means; `accuracy_std` and `test_accuracy_std` sample standard
-    deviations (missing for one seed); `seeds` counts the different seeds. Rows that are not complete are left
+    The metric (`accuracy`, `test_accuracy`) and `seconds` are means; `accuracy_std` and `test_accuracy_std` sample
+    standard deviations (missing for one seed); `seeds` counts the different seeds. Rows that are not complete are left
     out. Where runs or methods found the same architecture, their names are joined by a comma.
     InvalidInput: a column that it takes to tell architectures, fidelities and seeds apart is missing.
     """
     fidelity = [name for name in EVALUATIONS.key if name not in ("method", "settings", "seed")]
     fidelity += ["train_examples", "validation_examples"]
-    missing = [n for n in (*fidelity, "seed", "accuracy", "complete") if n not in evaluations.columns]
+    metric = metric_of(evaluations)
+    values = (metric.name, metric.test_column)
+    missing = [n for n in (*fidelity, "seed", metric.name, "complete") if n not in evaluations.columns]
     if missing:
         raise InvalidInput(f"rows of evaluations are expected; these have no column {', '.join(missing)}")
     rows = evaluations[_complete(evaluations)]
@@ -116,11 +130,11 @@ def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
     # One training may have been done by two runs or for two methods: the newest counts, once.
     groups = rows.drop_duplicates([*fidelity, "seed"], keep="last").groupby(fidelity, sort=True, dropna=False)
     columns: dict[str, Any] = {
-        n: groups[n].first() for n in ("architecture", "macs", "params", "settings") if n in rows.columns
+        n: groups[n].first() for n in ("architecture", "metric", "macs", "params", "settings") if n in rows.columns
     }
     columns |= {n: finders[n].agg(_joined) for n in ("run", "method") if n in rows.columns}
-    columns |= {n: groups[n].mean() for n in ("accuracy", "test_accuracy", "seconds") if n in rows.columns}
-    columns |= {f"{n}_std": groups[n].std() for n in ("accuracy", "test_accuracy") if n in rows.columns}
+    columns |= {n: groups[n].mean() for n in (*values, "seconds") if n in rows.columns}
+    columns |= {f"{n}_std": groups[n].std() for n in values if n in rows.columns}
     averaged = pd.DataFrame({**columns, "seeds": groups["seed"].nunique()}).reset_index()
     return averaged.drop(columns="recipe", errors="ignore").assign(complete=True)
 
@@ -133,12 +147,13 @@ def check_comparable(frame: pd.DataFrame, *, but: Collection[str] = ()) -> None:
     kinds = kinds_of(frame)
     several = {"kind of accuracy": kinds} if len(kinds) > 1 else {}
     fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
-    for name in ("dataset", *fidelity):
+    for name in ("dataset", "metric", *fidelity):
         if name in frame.columns and frame[name].nunique(dropna=False) > 1:
             several[name] = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
     if kinds == [EVALUATIONS.kind] and "settings" in frame.columns:
         several |= _differing_settings(frame)
-    said = [f"{name} ({', '.join(sorted(values)[:5])})" for name, values in several.items() if name not in but]
+    several = {name: sorted(map(printable, values)) for name, values in several.items() if name not in but}
+    said = [f"{name} ({', '.join(values[:5])})" for name, values in several.items()]
     if said:
         raise InvalidInput(
             f"rows that do not compare were given, they differ in {', '.join(said)}; "
@@ -147,16 +162,30 @@ def check_comparable(frame: pd.DataFrame, *, but: Collection[str] = ()) -> None:
 
 
 def _usable(
-    frame: pd.DataFrame, maximise: str, minimise: str
+    frame: pd.DataFrame, metric: Metric | str | None, minimise: str
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Positions of the rows that may be on a front, and their two columns; refuses what does not compare."""
-    cost, gain = _numbers(frame, minimise), _numbers(frame, maximise)
+    """Positions of the rows that may be on a front, their cost, and their metric so that more of it is better; refuses
+    what does not compare."""
+    name, sign = column_of(frame, metric)
+    cost, gain = _numbers(frame, minimise), -sign * _numbers(frame, name)
     keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)
     usable = np.flatnonzero(keep)
-    told_by = {"dataset", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
+    told_by = {"dataset", "metric", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}
+    told_by = told_by.union(*_FIDELITY.values())
     checked = frame[[name for name in frame.columns if name in told_by]]
     check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable])
     return usable, cost[usable], gain[usable]
+
+
+def column_of(frame: pd.DataFrame, metric: Metric | str | None) -> tuple[str, float]:
+    """The column of a metric, and the sign with which less of it is better."""
+    own = metric_of(frame)  # in any case: rows of several metrics never compare
+    if metric is None or isinstance(metric, Metric):
+        return (metric or own).name, (metric or own).sign
+    found = measured(metric)
+    if found is None:
+        raise InvalidInput(f"Unknown metric {shown(metric)}. Give one of {', '.join(METRICS)}, or a Metric.")
+    return metric, found.sign
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:

@@ -33,12 +33,12 @@ class Repetitions:
     surfaces: Mapping[str, pd.DataFrame]
     """Of each method, as :func:`attainment_surfaces` gives them."""
     spread: Mapping[str, pd.DataFrame]
-    """Of each method, at the corners of its median surface: `macs`, `mean` and `std` of the accuracies attained at
-    this cost (missing where a repetition attains none), and the accuracy of each surface by its fraction."""
+    """Of each method, at the corners of its median surface: `macs`, `mean` and `std` of the metric's values attained
+    at this cost (missing where a repetition attains none), and the value of each surface by its fraction."""
     volumes: pd.DataFrame
-    """`method`, `repetition` and `hypervolume` (M x fraction)."""
+    """`method`, `repetition` and `hypervolume` (M x the metric's unit)."""
     reference: tuple[float, float]
-    """Multiply-adds (M), accuracy: the one that all runs wrote down."""
+    """Multiply-adds (M), metric: the one that all runs wrote down."""
     rows: Rows
     """All that could be on a front."""
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, printable
 from nasray.fronts.attainment import attained
 from nasray.pictures.files import rendered, write_picture
-from nasray.runs.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, is_looked_up, kinds_of
+from nasray.runs.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, is_looked_up, kinds_of, metric_of
+from nasray.spaces.metric import ACCURACY, Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +25,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _REFERENCE_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _INK, _GRID = "#333333", "#E3E3E3"
-_AXIS_LABELS = {
-    CANDIDATES.kind: "accuracy (inherited weights, validation split)",
-    EVALUATIONS.kind: "accuracy (trained from scratch, validation split)",
-}
+_KINDS = {kind: f"{kind}, validation split" for kind in (CANDIDATES.kind, EVALUATIONS.kind)}
 
 
 def plot_front(
@@ -73,21 +71,27 @@ def front_figure(
 ) -> Figure:
     """Draw fronts by name as steps, and faintly behind each the `points` of that name: all rows of its run.
 
-    frames, points: columns `macs` (M) and `accuracy` (fraction); `accuracy_std` gives error bars.
+    frames, points: columns `macs` (M) and that of their metric, such as `accuracy`; `accuracy_std` gives error bars.
     bands: surfaces by name, as :func:`attainment_surfaces` gives them: the middle one as steps, and all between the
     outermost.
     references: published architectures, hollow: a column `name` besides these three; their accuracies are of another
     kind, on the test split, and the legend says so. The macs axis is logarithmic where it spans more than a
     decade.
-    InvalidInput: a frame without the two columns, frames of two kinds of accuracy.
+    InvalidInput: a frame without the two columns, frames of two kinds of accuracy or of two metrics.
     """
     # pyplot is left alone: it keeps global state, and may look for a display.
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     points, bands = points or {}, bands or {}
-    for name, frame in (*frames.items(), *points.items(), *bands.items()):
-        missing = [column for column in ("macs", "accuracy") if column not in frame.columns]
+    given = [*frames.items(), *points.items(), *bands.items()]
+    metrics = {metric_of(frame).name: metric_of(frame) for _, frame in given if len(frame)}
+    if len(metrics) > 1:
+        raise InvalidInput(f"plot: frames of one metric are expected, not of {' and '.join(sorted(metrics))}")
+    metric = next(iter(metrics.values()), ACCURACY)
+    given += [] if references is None else [("references", references)]
+    for name, frame in (one for one in given if len(one[1])):
+        missing = [column for column in ("macs", metric.name) if column not in frame.columns]
         if missing:
             raise InvalidInput(f"plot: the frame {name!r} has no column {', '.join(missing)}")
     kinds = sorted({kind for frame in (*frames.values(), *points.values()) for kind in kinds_of(frame)})
@@ -97,7 +101,7 @@ def front_figure(
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     everything = [
-        _finite(frame)["macs"].to_numpy(dtype=np.float64)
+        _finite(frame, metric)["macs"].to_numpy(dtype=np.float64)
         for frame in (*frames.values(), *points.values(), *bands.values())
     ]
     macs = np.concatenate(everything) if everything else np.empty(0)
@@ -109,58 +113,72 @@ def front_figure(
     names = list(dict.fromkeys((*frames, *points, *bands)))
     for place, name in enumerate(names):
         if name in points:
-            behind = _finite(points[name])
+            behind = _finite(points[name], metric)
             colour = _COLOURS[place % len(_COLOURS)]
             # Thousands of points would make an enormous vector file.
             axes.scatter(
-                behind["macs"], behind["accuracy"], s=14, color=colour, alpha=0.33, linewidths=0, zorder=1,
+                behind["macs"], behind[metric.name], s=14, color=colour, alpha=0.33, linewidths=0, zorder=1,
                 rasterized=len(behind) > 2000,
             )  # fmt: skip
     for place, name in enumerate(names):
         if name in frames:
-            _draw_front(axes, name, _finite(frames[name]), place, macs.max() if macs.size else 0.0)
+            _draw_front(axes, name, _finite(frames[name], metric), metric, place, macs.max() if macs.size else 0.0)
         if name in bands:
-            _draw_band(axes, name, bands[name], place, macs.max() if macs.size else 0.0)
+            _draw_band(axes, name, bands[name], metric, place, macs.max() if macs.size else 0.0)
     if references is not None:
-        _draw_references(axes, references)
+        _draw_references(axes, references, metric)
 
     axes.set_xlabel("multiply-adds (M)", color=_INK)
-    label = _AXIS_LABELS.get(kinds[0], f"accuracy ({kinds[0]})") if kinds else "accuracy"
+    of = _KINDS.get(kinds[0], kinds[0]) if kinds else ""
     if all(map(is_looked_up, filter(len, (*frames.values(), *points.values())))) and kinds:
-        label = f"accuracy ({LOOKED_UP} in a table)"
-    axes.set_ylabel(label, color=_INK)
+        of = f"{LOOKED_UP} in a table"
+    axes.set_ylabel(printable(f"{metric.label} ({of})" if of else metric.label), color=_INK, parse_math=False)
     if title:
-        axes.set_title(title, loc="left", color=_INK, fontsize=11)
+        axes.set_title(printable(title), loc="left", color=_INK, fontsize=11, parse_math=False)
     axes.grid(True, color=_GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(colors=_INK, labelsize=9)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+        legend = axes.legend(
+            loc="lower right" if metric.higher_is_better else "upper right",
+            frameon=True,
+            framealpha=0.9,
+            edgecolor="none",
+            fontsize=9,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name is no formula
     return figure
 
 
-def _draw_front(axes: Axes, name: str, front: pd.DataFrame, place: int, right: float) -> None:
+def _label(text: str) -> str:
+    """Text of any origin in a legend, which leaves out what begins with an underscore."""
+    plain = printable(text)
+    return f" {plain}" if plain.startswith("_") else plain
+
+
+def _draw_front(axes: Axes, name: str, front: pd.DataFrame, metric: Metric, place: int, right: float) -> None:
     colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
     front = front.sort_values("macs", kind="stable")
     x = front["macs"].to_numpy(dtype=np.float64)
-    y = front["accuracy"].to_numpy(dtype=np.float64)
+    y = front[metric.name].to_numpy(dtype=np.float64)
     # A front holds to the right of its last point too: who may spend more need not.
     held = (np.append(x, right), np.append(y, y[-1])) if len(x) else (x, y)
     axes.step(*held, where="post", color=colour, linewidth=1.4, alpha=0.85, zorder=2)
     axes.plot(
         x, y, linestyle="none", marker=marker, markersize=6, color=colour, markeredgecolor="white",
-        markeredgewidth=0.7, zorder=4, label=f"{name} ({len(front)} on the front)",
+        markeredgewidth=0.7, zorder=4, label=_label(f"{name} ({len(front)} on the front)"),
     )  # fmt: skip
-    if "accuracy_std" in front.columns:
+    if f"{metric.name}_std" in front.columns:
         axes.errorbar(
-            x, y, yerr=front["accuracy_std"].fillna(0.0).to_numpy(dtype=np.float64), fmt="none",
+            x, y, yerr=front[f"{metric.name}_std"].fillna(0.0).to_numpy(dtype=np.float64), fmt="none",
             ecolor=colour, elinewidth=1.0, capsize=2.5, alpha=0.7, zorder=3,
         )  # fmt: skip
 
 
-def _draw_band(axes: Axes, name: str, surfaces: pd.DataFrame, place: int, right: float) -> None:
+def _draw_band(axes: Axes, name: str, surfaces: pd.DataFrame, metric: Metric, place: int, right: float) -> None:
     colour = _COLOURS[place % len(_COLOURS)]
     fractions = sorted(surfaces["fraction"].unique())
     if not fractions:
@@ -168,10 +186,10 @@ def _draw_band(axes: Axes, name: str, surfaces: pd.DataFrame, place: int, right:
     middle = min(fractions, key=lambda fraction: abs(fraction - 0.5))
     for fraction in {fractions[0], middle, fractions[-1]}:
         surface = surfaces[surfaces["fraction"] == fraction]
-        x, y = np.append(surface["macs"], right), np.append(surface["accuracy"], surface["accuracy"].iloc[-1])
+        x, y = np.append(surface["macs"], right), np.append(surface[metric.name], surface[metric.name].iloc[-1])
         outer = fraction != middle
         band = f" (band: {_percent(fractions[0])} to {_percent(fractions[-1])})" if len(fractions) > 1 else ""
-        label = None if outer else f"{name}: attained by {_percent(middle)} of repetitions{band}"
+        label = None if outer else _label(f"{name}: attained by {_percent(middle)} of repetitions{band}")
         axes.step(
             x, y, where="post", color=colour, linewidth=0.7 if outer else 1.8, alpha=0.6 if outer else 0.95,
             label=label, zorder=2,
@@ -185,18 +203,20 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.3g} %"
 
 
-def _draw_references(axes: Axes, references: pd.DataFrame) -> None:
+def _draw_references(axes: Axes, references: pd.DataFrame, metric: Metric) -> None:
     for place, row in enumerate(references.to_dict("records")):
-        spread = row.get("accuracy_std", np.nan)
+        spread = row.get(f"{metric.name}_std", np.nan)
         axes.errorbar(
-            row["macs"], row["accuracy"], yerr=spread if np.isfinite(spread) else None,
+            row["macs"], row[metric.name], yerr=spread if np.isfinite(spread) else None,
             fmt=_REFERENCE_MARKERS[place % len(_REFERENCE_MARKERS)], markersize=7, markerfacecolor="none",
             markeredgecolor=_INK, ecolor=_INK, elinewidth=0.8, capsize=2.5, zorder=5,
-            label=f"{row['name']}, published (test)",
+            label=_label(f"{row['name']}, published (test)"),
         )  # fmt: skip
 
 
-def _finite(frame: pd.DataFrame) -> pd.DataFrame:
-    numbers = frame[["macs", "accuracy"]].to_numpy(dtype=np.float64, na_value=np.nan)
+def _finite(frame: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    if not len(frame):
+        return pd.DataFrame({"macs": [], metric.name: []}, dtype=np.float64)
+    numbers = frame[["macs", metric.name]].to_numpy(dtype=np.float64, na_value=np.nan)
     finite: pd.DataFrame = frame[np.isfinite(numbers).all(axis=1)]
     return finite

@@ -82,4 +82,4 @@ def _value(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     if len(text) > _MOST_LETTERS:
         text = text[: _MOST_LETTERS - 3] + "..."
-    return text if re.fullmatch(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+", text) else json.dumps(text)
+    return text if text.isprintable() and re.fullmatch(r"[^\s\"=\\]+", text) else json.dumps(text)

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, printable
+from nasray.spaces.metric import ACCURACY, METRICS, Metric, measured
 
 SCHEMA_VERSION = 2
 
@@ -116,19 +117,35 @@ class Table:
         if stamped["schema_version"] != SCHEMA_VERSION:
             raise InvalidInput(f"column schema_version: {stamped['schema_version']!r} was given, not {SCHEMA_VERSION}")
         known = {c.name: c.accept(stamped.get(c.name)) for c in self.columns}
+        if known["metric"] not in METRICS:
+            raise InvalidInput(f"Column metric: {known['metric']!r:.80} was given. Give one of {', '.join(METRICS)}.")
+        metric = METRICS[known["metric"]]
         extra = {name: value for name, value in row.items() if name not in known}
         twice = sorted(extra.keys() & knobs.keys())
         if twice:
             raise InvalidInput(f"{self.name}: {', '.join(twice)} was given as a knob and as a column of the row")
         extra = {**extra, **knobs}
-        return known | {str(n): _scalar(n, v) for n, v in sorted(extra.items()) if v is not None}
+        own = {column.name: column.accept(row.get(column.name)) for column in self.measured_by(metric)}
+        others = sorted(n for n in {*known, *extra} if measured(n) not in (None, metric) and row.get(n) is not None)
+        if others:
+            raise InvalidInput(f"Column {others[0]}: the row's metric is {metric.name}. Give rows of one metric each.")
+        return known | {str(n): own.get(n, _scalar(n, v)) for n, v in sorted(extra.items()) if v is not None}
+
+    def measured_by(self, metric: Metric) -> tuple[Column, ...]:
+        """The columns that hold a metric in its rows: those that `ACCURACY` has, by that metric's names."""
+        return tuple(
+            Column(own, _REAL, metric.unit, "", nullable=own == metric.test_column, low=metric.low, high=metric.high)
+            for name in self.names
+            if measured(name) is ACCURACY
+            for own in [name.replace(ACCURACY.name, metric.name)]
+        )
 
     def check_knobs(self, names: Mapping[str, Any] | tuple[str, ...]) -> None:
         """Raise InvalidInput if a knob or hyperparameter has the name of a column."""
         for name in names:
             if not isinstance(name, str) or not name:
                 raise InvalidInput(f"knob {name!r}: a name is expected, as text")
-            if name in self.names or name == "kind":
+            if name in self.names or name == "kind" or measured(name) is not None:
                 raise InvalidInput(f"knob {name!r}: {self.name} already have a column of this name; give it another")
 
 
@@ -169,8 +186,9 @@ def _examples(name: str, meaning: str) -> Column:
     return Column(name, _WHOLE, "", meaning, nullable=True, low=0)
 
 
-def _fraction(name: str, meaning: str, nullable: bool = False) -> Column:
-    return Column(name, _REAL, "fraction", meaning, nullable, low=0.0, high=1.0)
+def _accuracy(name: str, meaning: str) -> Column:
+    # Missing where the row's metric is another, and has columns of its own.
+    return Column(name, _REAL, ACCURACY.unit, meaning, nullable=True, low=ACCURACY.low, high=ACCURACY.high)
 
 
 def _latency(name: str, meaning: str) -> Column:
@@ -199,9 +217,16 @@ _BOTH = (
     Column("host", _TEXT, "", "Name of the machine."),
     Column("device", _TEXT, "", "Device that trained, by its own name."),
     Column("created_at", _TIME, "UTC", "When the row was made."),
+    Column(
+        "metric",
+        _TEXT,
+        "",
+        "The task's metric, and the column that holds it: `accuracy`; others have columns of their own, as "
+        "`perplexity`, `test_perplexity` and `supernet_perplexity`.",
+    ),
     _examples("train_examples", "Examples that weights were trained on."),
     _examples("architecture_examples", "Examples kept for architecture parameters alone; 0 where there are none."),
-    _examples("validation_examples", "Examples that `accuracy` was measured on."),
+    _examples("validation_examples", "Examples that the metric was measured on."),
     _examples("test_examples", "Examples of the test split, which nothing is selected by."),
     _count("channels", "Channels of the first cell, at the evaluation size."),
     _count("cells", "Number of cells, at the evaluation size."),
@@ -225,15 +250,14 @@ CANDIDATES = Table(
         Column("trial_id", _TEXT, "", "Search that gave the candidate."),
         _count("epoch", "Epochs of the search that were done: the first epoch's candidates have 1."),
         _count("snapshot", "Place among the candidates of this epoch, counted from 0."),
-        _fraction("supernet_accuracy", "Accuracy of the whole supernet, on the validation split."),
-        _fraction("accuracy", "Accuracy of the candidate with the supernet's weights, on the validation split."),
+        _accuracy("supernet_accuracy", "Accuracy of the whole supernet, on the validation split."),
+        _accuracy("accuracy", "Accuracy of the candidate with the supernet's weights, on the validation split."),
         Column(
             "gap",
             _REAL,
-            "fraction",
-            "Discretisation gap: `supernet_accuracy` minus `accuracy`.",
-            low=-1,
-            high=1,
+            "that of the metric",
+            "Discretisation gap: by how much the candidate is worse than its supernet, `supernet_accuracy` minus "
+            "`accuracy`.",
         ),
         Column("seconds", _REAL, "s", "Wall-clock time of the search until then.", low=0.0),
         _MEMORY,
@@ -250,8 +274,8 @@ EVALUATIONS = Table(
         *_BOTH,
         _count("epochs", "The fidelity: epochs of training from scratch."),
         Column("complete", _TRUTH, "", "False where training was stopped early: such a row is never on a front."),
-        _fraction("accuracy", "Accuracy on the validation split."),
-        _fraction("test_accuracy", "Accuracy on the test split, only ever reported.", nullable=True),
+        _accuracy("accuracy", "Accuracy on the validation split."),
+        _accuracy("test_accuracy", "Accuracy on the test split, only ever reported."),
         Column("seconds", _REAL, "s", "Wall-clock time of the training.", low=0.0),
         _MEMORY,
         _latency("latency_ms", "Median over repeated runs of the network, on `device`; other work there slows it."),
@@ -314,3 +338,18 @@ def kinds_of(frame: pd.DataFrame) -> list[str]:
             told = frame[table.mark].notna().to_numpy(dtype=bool) & unsaid
             kinds |= {table.kind} if told.any() else set()
     return sorted(kinds)
+
+
+def metric_of(frame: pd.DataFrame) -> Metric:
+    """The metric of a frame's rows: what their column `metric` says or, without one, the metric that they have.
+
+    Raises:
+        InvalidInput: rows of several metrics, or of one that nasray does not know.
+    """
+    names = [str(name) for name in frame["metric"].dropna().unique()] if "metric" in frame.columns else []
+    there = [name for name in METRICS if name in frame.columns]
+    names = names or [name for name in there if frame[name].notna().any()] or there[:1] or [ACCURACY.name]
+    if len(names) > 1 or names[0] not in METRICS:
+        said = ", ".join(printable(name)[:40] for name in sorted(names)[:5])
+        raise InvalidInput(f"rows of metric {said} were given; rows of one of {', '.join(METRICS)} would be accepted")
+    return METRICS[names[0]]

@@ -35,6 +35,7 @@ import pyarrow.parquet as pq
 from nasray.errors import DamagedFiles, DamagedFilesWarning, InvalidInput, StorageFailure, printable
 from nasray.runs.schema import SCHEMA_VERSION, TABLES, Column, Table, kinds_of
 from nasray.runs.storage import Storage, open_storage
+from nasray.spaces.metric import METRICS
 
 FRONT_FILE = "front.parquet"
 _RUN_MARKS = ("run.json", *TABLES, FRONT_FILE)
@@ -348,6 +349,15 @@ def _checked(table: Table, content: pa.Table) -> pa.Table:
     for column in table.columns:
         if column.name in content.column_names:
             _check_values(column, content.column(column.name))
+    for name in content.column("metric").unique().to_pylist():
+        if name not in METRICS:
+            raise _Foreign(f"has a metric {name!r:.60} that this nasray does not know")
+        rows = content.filter(pc.equal(content.column("metric"), name))
+        for column in table.measured_by(METRICS[name]):
+            if column.name in rows.column_names:
+                _check_values(column, rows.column(column.name).cast(column.type))
+            elif not column.nullable:
+                raise _Foreign(f"has no column {column.name}")
     return content
 
 

@@ -19,11 +19,18 @@ from nasray.errors import InvalidInput
 from nasray.settings import Settings, setting
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import Parameters, parameters
+from nasray.spaces.metric import ACCURACY, Metric
 
 Mode = Literal["min", "max"]
 
-OBJECTIVES: dict[str, Mode] = {"accuracy": "max", "macs": "min", "params": "min", "latency_ms": "min"}
-"""What can be asked for, and whether more or less of it is better."""
+
+def objectives_of(metric: Metric) -> dict[str, Mode]:
+    """What can be asked for, and whether more or less of it is better: a task's metric and the costs."""
+    return {metric.name: metric.mode, "macs": "min", "params": "min", "latency_ms": "min"}
+
+
+OBJECTIVES = objectives_of(ACCURACY)
+"""Those of classification."""
 BASELINE = "random_search"
 """The searcher that stands beside the others."""
 EPOCH = "epoch"

@@ -25,6 +25,7 @@ from nasray.runs.events import show_events
 from nasray.runs.identity import check_new, differences
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
+from nasray.runs.whole import mend_files
 from nasray.sweeps.changes import with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
@@ -271,6 +272,7 @@ def _finish(
     fronts = {method: pareto_front(own) for method, own in by_method.items()}
     if len(front):
         storage.write_bytes("front.png", front_picture(fronts, points=by_method, title=sweep.name))
+    failures += mend_files(storage, read(storage, EVALUATIONS))
     values = storage.read_json("run.json")
     if not failures and "ended" not in values:
         storage.write_json("run.json", {**values, "ended": datetime.now(UTC).isoformat()})

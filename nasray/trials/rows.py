@@ -12,6 +12,7 @@ from nasray.networks.saved import Blueprint, to_bytes
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.settings import TrainingSettings
 from nasray.spaces import NetworkSize
+from nasray.spaces.metric import metric_of_task
 from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
@@ -64,6 +65,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
                 "trial_id": trial.name,
                 "epoch": epoch.number,
                 "snapshot": candidate.snapshot,
+                "metric": metric_of_task(search.space.task).name,
                 "supernet_accuracy": candidate.supernet_accuracy,
                 "accuracy": candidate.accuracy,
                 "gap": candidate.gap,
@@ -88,6 +90,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         The row, and the name of its file under :data:`ROW`.
     """
     origin, config = trial.origin, trial.config
+    space = config.cell_space
     row = {
         "run": trial.run,
         "method": origin.method,
@@ -102,6 +105,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         "params": evaluation.params,
         "epochs": evaluation.epoch,
         "complete": evaluation.finished,
+        "metric": metric_of_task(space.task).name,
         "accuracy": evaluation.accuracy,
     }
     if isinstance(evaluation, Lookup):
@@ -160,6 +164,7 @@ def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) 
         "settings": json.dumps(config.settings.to_dict()),
         "epochs": trained.epochs,
         "complete": True,
+        "metric": metric_of_task(search.space.task).name,
         "accuracy": trained.accuracy,
         "test_accuracy": trained.test_accuracy,
         "seconds": search.seconds,

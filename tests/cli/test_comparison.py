@@ -6,15 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import nasray
 from nasray.cli import main
+from nasray.errors import DamagedFilesWarning
 from nasray.runs import EVALUATIONS, open_storage, write_row
 
 ROW = {
     "method": "random", "space": "darts", "dataset": "digits", "seed": 0, "architecture": "{}", "params": 1.0,
     "settings": '{"learning_rate": 0.025}', "versions": "{}", "host": "h", "device": "cpu", "train_examples": 9,
     "architecture_examples": 0, "validation_examples": 9, "test_examples": 9, "channels": 16, "cells": 8, "epochs": 5,
+    "metric": "accuracy",
     "complete": True, "test_accuracy": 0.5, "seconds": 1.0,
 }  # fmt: skip
 
@@ -79,6 +84,50 @@ def test_it_refuses_in_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert said in err
+
+
+HOSTILE = "x\x1b[31m\x07\n\r\u202eevil\u2066\x9b2J$\\frac{$_"
+
+
+def is_plain(text: str) -> bool:
+    return all(line.isprintable() for line in text.split("\n"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--repeats", "runs"], ["--repeats", "runs", "--json"]])
+def test_what_a_foreign_table_says_is_printed_and_drawn_as_text(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = dict.fromkeys(["method", "space", "dataset", "architecture_id", "run", "device", "host"], HOSTILE)
+    runs = [write_run(tmp_path / f"r{i}", [(10 + i, 0.5), (20, 0.5 + i / 10)], **text) for i in range(2)]
+    for ending in ("svg", "png"):
+        assert main(["front", *runs, *arguments, "--plot", str(tmp_path / f"front.{ending}")]) == 0
+    out, err = capsys.readouterr()
+    assert is_plain(out)
+    assert err == ""
+    assert "evil" in out
+    if arguments == ["--repeats", "runs"]:
+        assert r"x\x1b[31m" in (tmp_path / "front.svg").read_text()
+
+
+def test_what_a_foreign_table_says_is_plain_in_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i, column in enumerate(["dataset", "settings", "method", "metric"]):
+        value = json.dumps({"schedule": HOSTILE}) if column == "settings" else HOSTILE
+        changes = {} if column == "metric" else {column: value}
+        runs = [write_run(tmp_path / f"{column}{j}", [(10, 0.5)], **(changes if j else {})) for j in range(2)]
+        if column == "metric":
+            (path,) = Path(runs[0], "evaluations").glob("*.parquet")
+            rows = pq.read_table(path)
+            foreign = rows.set_column(rows.column_names.index("metric"), "metric", pa.array([HOSTILE]))
+            pq.write_table(foreign, path.with_name(f"\x1b[31m{i}.parquet"))
+            with pytest.warns(DamagedFilesWarning) as caught:
+                nasray.load(runs[0])
+            assert all(str(one.message).isprintable() for one in caught)
+        code = main(["front", runs[1], "--only", "method=nothing"] if column == "method" else ["front", *runs])
+        assert code == (1 if column == "metric" else 2)
+        out, err = capsys.readouterr()
+        assert is_plain(out)
+        assert is_plain(err)
+        assert "1b" in err
 
 
 def test_the_refused_can_be_told_apart(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

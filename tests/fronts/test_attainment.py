@@ -64,7 +64,7 @@ def test_the_median_of_three() -> None:
     median = attainment_surfaces(fronts, [0.5])
     assert median[["macs", "accuracy"]].to_numpy().tolist() == [[1.0, 0.5], [2.0, 0.6], [3.0, 0.8]]
     renamed = [front.rename(columns={"macs": "params", "accuracy": "test_accuracy"}) for front in fronts]
-    other = attainment_surfaces(renamed, [0.5], maximise="test_accuracy", minimise="params")
+    other = attainment_surfaces(renamed, [0.5], metric="test_accuracy", minimise="params")
     assert other.columns.tolist() == ["fraction", "params", "test_accuracy"]
     np.testing.assert_array_equal(other.to_numpy(), median.to_numpy())
 

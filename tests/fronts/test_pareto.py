@@ -86,7 +86,7 @@ def test_large_frames_agree_with_moocore(digits: int) -> None:
 
 def test_other_columns_can_be_the_two() -> None:
     frame = pd.DataFrame({"params": [1, 2, 3], "test_accuracy": [0.5, 0.4, 0.9], "macs": [3.0, 2.0, 1.0]})
-    front = pareto_front(frame, maximise="test_accuracy", minimise="params")
+    front = pareto_front(frame, metric="test_accuracy", minimise="params")
     assert front["params"].tolist() == [1, 3]
 
 

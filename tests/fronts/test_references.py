@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
         "run": "one", "method": "random", "space": "darts", "dataset": "cifar10", "seed": 0, "architecture": "{}",
         "params": 1.0, "settings": "{}", "versions": "{}", "host": "h", "device": "cpu", "train_examples": 9,
         "architecture_examples": 0, "validation_examples": 9, "test_examples": 9, "channels": 16, "cells": 8,
-        "epochs": 5, "complete": True, "test_accuracy": 0.5, "seconds": 1.0,
+        "epochs": 5, "complete": True, "metric": "accuracy", "test_accuracy": 0.5, "seconds": 1.0,
     }  # fmt: skip
     storage = open_storage(tmp_path / "one")
     storage.write_json("run.json", {"reference": [1000.0, 0.1]})

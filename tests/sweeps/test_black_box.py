@@ -105,9 +105,7 @@ def test_a_random_search_of_as_many_stands_beside_the_searchers(table: str, tmp_
 
 def test_a_user_s_own_searcher_is_an_arm(table: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text(
-        "from nasray.searchers.random import RandomSearch\nclass Mine(RandomSearch):\n    'As random.'\n"
-    )
+    file.write_text("from nasray.searchers.random import RandomSearch\nclass Mine(RandomSearch):\n    'As random.'\n")
     method = f"{file}:Mine"
     sweep = looked_up(table, tmp_path, method=method, settings=find_searcher(method).Config(evaluations=7))
     mine, baseline = proposals(sweep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ import nasray
 from nasray import registry
 from nasray.cli import main
 from nasray.costs import macs
-from nasray.errors import InvalidInput
+from nasray.errors import DamagedFiles, InvalidInput
 from nasray.fronts import hypervolume
 from nasray.networks import target_network
 from nasray.runs import open_storage
@@ -158,7 +159,7 @@ ELSEWHERE = """
 import os
 from pathlib import Path
 
-from nasray.errors import InvalidInput
+from nasray.errors import DamagedFiles, InvalidInput
 from nasray.training import datasets
 
 
@@ -194,6 +195,31 @@ def test_the_folder_of_a_single_search_is_refused(tiny_sweep: Sweep, tmp_path: P
     open_storage(tmp_path / "tiny").write_json("run.json", {"search": {}})
     with pytest.raises(InvalidInput, match="holds no sweep: accepted is another --name"):
         run_sweep(with_execution(tiny_sweep, storage=str(tmp_path)))
+
+
+@pytest.mark.parametrize("table", ["candidates", "evaluations"])
+def test_damage_to_a_finished_run_is_named_and_leaves_its_front(
+    tiny_sweep: Sweep, tiny_run: Outcome, tmp_path: Path, table: str
+) -> None:
+    sweep = dataclasses.replace(tiny_sweep, storage=str(tmp_path))
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "tiny"))
+    front = (run / "front.parquet").read_bytes(), (run / "front.png").read_bytes()
+    (weights, *_) = sorted((run / "architectures").glob("*.safetensors"))
+    weights.rename(tmp_path / "weights")
+    (lost,) = run_sweep(sweep).failures
+    assert weights.name in lost
+    (tmp_path / "weights").rename(weights)
+    (path,) = (run / table).glob("compact-*")
+    os.truncate(path, path.stat().st_size // 2)
+    for said in [
+        path.name,
+        *([r"rows of .*front\.parquet are no longer in evaluations/"] if table == "evaluations" else []),
+    ]:
+        with pytest.raises(DamagedFiles, match=said) as caught:
+            run_sweep(sweep)
+        assert "\n" not in str(caught.value)
+        assert ((run / "front.parquet").read_bytes(), (run / "front.png").read_bytes()) == front
+        path.unlink()
 
 
 def test_a_folder_with_tables_and_without_run_json_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:

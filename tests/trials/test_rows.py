@@ -9,15 +9,29 @@ import torch
 
 from nasray.methods import Problem
 from nasray.methods.random import Random
-from nasray.runs import EVALUATIONS, open_storage, read
+from nasray.runs import CANDIDATES, EVALUATIONS, open_storage, read
 from nasray.spaces import NetworkSize
 from nasray.trials.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
-from nasray.trials.rows import write_evaluation
+from nasray.trials.rows import write_candidates, write_evaluation
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import Origin, TrainingTrial
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 
 SIZE = NetworkSize(channels=2, cells=3, input_shape=(1, 8, 8), classes=10)
 COLUMNS = ["latency_low_ms", "latency_ms", "latency_high_ms", "latency_batch"]
+
+
+def test_candidates_count_the_epochs_that_were_done(tmp_path: Path) -> None:
+    settings = Random.Config(epochs=2, channels=2, cells=3, train_examples=64, augmentation="none")
+    config = SearchConfig(method="random", space="gold", dataset="digits", settings=settings)
+    search, storage = Search(config), open_storage(tmp_path)
+    while not search.finished:
+        write_candidates(storage, SearchTrial(run="run", config=config), search, search.run_epoch())
+    rows = read(storage, CANDIDATES)
+    assert rows["epoch"].max() == 2
+    assert rows["epoch"].min() >= 1
+    assert set(rows["metric"]) == {"accuracy"}
 
 
 @pytest.mark.parametrize("batch", [None, 4])
