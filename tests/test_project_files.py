@@ -69,7 +69,7 @@ def test_what_pre_commit_runs_is_what_ci_runs() -> None:
 def test_contributing_knows_every_room_and_marker() -> None:
     contributing = text("CONTRIBUTING.md")
     rooms = {path.parent.name for path in (ROOT / "nasray").glob("*/__init__.py")}
-    assert rooms <= set(re.findall(r"^\| `nasray/(\w+)` \|", contributing, re.MULTILINE))
+    assert rooms == set(re.findall(r"^\| `nasray/(\w+)` \|", contributing, re.MULTILINE))
     pytest_options = tomllib.loads(text("pyproject.toml"))["tool"]["pytest"]["ini_options"]
     markers = [line.split(":")[0] for line in pytest_options["markers"]]
     assert markers == re.findall(r"^\| `(\w+)` \|", contributing, re.MULTILINE)[-len(markers) :]
@@ -115,3 +115,13 @@ def test_pictures_carry_pixels_and_no_notes() -> None:
             assert kind in ("IHDR", "PLTE", "IDAT", "IEND", "pHYs") or content.startswith(b"Software\0Matplotlib"), (
                 f"{path.relative_to(ROOT)} has {kind}: {content[:80]!r}"
             )
+
+
+def test_every_file_that_the_documents_name_is_there() -> None:
+    # Not after another folder, nor where NAME stands for one.
+    named = re.compile(r"(?<![\w/.-])(?:nasray|search_spaces|tests|cluster|docs)/[\w./-]*\w")
+    for path in committed():
+        if path.suffix == ".md" and path.name != "CHANGELOG.md":
+            for name in named.findall(path.read_text(encoding="utf-8")):
+                if "NAME" not in name:
+                    assert (ROOT / name).exists(), f"{path.relative_to(ROOT)} names {name}"
