@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import io
 import re
 import subprocess
@@ -39,6 +40,12 @@ Sources = dict[str, str]
 """Path from the root, such as ``nasray/gates.py``: text."""
 Arrows = dict[str, set[str]]
 """Module: those that it imports."""
+
+
+@functools.cache
+def parsed(text: str) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse(text)
 
 
 def sources(revision: str | None) -> Sources:
@@ -89,7 +96,7 @@ def _imports_of_ray(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
 
 def private_lines(text: str) -> set[int]:
     """Numbers of the lines of a file that hold on to private state of Ray's."""
-    tree = ast.parse(text)
+    tree = parsed(text)
     imports = list(_imports_of_ray(tree))
     private = {(line, name) for line, path, name in imports if any(part.startswith("_") for part in path.split("."))}
     private_names, lines = {name for _, name in private}, {line for line, _ in private}
@@ -130,7 +137,7 @@ def _is_own(node: ast.Attribute) -> bool:
 
 def rooms_of_ray(found: Sources) -> set[str]:
     """Those of which a file imports Ray."""
-    return {room_of(path) for path, text in found.items() if any(True for _ in _imports_of_ray(ast.parse(text)))}
+    return {room_of(path) for path, text in found.items() if any(True for _ in _imports_of_ray(parsed(text)))}
 
 
 def private_lines_of(found: Sources) -> Iterator[str]:
@@ -147,7 +154,7 @@ def arrows(found: Sources, *, lazy: bool) -> Arrows:
     result: Arrows = {}
     for module, path in modules.items():
         names: set[str] = set()
-        for node in _statements(ast.parse(found[path]), lazy=lazy):
+        for node in _statements(parsed(found[path]), lazy=lazy):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
