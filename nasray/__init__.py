@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasray.fronts import hypervolume, pareto_front
+    from nasray.results import Run, open
     from nasray.runs import load
 
-_ROOMS = {"hypervolume": "nasray.fronts", "load": "nasray.runs", "pareto_front": "nasray.fronts"}
+_ROOMS = {
+    "Run": "nasray.results",
+    "hypervolume": "nasray.fronts",
+    "load": "nasray.runs",
+    "open": "nasray.results",
+    "pareto_front": "nasray.fronts",
+}
 """Public name to where it lives: pandas and pyarrow take most of a second to import, which only those pay for who ask
 for a table."""
 
-__all__ = ["hypervolume", "load", "pareto_front"]
+__all__ = ["Run", "hypervolume", "load", "open", "pareto_front"]
 __version__ = "0.1.0"
 
 

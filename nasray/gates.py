@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nasray.errors import InvalidInput
 from nasray.spaces import Architecture, CellGraph, CellSpace
 
 Mask = npt.NDArray[np.bool_]
@@ -23,7 +24,8 @@ class Gates:
     """(edges, operations), differentiable, on the device of the supernet."""
     active_EO: Mask
     """Which entries are computed, on the host, so that skipping the others costs no synchronisation. Where it is
-    false the value is zero, or that of ``none``, which costs nothing and is never computed."""
+    false the value is zero, or that of ``none``, which costs nothing and is never computed. Where it is true the value
+    may be zero too: an estimator may need the output of what it multiplies by zero (DATA's)."""
 
 
 def candidate_mask(graph: CellGraph) -> Mask:
@@ -62,7 +64,11 @@ def architecture_masks(space: CellSpace, architecture: Architecture, num_cells: 
         for source, target, operation in choices:
             mask[graph.edge_index[source, target], graph.operation_index[operation]] = True
         masks[name] = mask
-    space.check_cells(architecture, num_cells)
+    if space.cell_per_position and len(architecture.cells) != num_cells:
+        raise InvalidInput(
+            f"{num_cells} cells for an architecture of {len(architecture.cells)} cell positions: "
+            f"accepted is {len(architecture.cells)}"
+        )
     return [masks[name] for name in space.layout(num_cells)]
 
 

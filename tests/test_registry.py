@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,125 @@ def test_what_a_file_does_not_define(file: Path):
         registry.find("space", f"{file.parent}{os.sep}.py:MINE")
 
 
-def test_a_file_that_fails_is_tried_again(tmp_path: Path):
+BROKEN = {
+    "1 / 0\n": "line 1: ZeroDivisionError: division by zero",
+    "import os\nX = (\n": "line 2: SyntaxError: '(' was never closed",
+    "import not_there\n": "line 1: ModuleNotFoundError: No module named 'not_there'",
+    "raise SystemExit(3)\n": "line 1: SystemExit: 3",
+    "\nraise ValueError('two\\nlines')\n": "line 2: ValueError: two lines",
+    "X = '\0'\n": "SyntaxError: source code string cannot contain null bytes",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_file_that_fails_says_where_and_is_tried_again(text: str, tmp_path: Path):
     path = tmp_path / "broken.py"
-    path.write_text("1 / 0\n")
-    with pytest.raises(ZeroDivisionError):
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as error:
         registry.find("space", f"{path}:X")
+    assert str(error.value).startswith(f"space '{path}:X' cannot be loaded: ")
+    assert str(error.value).endswith(BROKEN[text])
     path.write_text("X = 1234567\n")
     assert registry.find("space", f"{path}:X") == 1234567
+
+
+def test_a_neighbour_that_fails_is_tried_again(tmp_path: Path):
+    (tmp_path / "my_ops.py").write_text("\nVALUE = undefined\n")
+    (tmp_path / "my_space.py").write_text("from my_ops import VALUE\n")
+    with pytest.raises(InvalidInput, match=r"my_ops\.py, line 2: NameError"):
+        registry.find("thing", f"{tmp_path}/my_space.py:VALUE")
+    (tmp_path / "my_ops.py").write_text("VALUE = 3\n")
+    assert registry.find("thing", f"{tmp_path}/my_space.py:VALUE") == 3
+
+
+def project(folder: Path, value: int) -> str:
+    """A file that imports beside it, in every way that there is; gives the name of its THINGS."""
+    files = {
+        "mine.py": "import token\nimport my_ops\nimport my_ops as ops\nimport parts.deep\nimport parts.deep as deep\n"
+        "from my_ops import VALUE\nfrom parts import near\nfrom . import my_ops as dotted\nimport json.decoder\n"
+        "def later():\n    import late\n    return late.VALUE\n"
+        "THINGS = [my_ops.VALUE, ops.VALUE, parts.deep.VALUE, deep.VALUE, VALUE, near.VALUE, dotted.VALUE]\n"
+        "SAME, TOKEN, JSON = dotted is my_ops, token, json.decoder\n",
+        "my_ops.py": f"VALUE = {value}\n",
+        "late.py": f"import my_ops\nVALUE = my_ops.VALUE + {value}\n",
+        "token.py": "1 / 0  # a name of the standard library's\n",
+        "parts/__init__.py": "",
+        "parts/deep.py": "import my_ops\nfrom .near import VALUE\nassert my_ops.VALUE == VALUE\n",
+        "parts/near.py": f"VALUE = {value}\n",
+        "unused.py": "VALUE = 0\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return f"{folder}/mine.py"
+
+
+def test_a_file_imports_what_lies_beside_it(tmp_path: Path):
+    before = list(sys.path)
+    one, other = project(tmp_path / "one", 1), project(tmp_path / "other", 2)
+    for name, value in ((one, 1), (other, 2)):
+        assert registry.find("thing", f"{name}:THINGS") == [value] * 7
+        assert registry.find("thing", f"{name}:later")() == 2 * value
+        assert registry.find("thing", f"{name}:SAME")
+        assert registry.find("thing", f"{name}:TOKEN") is __import__("token")
+        assert registry.find("thing", f"{name}:JSON") is sys.modules["json.decoder"]
+    assert sys.path == before
+    assert not {"my_ops", "late", "parts", "mine"} & set(sys.modules)
+    with pytest.raises(ModuleNotFoundError):
+        import my_ops  # type: ignore[import-not-found] # noqa: F401
+
+
+def test_a_neighbour_may_import_the_file_that_was_named(tmp_path: Path):
+    (tmp_path / "my_space.py").write_text("class Thing: pass\nimport my_ops\nOTHER = my_ops.thing\n")
+    (tmp_path / "my_ops.py").write_text("import my_space\nthing = my_space.Thing()\n")
+    thing = registry.find("thing", f"{tmp_path}/my_space.py:OTHER")
+    assert type(thing) is registry.find("thing", f"{tmp_path}/my_space.py:Thing")
+
+
+def test_a_neighbour_with_the_name_of_an_installed_package_is_meant(tmp_path: Path):
+    # As where Python runs a file: what lies beside it comes first. nasray itself cannot be hidden.
+    (tmp_path / "sklearn.py").write_text("VALUE = 'mine'\n")
+    (tmp_path / "nasray.py").write_text("1 / 0\n")
+    (tmp_path / "numpy").mkdir()  # a folder of data
+    (tmp_path / "mine.py").write_text("import nasray, numpy, sklearn\nVALUE = sklearn.VALUE\nPI = numpy.pi\n")
+    assert registry.find("thing", f"{tmp_path}/mine.py:VALUE") == "mine"
+    assert registry.find("thing", f"{tmp_path}/mine.py:PI") > 3
+
+
+def test_the_digest_is_that_of_the_source_wherever_it_lies(tmp_path: Path):
+    digest = registry.digest("thing", project(tmp_path / "one", 1) + ":THINGS")
+    assert digest is not None
+    assert len(digest) == 12
+    moved = project(tmp_path / "moved", 1)
+    (tmp_path / "moved" / "unused.py").write_text("VALUE = 1\n")
+    assert registry.digest("thing", f"{moved}:JSON") == digest
+    for place, name in enumerate(("mine.py", "my_ops.py", "late.py", "parts/deep.py", "parts/near.py")):
+        edited = project(tmp_path / str(place), 1)
+        with (tmp_path / str(place) / name).open("a") as file:
+            file.write("# edited\n")
+        assert registry.digest("thing", f"{edited}:THINGS") != digest
+    windows = project(tmp_path / "windows", 1)
+    (tmp_path / "windows" / "late.py").write_bytes((tmp_path / "one" / "late.py").read_bytes().replace(b"\n", b"\r\n"))
+    assert registry.digest("thing", f"{windows}:THINGS") == digest
+    assert registry.digest("space", "darts") is None
+
+
+def test_names_without_their_folders(tmp_path: Path):
+    one, other = tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"
+    assert registry.portable(f"{one}:SPACE") == registry.portable("mine.py:SPACE") == "mine.py:SPACE"
+    assert registry.portable("darts") == "darts"
+    assert registry.among([f"{one}:SPACE", f"{one}:OTHER", "darts"], "mine.py:SPACE") == f"{one}:SPACE"
+    assert registry.among([], "darts") == "darts"
+    with pytest.raises(InvalidInput, match=r"^'mine.py:SPACE' is a user's own code: give the file that defines it$"):
+        registry.among(["darts"], "mine.py:SPACE")
+    with pytest.raises(InvalidInput, match=r"may be .*a/mine.py:SPACE or .*b/mine.py:SPACE: give the files different"):
+        registry.among([f"{one}:SPACE", f"{other}:SPACE"], "mine.py:SPACE")
+
+
+def test_typed_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert registry.absolute_path("data") == f"{tmp_path}/data"
+    assert registry.absolute_path("~/data/../x") == "/home/me/x"
+    assert registry.absolute_path("s3://bucket/data") == "s3://bucket/data"
+    assert registry.absolute_path(None) is None

@@ -14,9 +14,11 @@ and divided by the number drawn. Architecture parameters and weights are trained
 training data, to first order; the loss of the former has the term 0.1 mean |p - A|. The architecture is, at every
 node, the set of most likely candidates that M draws are most likely to give. methods.md 4.1 to 4.4.
 
-``none`` is drawn like any other operation but never computed. Operations that were not drawn are not computed either,
-so they have no gradient of their own: they lose or gain by the gradient of those that were (our choice, the rule of
-all methods here; the released code computes all of them and multiplies by zero).
+``none`` is drawn like any other operation but never computed. In the step of the architecture parameters all other
+operations are computed, whether or not they were drawn: the gradient of one that was not is what its output would have
+changed, and without it the estimator is another one (``skip_undrawn``). In the step of the weights and in validation
+the outputs of what was not drawn enter nothing, so it is not computed (our choice; the released code computes it there
+too, which changes no gradient: it only lets momentum and weight decay go on moving weights that have none).
 """
 
 from __future__ import annotations
@@ -69,6 +71,9 @@ class DataEGS(SearchMethod):
         in validation."""
         temperature_epochs: int = setting(150, low=1)
         """Epochs until T would be 1, where it then stays; the published search ends before, at 2.4."""
+        skip_undrawn: bool = False
+        """Whether the architecture step computes only the operations that were drawn. It is faster and needs less
+        memory, but is not the published estimator: operations that were not drawn get no gradient of their own."""
 
     config: Config
     architecture_fraction = 0.5
@@ -160,9 +165,9 @@ class DataEGS(SearchMethod):
         noise_MGK[:, self._absent_GK] = -np.inf
         return sample(p_GK, noise_MGK, temperature, self._counted_GK)
 
-    def _gates(self, drawn: Sample) -> list[Gates]:
+    def _gates(self, drawn: Sample, skip_undrawn: bool = True) -> list[Gates]:
         values_A = drawn.weights_GK.flatten()[self._place_A] * self._real_A
-        active_A = drawn.support_GK.ravel()[self._place] & self._real
+        active_A = drawn.support_GK.ravel()[self._place] & self._real if skip_undrawn else self._real
         gates = {}
         for name, cell in self._cells.items():
             shape = self.alphas[name].shape
@@ -193,7 +198,8 @@ class DataEGS(SearchMethod):
         assert architecture_batch is not None
         p_GK = self._probabilities()
         drawn = self._sample(p_GK, self.temperature, self._generator)
-        loss = learner.loss(architecture_batch, self._gates(drawn)) + self.regularisation(p_GK, drawn)
+        gates = self._gates(drawn, self.config.skip_undrawn)
+        loss = learner.loss(architecture_batch, gates) + self.regularisation(p_GK, drawn)
         update_architecture(self, gradients(self, loss))
         with torch.no_grad():
             gates = self._gates(self._sample(self._probabilities(), 1.0, self._generator))

@@ -6,7 +6,8 @@ ensemble draws M times and takes the union, so that any 1 to min(K, M) candidate
 
     y^m = softmax((log p + g^m) / T)                    g^m: independent Gumbel noise
     c^m = onehot(argmax y^m) + y^m - stopgradient(y^m)  straight through
-    A   = max_m c^m                                     the union; its gradient goes to the y that attains the maximum
+    A   = max_m c^m                                     the union; its gradient goes to the y that attains the maximum,
+                                                        of candidates that were not drawn to the first y
     w   = A / sum(A)                                    what the candidates' outputs are multiplied by
 
 methods.md 4.2 and 4.4. Suffixes: M samples, G groups that choose independently, K candidates of a group.
@@ -38,14 +39,16 @@ class Sample:
     weights_GK: Tensor
     """w, differentiable in p, on its device."""
     support_GK: Mask
-    """Which candidates were drawn, on the host: where it is false, w is zero exactly."""
+    """Which candidates were drawn, on the host: where it is false, w is zero exactly, but has a gradient all the same:
+    that of the candidate's output, which so must be computed to have the estimator's."""
 
 
 def sample(p_GK: Tensor, noise_MGK: Floats, temperature: float, counted_GK: Tensor | None = None) -> Sample:
     """Draw the union of M samples in every group.
 
-    What was drawn must be known on the host, for it decides which operations are computed: p is copied there, once
-    for all groups, and all else stays on its device. The law of the draw does not depend on the temperature.
+    What was drawn must be known on the host, for it decides which operations the weights' step computes: p is copied
+    there, once for all groups, and all else stays on its device. The law of the draw does not depend on the
+    temperature.
 
     Args:
         p_GK: probabilities of every group's candidates.

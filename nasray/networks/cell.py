@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask
 from nasray.networks.needs import Needs
-from nasray.networks.operations import FactorizedReduce, Operation, build_operation, relu_conv_norm
+from nasray.networks.operations import FactorizedReduce, Operation, build_operation, module_name, relu_conv_norm
 from nasray.spaces import CellGraph, Normalisation
 
 
@@ -168,9 +168,6 @@ def _add(total: Tensor | None, y: Tensor, weight: Tensor | int) -> Tensor:
 
 
 def operation_key(source: int, target: int | None, operation: str) -> str:
-    """Name of an operation among a cell's modules, without the target where all targets share it.
-
-    A user's ``file.py:NAME`` may hold dots, a module name not.
-    """
+    """Name of an operation among a cell's modules, without the target where all targets share it."""
     ends = f"{source}" if target is None else f"{source}_{target}"
-    return f"{ends}_{operation.replace('.', '_')}"
+    return f"{ends}_{module_name(operation)}"

@@ -138,6 +138,11 @@ _BUILDERS: dict[str, Builder] = {
 }
 
 
+def module_name(operation: str) -> str:
+    """An operation's name as part of a module's: a user's ``file.py:NAME`` may hold dots, a module's name not."""
+    return operation.replace(".", "_")
+
+
 def build_operation(name: str, channels: int, stride: int, normalisation: Normalisation) -> Operation:
     """A candidate operation by its name, or by that of a registered ``nasray.operations`` or ``file.py:NAME``.
 

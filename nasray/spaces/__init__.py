@@ -1,7 +1,7 @@
 """What can be chosen: cell graphs, spaces and architectures. Imports nothing else of nasray."""
 
 from nasray.spaces.architecture import Architecture
-from nasray.spaces.genotype import from_genotype, to_genotype
+from nasray.spaces.genotype import from_genotype, parse_architecture, to_genotype
 from nasray.spaces.graph import CellGraph, Choice, Edge
 from nasray.spaces.liveness import live
 from nasray.spaces.space import CellSpace, NetworkSize, Normalisation, Reference
@@ -20,6 +20,7 @@ __all__ = [
     "from_string",
     "has_strings",
     "live",
+    "parse_architecture",
     "string_form",
     "string_pattern",
     "to_genotype",

@@ -61,28 +61,18 @@ class Architecture:
 
     @classmethod
     def from_json(cls, space: CellSpace, text: str) -> Architecture:
-        """An architecture from nasray's JSON or from the field's genotype form as JSON.
+        """An architecture from its JSON, canonical or not.
 
         Raises:
-            InvalidInput: not JSON of either form, or not an architecture of the space.
+            InvalidInput: not JSON of this form, or not an architecture of the space.
         """
-        from nasray.spaces.genotype import from_genotype
-
-        if len(text) > 1_000_000:
-            raise InvalidInput(f"architecture of {len(text)} characters: accepted are up to 1,000,000")
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
-            raise InvalidInput(f"architecture that is not JSON ({error}): accepted is {_FORMS}") from None
-        if not isinstance(value, dict):
-            raise InvalidInput(f"architecture that is a JSON {type(value).__name__}: accepted is {_FORMS}")
-        if "space" not in value:
-            return from_genotype(space, value)
-        if value["space"] != space.name:
-            raise InvalidInput(f"architecture of space {shown(value['space'])}: accepted is space {space.name!r}")
+        value = json_object(text, FORM)
+        if value.get("space") != space.name:
+            given = f"of space {shown(value['space'])}" if "space" in value else "that names no space"
+            raise InvalidInput(f"architecture {given}: accepted is space {space.name!r}")
         cells = value.get("cells")
         if not isinstance(cells, dict) or not all(isinstance(c, list) for c in cells.values()):
-            raise InvalidInput(f"architecture without a map of cells to lists: accepted is {_FORMS}")
+            raise InvalidInput(f"architecture without a map of cells to lists: accepted is {FORM}")
         return cls.of(space, {name: [as_choice(item) for item in items] for name, items in cells.items()})
 
     def __hash__(self) -> int:
@@ -92,14 +82,33 @@ class Architecture:
         return _rebuild, (self.space, dict(self.cells))
 
 
-_FORMS = (
-    '{"space": NAME, "cells": {CELL: [[source, target, operation], ...]}} or a genotype '
-    '{"normal": [[operation, source], ...], "normal_concat": [...], "reduce": ...}'
-)
+FORM = '{"space": NAME, "cells": {CELL: [[source, target, operation], ...]}}'
+"""How the JSON of an architecture looks."""
 
 
 def _rebuild(space: str, cells: dict[str, tuple[Choice, ...]]) -> Architecture:
     return Architecture(space, MappingProxyType(cells))
+
+
+def json_object(text: str, form: str) -> dict[str, Any]:
+    """A JSON object from the text of an architecture.
+
+    Args:
+        text: up to 1,000,000 characters.
+        form: what is accepted, for the message.
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    if len(text) > 1_000_000:
+        raise InvalidInput(f"architecture of {len(text)} characters: accepted are up to 1,000,000")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
+        raise InvalidInput(f"architecture that is not JSON ({error}): accepted is {form}") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"architecture that is a JSON {type(value).__name__}: accepted is {form}")
+    return value
 
 
 def as_choice(item: object) -> Choice:

@@ -12,9 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasray.errors import InvalidInput, shown
-from nasray.spaces.architecture import Architecture, as_choice
+from nasray.spaces.architecture import FORM, Architecture, as_choice, json_object
 from nasray.spaces.graph import CellGraph, Choice
 from nasray.spaces.space import CellSpace
+
+_FORMS = f'{FORM} or a genotype {{"normal": [[operation, source], ...], "normal_concat": [...], "reduce": ...}}'
+
+
+def parse_architecture(space: CellSpace, text: str) -> Architecture:
+    """An architecture from nasray's JSON or from the field's genotype form as JSON.
+
+    Raises:
+        InvalidInput: not JSON of either form, or not an architecture of the space.
+    """
+    value = json_object(text, _FORMS)
+    return Architecture.from_json(space, text) if "space" in value else from_genotype(space, value)
 
 
 def from_genotype(space: CellSpace, genotype: Mapping[str, Any]) -> Architecture:

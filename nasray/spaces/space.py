@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nasray.errors import InvalidInput
 from nasray.spaces.graph import CellGraph
-
-if TYPE_CHECKING:
-    from nasray.spaces.architecture import Architecture
-
 
 _WITH_SPREAD = r"(?P<mean>\d+(\.\d+)?)(\s*(±|\+/-|\+-)\s*(?P<spread>\d+(\.\d+)?))?"
 
@@ -162,18 +158,6 @@ class CellSpace:
         """Cell name at every position."""
         kinds = self.kinds(num_cells)
         return tuple(f"{kind}_{i}" for i, kind in enumerate(kinds)) if self.cell_per_position else kinds
-
-    def check_cells(self, architecture: Architecture, num_cells: int) -> None:
-        """Check that an architecture can be built with so many cells.
-
-        Raises:
-            InvalidInput: every position has a choice of its own, and there are more or fewer of them.
-        """
-        if self.cell_per_position and len(architecture.cells) != num_cells:
-            raise InvalidInput(
-                f"{num_cells} cells for an architecture of {len(architecture.cells)} cell positions: "
-                f"accepted is {len(architecture.cells)}"
-            )
 
     def graph(self, cell_name: str) -> CellGraph:
         """The graph of a cell by its name.

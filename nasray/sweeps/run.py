@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,23 +23,22 @@ from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
 from nasray.runs.events import show_events
+from nasray.runs.identity import check_new, differences
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.spaces import CellSpace
 from nasray.sweeps.proposals import Proposals, proposals
-from nasray.sweeps.selection import Trial, candidate_trials, chosen, repeated_trials, within_budget
+from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.lookup import tabular_size
-from nasray.trials.rows import path_part, trial_id
 from nasray.trials.search_config import sizes
-from nasray.tune.phase import Phase, run_phase
+from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
+from nasray.tune.passes import run_phase
+from nasray.tune.phase import Phase
 from nasray.tune.session.stopping import stopping
-
-_MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
-"""Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""
 
 
 @dataclass(frozen=True)
@@ -79,24 +76,17 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     proposed = proposals(sweep)
     storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
-    searches = [
-        {
-            "name": trial_id(config),
-            "run": sweep.name,
-            "storage": str(storage),
-            "search": config.to_dict(),
-            "varied": sweep.varied,
-        }
-        for config in sweep.searches()
-    ]
+    varied = tuple(sweep.varied)
+    searches = [SearchTrial(run=sweep.name, config=config, varied=varied) for config in sweep.searches()]
     with ExitStack() as session:
         session.enter_context(stopping(sweep.name))
         session.enter_context(lease(storage, sweep.name))
         _record(sweep, storage, reference)
-        failures = run_phase(sweep, storage, Phase(name="search", kind="searches", trials=searches), session)
+        phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
+        failures = run_phase(phase, storage, sweep.execution, session)
         compact(storage, CANDIDATES)
         for one in proposed:
-            failures += run_phase(sweep, storage, _proposing(sweep, storage, one), session)
+            failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
         if proposed:
             compact(storage, EVALUATIONS)
         if sweep.retrain == "nothing" and searches:
@@ -119,11 +109,12 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
-    if (evaluation.channels, evaluation.cells) != (sweep.evaluation.channels, sweep.evaluation.cells):
-        raise InvalidInput(
-            f"channels {evaluation.channels}, cells {evaluation.cells}: accepted are the run's own "
-            f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
-        )
+    for name in ("channels", "cells", "skeleton", "width_budget"):
+        if getattr(evaluation, name) != getattr(sweep.evaluation, name):
+            raise InvalidInput(
+                f"{name} {getattr(evaluation, name)}: the run's candidates were counted at "
+                f"{getattr(sweep.evaluation, name)}; leave it out, or start another run"
+            )
     with ExitStack() as session:
         session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
@@ -154,13 +145,14 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
         theirs = storage.read_json("run.json").get("sweep")
         if not isinstance(theirs, dict):
             raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
-        differing = [name for name in mine if name not in _MAY_CHANGE and theirs.get(name) != mine[name]]
+        differing = differences([theirs, mine])
         if differing:
             raise InvalidInput(
                 f"run {sweep.name!r} in {sweep.storage} is of another sweep (its {', '.join(differing)} differ): "
                 "accepted is the same sweep, or another --name"
             )
         return
+    check_new(storage)
     storage.write_json(
         "run.json",
         {
@@ -184,18 +176,35 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
         else:
             dataset = load_dataset(sweep.dataset, sweep.data_root)
             size = sizes(sweep.search_config(arm), space, dataset)[1]
+        if sweep.evaluation.width_budget is not None and not sweep.table:
+            # As wide as this allows, a network may cost more than the dearest of the space's own width.
+            largest, classes = sweep.evaluation.width_budget, size.classes
+            continue
         largest, classes = max(largest, cost_table(space, size).largest_macs), size.classes
     return largest, 1.0 / classes
 
 
-def _proposing(sweep: Sweep, storage: Storage, one: Proposals) -> Phase:
+def _shared(sweep: Sweep) -> dict[str, Any]:
+    """What all phases of a sweep have in common."""
+    return {
+        "run": sweep.name,
+        "dataset": sweep.dataset,
+        "objectives": sweep.objectives,
+        "reduction_factor": sweep.reduction_factor,
+        "budget": sweep.budget,
+        "fidelity": sweep.fidelity,
+        "one_stage_epochs": None if sweep.table else sweep.evaluation.epochs,
+    }
+
+
+def _proposing(sweep: Sweep, one: Proposals) -> Phase:
     return Phase(
         name=f"{path_part(one.method)}-{one.trial_id}",
         kind="trainings",
-        searcher=partial(one.searcher, sweep),
-        proposals=one.evaluations,
-        shared=one.shared(sweep, storage),
+        proposing=one.proposing(sweep),
         rungs=sweep.fidelities(one.space),
+        workers=sweep.workers_per_evaluation,
+        **_shared(sweep),
     )
 
 
@@ -204,18 +213,18 @@ def _train(
 ) -> Outcome:
     """Train what was found, and give the front of all that was trained."""
     found = chosen(sweep, read(storage, CANDIDATES))
-    trials: list[Trial] = candidate_trials(sweep, storage, found)
+    trials = candidate_trials(sweep, found)
     if sweep.rungs and trials:
         # At a rung the further seeds of an architecture would compete with its first. So they wait for it, and train
         # to the end where it did.
-        first = [trial for trial in trials if trial["evaluation"]["seed"] == sweep.retrain_seeds[0]]
-        rungs = sweep.fidelities(trials[0]["found"]["space"])
-        failures += run_phase(sweep, storage, _training(sweep, first, rungs), session)
+        first = [trial for trial in trials if trial.config.seed == sweep.retrain_seeds[0]]
+        rungs = sweep.fidelities(trials[0].space)
+        failures += run_phase(_training(sweep, first, rungs), storage, sweep.execution, session)
         ended = set(_of_fidelity(sweep, read(storage, EVALUATIONS))["architecture_id"])
-        further = [trial for trial in trials if trial["evaluation"]["seed"] != sweep.retrain_seeds[0]]
-        trials = [trial for trial in further if trial["evaluation"]["architecture"] in ended]
-    trials += repeated_trials(sweep, storage, _of_fidelity(sweep, read(storage, EVALUATIONS)))
-    failures += run_phase(sweep, storage, _training(sweep, trials), session)
+        further = [trial for trial in trials if trial.config.seed != sweep.retrain_seeds[0]]
+        trials = [trial for trial in further if trial.architecture.id in ended]
+    trials += repeated_trials(sweep, _of_fidelity(sweep, read(storage, EVALUATIONS)))
+    failures += run_phase(_training(sweep, trials), storage, sweep.execution, session)
     compact(storage, EVALUATIONS)
     rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.budget)
     if len(sweep.retrain_seeds) > 1:
@@ -224,11 +233,17 @@ def _train(
     return _finish(sweep, storage, rows, reference, failures)
 
 
-def _training(sweep: Sweep, trials: Sequence[Trial], rungs: tuple[int, ...] = ()) -> Phase:
-    # Another selection or other settings are other trials, with a folder of Tune's of their own.
-    identity = [(trial["name"], sweep.evaluation.to_dict()) for trial in trials]
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
-    return Phase(name=f"retrain-{digest}", kind="trainings", trials=trials, rungs=rungs)
+def _training(sweep: Sweep, trials: Sequence[TrainingTrial], rungs: tuple[int, ...] = ()) -> Phase:
+    # Another selection, or other settings, are another phase.
+    digest = hashlib.sha256("".join(trial.digest for trial in trials).encode()).hexdigest()[:8]
+    return Phase(
+        name=f"train-{digest}",
+        kind="trainings",
+        trials=trials,
+        rungs=rungs,
+        workers=sweep.workers_per_evaluation,
+        **_shared(sweep),
+    )
 
 
 def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:

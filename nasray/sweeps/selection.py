@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
 
@@ -13,18 +12,16 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.fronts import near_front
 from nasray.methods.random import Random
-from nasray.runs import Storage
-from nasray.searchers.searchers import BASELINE
+from nasray.searchers import BASELINE
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, evaluation_size
 from nasray.trials.lookup import tabular_size
-from nasray.trials.rows import knob_columns, path_part
+from nasray.trials.rows import knob_columns
 from nasray.trials.search_config import SearchConfig, find_method
-
-Trial = Mapping[str, Any]
+from nasray.trials.trial import Origin, TrainingTrial
 
 
 def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
@@ -51,21 +48,16 @@ def _last(candidates: pd.DataFrame) -> pd.DataFrame:
     return ordered.groupby("trial_id", sort=False).tail(1)
 
 
-def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list[Trial]:
+def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
     """Trials that train chosen candidates, and a random baseline beside each."""
-    selected: dict[str, tuple[Architecture, dict[str, Any]]] = {}
-    baselines: dict[str, tuple[Architecture, dict[str, Any]]] = {}
+    selected: dict[str, tuple[str, Architecture, Origin]] = {}
+    baselines: dict[str, tuple[str, Architecture, Origin]] = {}
     taken, beside = set(rows["architecture_id"]), set[str]()
     for row in rows.to_dict("records"):
         search = SearchConfig.of(json.loads(row["settings"]))
         method = find_method(search.method)
-        found = {
-            "space": row["space"],
-            "method": row["method"],
-            "search_trial_id": row["trial_id"],
-            "knobs": knob_columns(search.settings, sweep.varied),
-            "baseline_of": None,
-        }
+        knobs = knob_columns(search.settings, sweep.varied)
+        origin = Origin(method=row["method"], search_trial_id=row["trial_id"], knobs=knobs)
         space: CellSpace = registry.find("space", row["space"])
         architecture = Architecture.from_json(space, row["architecture"])
         try:
@@ -74,9 +66,10 @@ def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list
             print(f"architecture {architecture.id} is not trained: {error}", file=sys.stderr)
             continue
         if not method.trained_epochs(search.settings) or sweep.table:
-            _, first = selected.setdefault(architecture.id, (architecture, found))
-            if row["method"] not in first["method"].split(", "):
-                first["method"] += f", {row['method']}"
+            *_, first = selected.setdefault(architecture.id, (row["space"], architecture, origin))
+            if row["method"] not in first.method.split(", "):
+                joined = replace(first, method=f"{first.method}, {row['method']}")
+                selected[architecture.id] = row["space"], architecture, joined
         if not sweep.random_baseline or method is Random or architecture.id in beside:
             continue
         beside.add(architecture.id)
@@ -84,64 +77,56 @@ def candidate_trials(sweep: Sweep, storage: Storage, rows: pd.DataFrame) -> list
         if drawn is not None:
             taken.add(drawn.architecture.id)
             knobs = {"operations_per_node": drawn.operations_per_node}
-            found = {**found, "method": "random", "search_trial_id": None, "knobs": knobs}
-            baselines[drawn.architecture.id] = (drawn.architecture, {**found, "baseline_of": architecture.id})
-            storage.write_bytes(f"architectures/{drawn.architecture.id}.json", drawn.architecture.to_json().encode())
+            random = Origin(method="random", knobs=knobs, baseline_of=architecture.id)
+            baselines[drawn.architecture.id] = row["space"], drawn.architecture, random
     return [
-        evaluation_trial(sweep, storage, architecture.id, found, seed)
-        for architecture, found in (*selected.values(), *baselines.values())
+        training_trial(sweep, space_name, architecture, origin, seed)
+        for space_name, architecture, origin in (*selected.values(), *baselines.values())
         for seed in sweep.retrain_seeds
     ]
 
 
-def repeated_trials(sweep: Sweep, storage: Storage, evaluations: pd.DataFrame) -> list[Trial]:
+def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTrial]:
     """Trials that train what black-box searches found best again, with the seeds that they were not trained with."""
     if sweep.retrain != "front" or len(sweep.retrain_seeds) == 1 or not len(evaluations):
         return []
-    trials: list[Trial] = []
+    trials: list[TrainingTrial] = []
     proposed = {arm.method for arm in sweep.black_box_arms} | {BASELINE}
     # By the first seeds alone: a run that goes on, and has some of the others already, selects the same.
     first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.retrain_seeds[0])]
     for method, rows in first.groupby("method", sort=True):
         for row in near_front(rows, sweep.retrain_within).to_dict("records"):
-            # Where it was looked up nobody has written it.
-            storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
-            found = {
-                "space": row["space"],
-                "method": method,
-                "search_trial_id": row["search_trial_id"],
-                "knobs": {},
-                "baseline_of": None,
-            }
+            space: CellSpace = registry.find("space", row["space"])
+            architecture = Architecture.from_json(space, row["architecture"])
+            origin = Origin(method=str(method), search_trial_id=row["search_trial_id"])
             trials += [
-                evaluation_trial(sweep, storage, row["architecture_id"], found, seed)
-                for seed in sweep.retrain_seeds[1:]
+                training_trial(sweep, row["space"], architecture, origin, seed) for seed in sweep.retrain_seeds[1:]
             ]
     return trials
 
 
-def evaluation_trial(
-    sweep: Sweep, storage: Storage, architecture: str, found: Mapping[str, Any], seed: int
-) -> dict[str, Any]:
-    """A trial that trains an architecture, by its id, or looks it up."""
+def training_trial(
+    sweep: Sweep, space: str, architecture: Architecture | None, origin: Origin, seed: int
+) -> TrainingTrial:
+    """A trial that trains an architecture, or looks it up.
+
+    Args:
+        sweep: of the trial.
+        space: name of the architecture's space.
+        architecture: None where a searcher will propose it.
+        origin: where it comes from.
+        seed: of the training.
+    """
     config = EvaluationConfig(
-        space=found["space"],
+        space=space,
         dataset=sweep.dataset,
-        architecture=architecture,
+        architecture="" if architecture is None else architecture.to_json(),
         settings=sweep.evaluation,
         seed=seed,
         budget=sweep.budget,
         data_root=sweep.data_root,
     )
-    return {
-        "name": f"{architecture}_{path_part(found['method'].replace(', ', '+'))}_{seed}",
-        "run": sweep.name,
-        "storage": str(storage),
-        "evaluation": config.to_dict(),
-        "rungs": list(sweep.rungs),
-        "table": sweep.table_of(found["space"]),
-        "found": dict(found),
-    }
+    return TrainingTrial(run=sweep.name, config=config, origin=origin, rungs=sweep.rungs, source=sweep.source)
 
 
 def trained_size(sweep: Sweep, space: CellSpace, architecture: Architecture) -> NetworkSize:

@@ -15,13 +15,14 @@ import tyro
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.searchers.searchers import OBJECTIVES, find_searcher, is_searcher
+from nasray.searchers import OBJECTIVES, find_searcher, is_searcher
 from nasray.settings import Range, Settings, TrainingSettings, changes, check_names
 from nasray.spaces import CellSpace
 from nasray.tabular import Unit
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.lookup import open_table, table_settings, tabular_size
+from nasray.trials.lookup import AccuracySource, tabular_size
 from nasray.trials.search_config import SearchConfig, find_method
+from nasray.tune.execution import Execution
 from nasray.tune.reports.trackers import Tracker
 
 ParamSpace = Mapping[str, Range | tuple[Any, ...]]
@@ -240,10 +241,17 @@ class Sweep(Arm):
             dataset=self.dataset,
             settings=settings,
             seed=seed,
-            evaluation_channels=self.evaluation.channels,
-            evaluation_cells=self.evaluation.cells,
             data_root=self.data_root,
+            **{f"evaluation_{name}": value for name, value in self._evaluated_size(arm.space).items()},
         )
+
+    def _evaluated_size(self, space: str) -> dict[str, Any]:
+        """What the size of the networks depends on that are trained from scratch, or looked up."""
+        names = ("channels", "cells", "skeleton")
+        if self.table:
+            published = tabular_size(registry.find("space", space, CellSpace), self.dataset)
+            return {name: getattr(published, name) for name in names}
+        return {name: getattr(self.evaluation, name) for name in (*names, "width_budget")}
 
     def cells_of(self, space: str) -> int:
         """Cells of the networks that are trained from scratch."""
@@ -252,17 +260,24 @@ class Sweep(Arm):
             return tabular_size(found, self.dataset).cells
         return self.evaluation.cells or found.evaluation_cells
 
-    def table_of(self, space: str) -> dict[str, Any] | None:
-        """What opens the table of accuracies, where they are looked up."""
+    @property
+    def source(self) -> AccuracySource | None:
+        """The table of accuracies, where they are looked up."""
         if self.table is None:
             return None
-        return {
-            "path": self.table,
-            "columns": self.table_columns,
-            "unit": self.table_unit,
-            "space": space,
-            "dataset": self.dataset,
-        }
+        return AccuracySource(path=self.table, columns=self.table_columns, unit=self.table_unit)
+
+    @property
+    def execution(self) -> Execution:
+        """Where and how its trials run."""
+        return Execution(
+            data_root=self.data_root,
+            address=self.address,
+            cpus_per_trial=self.cpus_per_trial,
+            gpus_per_trial=self.gpus_per_trial,
+            max_failures=self.max_failures,
+            trackers=self.trackers,
+        )
 
     def fidelities(self, space: str) -> tuple[int, ...]:
         """The rungs, and the epochs of a complete training.
@@ -270,10 +285,9 @@ class Sweep(Arm):
         Raises:
             InvalidInput: the table cannot be read, or does not have a rung.
         """
-        table = self.table_of(space)
-        if table is None:
+        if self.source is None:
             return (*self.rungs, self.evaluation.epochs)
-        *below, last = open_table(**table).epochs
+        *below, last = self.source.open(space, self.dataset).epochs
         unknown = [rung for rung in self.rungs if rung not in below]
         if unknown:
             accepted = ", ".join(map(str, below)) or "none"
@@ -283,9 +297,7 @@ class Sweep(Arm):
     @property
     def fidelity(self) -> str:
         """What rows of one front were trained with, as their column ``settings`` says it."""
-        if self.table is None:
-            return json.dumps(self.evaluation.to_dict())
-        return table_settings(self.table, self.table_columns, self.table_unit)
+        return json.dumps(self.evaluation.to_dict()) if self.source is None else self.source.settings
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; its presets are not part of it."""

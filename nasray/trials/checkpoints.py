@@ -1,4 +1,4 @@
-"""States of searches and trainings as bytes that tell whether they are whole.
+"""Checkpoints: states of searches and trainings, as files that tell whether they are whole.
 
 A state is torch's own format behind one line with its SHA-256. A copy that was cut short, by a kill or a full disk, or
 whose bits have flipped is told from a whole one before anything of it is used, wherever it lies.
@@ -12,9 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from pyarrow import ArrowException, fs
+
+from nasray.runs.outcomes import FOLDER, read_outcomes
+from nasray.runs.storage import Storage
+
+KEPT = 2
+"""Checkpoints of a trial that are kept."""
 
 _HEAD = b"nasray state 1 sha256 "
+_SUFFIX = ".state"
 
 
 class DamagedState(ValueError):
@@ -49,23 +55,45 @@ def unpack(data: bytes) -> dict[str, Any]:
     return state
 
 
-def newest_first(filesystem: fs.FileSystem, folder: str, name: str) -> Iterator[tuple[str, bytes]]:
+def save_checkpoint(storage: Storage, trial: str, epoch: int, state: dict[str, Any]) -> None:
+    """Write a trial's state after an epoch, and delete all but the one before: if this one is damaged, that is used."""
+    storage.write_bytes(f"{_folder(trial)}/{epoch:06d}{_SUFFIX}", pack(state))
+    for name in _checkpoints(storage, trial)[KEPT:]:
+        storage.delete(name)
+
+
+def newest_checkpoints(storage: Storage, trial: str) -> Iterator[tuple[str, bytes]]:
     """What lies in a trial's checkpoints, from the newest to the oldest.
 
-    Args:
-        filesystem: of the trial's folder.
-        folder: its path there.
-        name: of the file in every checkpoint.
-
     Yields:
-        A checkpoint's name and the file's content; what is gone meanwhile or cannot be read is passed over.
+        A checkpoint's name and its content; what is gone meanwhile is passed over.
     """
-    found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    names = sorted((i.base_name for i in found if i.base_name.startswith("checkpoint_")), reverse=True)
-    for checkpoint in names:
+    for name in _checkpoints(storage, trial):
         try:
-            with filesystem.open_input_stream(f"{folder}/{checkpoint}/{name}") as stream:
-                content = bytes(stream.read())
-        except (OSError, ArrowException):
+            yield name.rpartition("/")[2], storage.read_bytes(name)
+        except FileNotFoundError:
             continue
-        yield checkpoint, content
+
+
+def drop_checkpoints(storage: Storage, trial: str) -> None:
+    """Delete a trial's checkpoints, which nothing needs once its outcome is final."""
+    storage.delete_folder(_folder(trial))
+
+
+def drop_final_checkpoints(storage: Storage) -> None:
+    """Delete the checkpoints of all trials that need none: those that are done, were stopped at a rung, or diverged.
+
+    Called when no trial runs. A trial deletes its own, unless it was killed before it could.
+    """
+    folders = storage.folders(FOLDER)
+    for name, outcome in read_outcomes(storage, only=folders).items():
+        if outcome.state in ("done", "stopped", "diverged"):
+            drop_checkpoints(storage, name)
+
+
+def _checkpoints(storage: Storage, trial: str) -> list[str]:
+    return sorted(storage.list(_folder(trial), _SUFFIX), reverse=True)
+
+
+def _folder(trial: str) -> str:
+    return f"{FOLDER}/{trial}"

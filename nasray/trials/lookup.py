@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,27 +17,40 @@ from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.tabular import AccuracyTable, Unit, column_epochs, read_table
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccuracySource:
+    """A file of accuracies that are looked up in place of training."""
+
+    path: str
+    """Of a file or folder, see :func:`nasray.tabular.read_table`."""
+    columns: tuple[str, ...] = ()
+    """Columns of accuracies, as ``COLUMN=EPOCHS``; empty takes the columns whose names tell their epochs."""
+    unit: Unit = "percent"
+    """Unit of the accuracies: percent or fraction."""
+
+    def open(self, space: str, dataset: str) -> AccuracyTable:
+        """The table, read once in a process.
+
+        Args:
+            space: of the architectures.
+            dataset: whose columns are meant.
+
+        Raises:
+            InvalidInput: as :func:`nasray.tabular.read_table`.
+        """
+        return _open(self, space, dataset)
+
+    @property
+    def settings(self) -> str:
+        """What rows that were looked up were trained with: which table it was, as JSON."""
+        return json.dumps({"table": Path(self.path).name, "columns": list(self.columns), "unit": self.unit})
+
+
 @cache
-def open_table(path: str, columns: tuple[str, ...], unit: Unit, space: str, dataset: str) -> AccuracyTable:
-    """A table of accuracies; read once in a process.
-
-    Args:
-        path: of a file or folder, see :func:`nasray.tabular.read_table`.
-        columns: as ``COLUMN=EPOCHS``; none is as far as the names of the columns tell.
-        unit: of the accuracies.
-        space: of the architectures.
-        dataset: whose columns are meant.
-
-    Raises:
-        InvalidInput: as :func:`nasray.tabular.read_table`.
-    """
+def _open(source: AccuracySource, space: str, dataset: str) -> AccuracyTable:
     found: CellSpace = registry.find("space", space, CellSpace)
-    return read_table(path, found, columns=column_epochs(columns) if columns else None, dataset=dataset, unit=unit)
-
-
-def table_settings(path: str, columns: Sequence[str], unit: Unit) -> str:
-    """What rows that were looked up were trained with: which table it was, as JSON."""
-    return json.dumps({"table": Path(path).name, "columns": list(columns), "unit": unit})
+    columns = column_epochs(source.columns) if source.columns else None
+    return read_table(source.path, found, columns=columns, dataset=dataset, unit=source.unit)
 
 
 def tabular_size(space: CellSpace, dataset: str) -> NetworkSize:

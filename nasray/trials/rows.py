@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-import safetensors.torch
-
 from nasray.networks import Network
+from nasray.networks.saved import Blueprint, to_bytes
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.settings import TrainingSettings
-from nasray.spaces import Architecture, NetworkSize
+from nasray.spaces import NetworkSize
 from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
 from nasray.trials.evaluation import Evaluation
-from nasray.trials.lookup import Lookup, table_settings
+from nasray.trials.lookup import Lookup
 from nasray.trials.search import Epoch, Search
-from nasray.trials.search_config import SearchConfig
+from nasray.trials.trial import SearchTrial, TrainingTrial
+
+ROW = "row"
+"""Beside the values of a written row: the name of its file."""
 
 
-def trial_id(config: SearchConfig) -> str:
-    """Ten hexadecimal digits that name a search by all that it depends on; where its data lie is not part of it."""
-    values = {name: value for name, value in config.to_dict().items() if name != "data_root"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def path_part(method: str) -> str:
-    """The name of a method as a part of a path: of one from a file, which has slashes, the last part and a digest."""
-    if re.fullmatch(r"[\w+-]+", method):
-        return method
-    readable = re.sub(r"[^A-Za-z0-9_]+", "-", method.rpartition("/")[2])[:40]
-    return f"{readable}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
-
-
-def knob_columns(settings: TrainingSettings, varied: list[str]) -> dict[str, Any]:
+def knob_columns(settings: TrainingSettings, varied: Sequence[str]) -> dict[str, Any]:
     """Values of a method's knobs and of other settings that a sweep varies, by the names of their columns.
 
     A setting whose name is a column already (channels, cells, epochs) gets one with the prefix ``search_``; one that
@@ -52,9 +39,9 @@ def knob_columns(settings: TrainingSettings, varied: list[str]) -> dict[str, Any
     }
 
 
-def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, varied: list[str]) -> None:
+def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch: Epoch) -> None:
     """One row for each candidate of an epoch, and each architecture once as a file of its own."""
-    config = search.config
+    config = trial.config
     for candidate in epoch.candidates:
         storage.write_bytes(
             f"architectures/{candidate.architecture.id}.json", candidate.architecture.to_json().encode()
@@ -63,8 +50,8 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
             storage,
             CANDIDATES,
             {
-                **_common(search.data, search.splits, search.evaluation_size),
-                "run": run,
+                **_common(search.data, search.splits, candidate.size),
+                "run": trial.run,
                 "method": config.method,
                 "space": config.space,
                 "dataset": config.dataset,
@@ -74,7 +61,7 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
                 "macs": candidate.macs,
                 "params": candidate.params,
                 "settings": json.dumps(config.to_dict()),
-                "trial_id": trial_id(config),
+                "trial_id": trial.name,
                 "epoch": epoch.number,
                 "snapshot": candidate.snapshot,
                 "supernet_accuracy": candidate.supernet_accuracy,
@@ -83,36 +70,32 @@ def write_candidates(storage: Storage, run: str, search: Search, epoch: Epoch, v
                 "seconds": search.seconds,
                 "peak_memory_bytes": search.peak_memory_bytes,
             },
-            knobs=knob_columns(config.settings, varied),
+            knobs=knob_columns(config.settings, trial.varied),
         )
 
 
-def write_evaluation(
-    storage: Storage, run: str, evaluation: Evaluation | Lookup, trial: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The row of an evaluation as it stands, complete or not, and where it is complete the trained weights.
+def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluation | Lookup) -> dict[str, Any]:
+    """The row of a training as it stands, complete or not, and where it is complete the trained weights.
 
     Latency is measured here, where it was asked for.
 
     Args:
         storage: the run's folder.
-        run: its name.
-        evaluation: with some epochs done.
-        trial: with ``evaluation`` (its config's values), ``table``, and ``found``: ``method``, ``search_trial_id``,
-            ``knobs`` and ``baseline_of`` of what gave the architecture.
+        trial: what is trained.
+        evaluation: the same, with some epochs done.
 
     Returns:
-        The row.
+        The row, and the name of its file under :data:`ROW`.
     """
-    found, config = trial["found"], trial["evaluation"]
+    origin, config = trial.origin, trial.config
     row = {
-        "run": run,
-        "method": found["method"],
-        "search_trial_id": found["search_trial_id"],
-        "baseline_of": found["baseline_of"],
-        "space": config["space"],
-        "dataset": config["dataset"],
-        "seed": config["seed"],
+        "run": trial.run,
+        "method": origin.method,
+        "search_trial_id": origin.search_trial_id,
+        "baseline_of": origin.baseline_of,
+        "space": config.space,
+        "dataset": config.dataset,
+        "seed": config.seed,
         "architecture_id": evaluation.architecture.id,
         "architecture": evaluation.architecture.to_json(),
         "macs": evaluation.macs,
@@ -122,15 +105,14 @@ def write_evaluation(
         "accuracy": evaluation.accuracy,
     }
     if isinstance(evaluation, Lookup):
-        table = trial["table"]
+        assert trial.source is not None
         row |= {
             **_of_machine("table", evaluation.size),
             "training": LOOKED_UP,
-            "settings": table_settings(table["path"], table["columns"], table["unit"]),
+            "settings": trial.source.settings,
             "seconds": 0.0,
         }
-        write_row(storage, EVALUATIONS, row, knobs=found["knobs"])
-        return row
+        return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
     row |= {
         **_common(evaluation.data, evaluation.splits, evaluation.size),
         "device": evaluation.hardware,
@@ -150,22 +132,23 @@ def write_evaluation(
         }
     if evaluation.finished:
         row["test_accuracy"] = evaluation.test_accuracy()
-        _write_network(storage, row, evaluation.architecture, evaluation.learner.network)
-    write_row(storage, EVALUATIONS, row, knobs=found["knobs"])
-    return row
+        normalisation = evaluation.space.evaluation_normalisation
+        blueprint = Blueprint.of(config.space, evaluation.architecture, evaluation.size, normalisation)
+        _write_network(storage, row, blueprint, evaluation.learner.network)
+    return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
 
 
-def write_trained_network(storage: Storage, run: str, search: Search, varied: list[str]) -> None:
+def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) -> None:
     """The row of the network that a search of one stage ended with, and its weights; nothing for other searches."""
     trained = search.trained_network()
     if trained is None:
         return
-    config = search.config
+    config = trial.config
     row = {
         **_common(search.data, search.splits, trained.size),
-        "run": run,
+        "run": trial.run,
         "method": config.method,
-        "search_trial_id": trial_id(config),
+        "search_trial_id": trial.name,
         "training": "one stage",
         "space": config.space,
         "dataset": config.dataset,
@@ -182,17 +165,18 @@ def write_trained_network(storage: Storage, run: str, search: Search, varied: li
         "seconds": search.seconds,
         "peak_memory_bytes": search.peak_memory_bytes,
     }
-    _write_network(storage, row, trained.architecture, trained.network)
-    write_row(storage, EVALUATIONS, row, knobs=knob_columns(config.settings, varied))
+    blueprint = Blueprint.of(config.space, trained.architecture, trained.size, trained.normalisation)
+    _write_network(storage, row, blueprint, trained.network)
+    write_row(storage, EVALUATIONS, row, knobs=knob_columns(config.settings, trial.varied))
 
 
-def _write_network(storage: Storage, row: dict[str, Any], architecture: Architecture, network: Network) -> None:
+def _write_network(storage: Storage, row: dict[str, Any], blueprint: Blueprint, network: Network) -> None:
     """Architecture and weights, before the row that names them: a row never names a file that is not there."""
-    identity = hashlib.sha256(f"{row['training']} {row['settings']} {row['seed']}".encode()).hexdigest()[:8]
-    row["weights"] = f"architectures/{architecture.id}_{row['epochs']}_{identity}.safetensors"
-    weights = {k: v.contiguous() for k, v in network.state_dict().items() if not k.startswith("auxiliary.")}
-    storage.write_bytes(row["weights"], safetensors.torch.save(weights))
-    storage.write_bytes(f"architectures/{architecture.id}.json", architecture.to_json().encode())
+    # Named by all that names the row, so that each row has a file of its own.
+    identity = hashlib.sha256(json.dumps([row[name] for name in EVALUATIONS.key]).encode()).hexdigest()[:8]
+    row["weights"] = f"architectures/{row['architecture_id']}_{row['epochs']}_{identity}.safetensors"
+    storage.write_bytes(row["weights"], to_bytes(network, blueprint))
+    storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
 
 
 def _common(data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:

@@ -1,198 +1,81 @@
-"""Phases of a run: trials under Ray Tune, run once or gone on with."""
+"""What a phase of a run is: trials of one kind, and how they are compared."""
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-import math
-import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from pyarrow import fs
+from nasray.searchers import Feedback, Searcher
+from nasray.spaces import Architecture
+from nasray.trials.trial import Kind, TrainingTrial, Trial
 
-from nasray.runs import Storage
-from nasray.runs.lease import check_lease
-from nasray.searchers.searchers import EPOCH, OBJECTIVES
-from nasray.sweeps.sweep import Sweep
-from nasray.tune.reports.trackers import check_trackers
-from nasray.tune.session.connection import connection, tune_environment
-from nasray.tune.tune_sessions import prepare_state
+TRIAL = "trial"
+"""In Tune's config of a trial: its name."""
+ARCHITECTURE = "architecture"
+"""In Tune's config of a trial that a searcher proposed: what it trains, as JSON."""
+WORKERS = "workers"
+"""Folder in the run's folder in which Ray Train keeps what workers of one training have to say: never read."""
 
-if TYPE_CHECKING:
-    from ray.tune.search import Searcher as TuneSearcher
+
+@dataclass(frozen=True, kw_only=True)
+class Proposing:
+    """A searcher that proposes a phase's trials one after the other."""
+
+    searcher: Callable[[Sequence[tuple[Architecture, Feedback]]], Searcher]
+    """Makes the searcher as it stands once it was told these results, in order."""
+    evaluations: int
+    """How many architectures it proposes."""
+    shared: TrainingTrial
+    """What all proposed trials have beside their architecture."""
+    cells: int
+    """Of the networks that are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Trials of one kind: either all of them are known, or a searcher proposes them one after the other."""
+    """Trials of one kind: either all of them are known, or a searcher proposes them."""
 
     name: str
-    """Of Tune's folder of it."""
-    kind: str
-    """``searches`` or ``trainings``."""
-    trials: Sequence[Mapping[str, Any]] = ()
+    kind: Kind
+    run: str
+    """Name of the run."""
+    dataset: str
+    trials: Sequence[Trial] = ()
     """The known ones."""
-    searcher: Callable[[], TuneSearcher] | None = None
-    """Makes the one that proposes ``parameters``."""
-    proposals: int = 0
-    """How many it is asked for."""
-    shared: Mapping[str, Any] = field(default_factory=dict)
-    """What every proposed trial has beside its parameters."""
+    proposing: Proposing | None = None
+    """Who proposes trials, where they are not known."""
     rungs: tuple[int, ...] = ()
     """Epochs at which trainings are compared, and all but the best stopped; the last ends them."""
+    reduction_factor: float = 3.0
+    """The best 1/N of the trainings go on at a rung."""
+    objectives: tuple[str, ...] = ("accuracy", "macs")
+    """What is traded: of accuracy, macs, params, latency_ms."""
+    workers: int = 1
+    """Processes that train one architecture together."""
+    budget: float | None = None
+    """Largest multiply-adds (M) of what counts for the front that live figures tell of."""
+    fidelity: str = ""
+    """Settings of earlier trainings that share that front, as JSON."""
+    one_stage_epochs: int | None = None
+    """Epochs of trainings in one stage that share it."""
 
+    @property
+    def looks_up(self) -> bool:
+        """Whether its trials look accuracies up in a table, which takes milliseconds."""
+        trial = self.proposing.shared if self.proposing else next(iter(self.trials), None)
+        return trial is not None and trial.is_looked_up
 
-def run_phase(sweep: Sweep, storage: Storage, phase: Phase, session: ExitStack) -> tuple[str, ...]:
-    """Run a phase's trials, or those that an earlier try left; gives the reasons of failed ones.
+    @property
+    def compared_by(self) -> tuple[str, ...]:
+        """What trainings are compared by at rungs: accuracy first, which leads, and then the other objectives."""
+        return ("accuracy", *(name for name in self.objectives if name != "accuracy"))
 
-    Ray is connected to by the first phase that has something to run, and stays for the session.
-    """
-    if not phase.trials and phase.searcher is None:
-        return ()
-    done = f"tune/{phase.name}.json"
-    if storage.exists(done):
-        return tuple(storage.read_json(done)["failures"])
-    check_trackers(sweep.trackers, storage)
-    session.enter_context(connection(sweep.address, sweep.name))
-    failures = _tune(sweep, storage, phase)
-    check_lease(storage, look=True)
-    if not failures:
-        # Written after the last row: from here on the phase needs neither Ray nor its checkpoints.
-        storage.write_json(done, {"trials": len(phase.trials) or phase.proposals, "failures": []})
-    return failures
+    @property
+    def trainings(self) -> list[TrainingTrial]:
+        """The known trials that are trainings."""
+        return [trial for trial in self.trials if isinstance(trial, TrainingTrial)]
 
-
-def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
-    for name, value in tune_environment().items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
-    from ray import tune
-    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-
-    from nasray.tune.at_most import AtMost
-    from nasray.tune.losses import MOST_LOSSES, any_lost, is_loss
-    from nasray.tune.out_of_memory import MoreMemory
-    from nasray.tune.pareto_asha import ParetoASHA
-    from nasray.tune.reports.callbacks import callbacks_of
-    from nasray.tune.resources.placement import gpus_per_trial, most_resources
-    from nasray.tune.trainables import FAILED, EvaluationTrainable, SearchTrainable
-    from nasray.tune.tune_state import run_or_resume
-    from nasray.tune.workers import Group
-
-    looked_up = phase.kind == "trainings" and sweep.table is not None
-    trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
-    gpus = gpus_per_trial(sweep, storage, phase)
-    at_once = 0  # as many as have room
-    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1 and not looked_up:
-        group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
-        grouped = {"group": dataclasses.asdict(group)}
-        phase = dataclasses.replace(
-            phase,
-            trials=[{**trial, **grouped} for trial in phase.trials],
-            shared={**phase.shared, **grouped} if phase.shared else {},
-        )
-        at_once = group.at_once(most_resources())
-        resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
-    else:
-        resources = tune.PlacementGroupFactory([{"CPU": sweep.cpus_per_trial, "GPU": gpus}])
-    given: dict[str, Any] = {"where": {"storage": str(storage), "data_root": sweep.data_root}}
-    if phase.searcher is not None:
-        given["shared"] = dict(phase.shared)
-    trainable = tune.with_parameters(trainable, **given)
-    trainable = tune.with_resources(trainable, resources)
-    callbacks = callbacks_of(sweep, storage, phase)
-    param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
-    # Tune is given the file system, not the URI, to which it could not append the names of its folders.
-    tunes = storage.child("tune")
-    filesystem = None if isinstance(tunes.filesystem, fs.LocalFileSystem) else tunes.filesystem
-    metrics = ("accuracy", *(name for name in sweep.objectives if name != "accuracy"))
-
-    def begin() -> Any:
-        searcher = None if phase.searcher is None else phase.searcher()
-        proposed_at_once = 1 if looked_up else at_once
-        scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
-        if len(phase.rungs) > 1:
-            scheduler = ParetoASHA(
-                metrics,
-                [OBJECTIVES[name] for name in metrics],
-                time_attr=EPOCH,
-                rungs=phase.rungs,
-                reduction_factor=sweep.reduction_factor,
-            )
-        return tune.Tuner(
-            trainable,
-            param_space=param_space,
-            tune_config=tune.TuneConfig(
-                search_alg=AtMost(searcher, proposed_at_once) if searcher and proposed_at_once else searcher,
-                num_samples=phase.proposals or 1,
-                max_concurrent_trials=None if searcher else at_once or None,
-                scheduler=MoreMemory(scheduler, sweep.name),
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name=phase.name,
-                storage_path=tunes.base,
-                storage_filesystem=filesystem,
-                verbose=0,
-                callbacks=callbacks,
-                failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
-                # What is looked up need not be taken up again.
-                checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_frequency=0 if looked_up else 1, checkpoint_at_end=not looked_up, num_to_keep=2
-                ),
-            ),
-        )
-
-    def resume() -> Any:
-        tuner = tune.Tuner.restore(
-            f"{tunes.base}/{phase.name}",
-            trainable,
-            resume_unfinished=True,
-            resume_errored=True,
-            param_space=param_space,
-            storage_filesystem=filesystem,
-        )
-        # Tune takes those back with which the phase began; a resumed run may have other trackers.
-        # Through a Ray Client the Tuner is at the other end, and keeps those.
-        local = getattr(tuner, "_local_tuner", None)
-        if local is not None:
-            local.get_run_config().callbacks = callbacks
-        return tuner
-
-    def fit() -> Any:
-        prepare_state(tunes.child(phase.name), sweep.name, phase.name)
-        return run_or_resume(tunes, phase.name, sweep.name, begin=begin, resume=resume)
-
-    results = fit()
-    for _ in range(MOST_LOSSES):
-        if not any_lost(results):
-            break
-        results = fit()
-    failures = []
-    for result in (results[i] for i in range(len(results))):
-        name = os.path.basename(result.path)
-        given_up = (result.metrics or {}).get(FAILED)
-        if result.error is not None:
-            reason = str(result.error).strip().splitlines()[-1]
-            often = "lost its worker too often" if is_loss(result.error) else f"failed {sweep.max_failures + 1} times"
-            failures.append(f"trial {name} {often}: {reason}")
-        elif given_up:
-            failures.append(f"trial {name}: {given_up}")
-        elif not (result.metrics or {}).get("done"):
-            failures.append(f"trial {name} was left before its end: the same command goes on")
-    return tuple(sorted(failures))
-
-
-def _is_not_ours(record: logging.LogRecord) -> bool:
-    """Whether Tune says something that we do not: which trials failed is in the outcome of the run."""
-    return not record.getMessage().startswith("Trials did not complete")
-
-
-def _trial_name(trial: Any) -> str:
-    known = trial.config.get("trial")
-    return str(trial.trial_id if known is None else known["name"])
+    @property
+    def total(self) -> int:
+        """How many trials it has."""
+        return self.proposing.evaluations if self.proposing else len(self.trials)

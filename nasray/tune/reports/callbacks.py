@@ -1,56 +1,74 @@
-"""Who is told of a phase's trials as they go on: the terminal, the log, Prometheus, trackers."""
+"""Who is told of a pass's trials as they go on: the terminal, the log, Prometheus, trackers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nasray.runs import Storage
-from nasray.sweeps.sweep import Sweep
-from nasray.tune.losses import Losses
+from nasray.runs.outcomes import Outcome
+from nasray.trials.trial import Trial
+from nasray.tune.execution import Execution
+from nasray.tune.phase import Phase
 from nasray.tune.reports.journal import OptunaJournal
-from nasray.tune.reports.metrics import Metrics, arm_of
+from nasray.tune.reports.metrics import Arm, Metrics, arm_of
 from nasray.tune.reports.progress import Events, Progress
 from nasray.tune.reports.tracked import Tracked
 from nasray.tune.reports.trackers import local_folder
 
-if TYPE_CHECKING:
-    from nasray.tune.phase import Phase
 
+def callbacks_of(
+    phase: Phase, waiting: Sequence[Trial], storage: Storage, execution: Execution, outcomes: Mapping[str, Outcome]
+) -> list[Any]:
+    """What is told of a pass's trials, beside the searcher and the scheduler.
 
-def callbacks_of(sweep: Sweep, storage: Storage, phase: Phase) -> list[Any]:
-    """What is told of a phase's trials, beside the searcher and the scheduler."""
-    total = len(phase.trials) or phase.proposals
-    shared = phase.shared or None
-    looked_up = phase.kind == "trainings" and sweep.table is not None
+    Args:
+        phase: that they are of.
+        waiting: the trials of the pass, as far as they are known.
+        storage: the run's folder.
+        execution: where and how they run.
+        outcomes: of all trials of the phase that have one.
+    """
+    shared = phase.proposing.shared if phase.proposing else None
+    final = {name: outcome for name, outcome in outcomes.items() if not outcome.is_open}
+    arms = {trial.name: arm_of(trial) for trial in phase.trials}
+    planned = {arm_of(shared): phase.total} if shared else Counter(arms.values())
+    earlier: dict[Arm, list[Outcome]] = {}
+    for name, outcome in final.items():
+        earlier.setdefault(arms.get(name) or next(iter(planned)), []).append(outcome)
     callbacks: list[Any] = [
-        Losses(sweep.name, sweep.max_failures),
-        Progress(phase.kind, total),
-        Events(sweep.name, phase.kind, str(storage)),
+        Progress(phase.kind, phase.total, list(final.values())),
+        Events(phase.run, phase.kind, str(storage)),
         Metrics(
-            sweep.name,
-            sweep.dataset,
+            phase.run,
+            phase.dataset,
             phase.kind,
-            {arm_of(shared): total} if shared else Counter(arm_of(trial) for trial in phase.trials),
+            planned,
             storage,
-            budget=sweep.budget,
-            fidelity=sweep.fidelity,
-            one_stage_epochs=None if sweep.table else sweep.evaluation.epochs,
-            watched=not looked_up,
+            arms=arms,
+            earlier=earlier,
+            budget=phase.budget,
+            fidelity=phase.fidelity,
+            one_stage_epochs=phase.one_stage_epochs,
+            watched=not phase.looks_up,
         ),
     ]
-    callbacks += [Tracked(one, sweep.name, phase.name, storage, shared) for one in sweep.trackers if one != "optuna"]
+    trials = {trial.name: trial for trial in waiting}
+    callbacks += [
+        Tracked(one, phase.run, phase.name, storage, trials, shared) for one in execution.trackers if one != "optuna"
+    ]
     folder = local_folder(storage)
-    if "optuna" in sweep.trackers and shared and folder is not None:
+    if "optuna" in execution.trackers and phase.proposing is not None and folder is not None:
         journal = OptunaJournal(
-            sweep.name,
+            phase.run,
             phase.name,
-            folder / "tune" / "optuna.journal",
-            space=shared["found"]["space"],
-            cells=shared["cells"],
-            objectives=sweep.objectives,
+            folder / "optuna.journal",
+            space=phase.proposing.shared.space,
+            cells=phase.proposing.cells,
+            objectives=phase.objectives,
             epochs=phase.rungs[-1],
-            budget=sweep.budget,
+            budget=phase.budget,
         )
         callbacks.append(journal)
     return callbacks

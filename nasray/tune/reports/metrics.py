@@ -16,20 +16,23 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from ray.tune import Callback
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Trial as TuneTrial
 from ray.util.metrics import Gauge
 
 from nasray.fronts import hypervolume, pareto_front
 from nasray.runs import EVALUATIONS, Storage, read
 from nasray.runs.events import say
+from nasray.runs.outcomes import GAVE_UP, Outcome, Point, points_of
+from nasray.trials.running import GIVEN_UP
+from nasray.trials.trial import Trial
+from nasray.tune.phase import TRIAL
 from nasray.tune.reports.trackers import reason_of
-from nasray.tune.trainables import FAILED, Point
 
 Arm = tuple[str, str]
 """Method and space."""
@@ -85,6 +88,8 @@ class Metrics(Callback):
         dataset: that it is about.
         kind: of its trials: ``searches`` or ``trainings``.
         planned: how many trials each method on each space has.
+        arms: method and space of the trials whose names are known.
+        earlier: what trials of the phase gave that ended before this pass.
         storage: the run's folder.
         budget: largest multiply-adds (M) that count for the front.
         fidelity: of trainings: what rows of earlier phases must have in their column ``settings`` to share the front.
@@ -101,6 +106,8 @@ class Metrics(Callback):
         planned: Mapping[Arm, int],
         storage: Storage,
         *,
+        arms: Mapping[str, Arm] | None = None,
+        earlier: Mapping[Arm, Sequence[Outcome]] | None = None,
         budget: float | None = None,
         fidelity: str = "",
         one_stage_epochs: int | None = None,
@@ -110,6 +117,8 @@ class Metrics(Callback):
         self.run = run
         self.kind = kind
         self.planned = dict(planned)
+        self.arms = dict(arms or {})
+        self.earlier = dict(earlier or {})
         self.storage = storage
         self.budget = math.inf if budget is None else budget
         self.fidelity = fidelity
@@ -130,18 +139,18 @@ class Metrics(Callback):
         """Called by Tune before the first trial; also where a phase is gone on with."""
         self._safely(self._begin)
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Called by Tune some ten times a second."""
         now = time.monotonic()
         if now >= self._next:
             self._safely(self._set_all, trials)
             self._next = now + self.seconds
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Called by Tune at a trial's end: its last figures are to be seen too."""
         self._safely(self._set_trial, trial)
 
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+    def on_experiment_end(self, trials: list[TuneTrial], **info: Any) -> None:
         """The last state, always."""
         self._safely(self._set_all, trials)
 
@@ -164,7 +173,7 @@ class Metrics(Callback):
             self._earlier = self._rows_of_earlier_phases()
 
     def _rows_of_earlier_phases(self) -> dict[Arm, list[Point]]:
-        rows = read(self.storage, EVALUATIONS)
+        rows = read(self.storage, EVALUATIONS, strict=False)
         if not len(rows):
             return {}
         from_scratch = rows["complete"] & (rows["settings"] == self.fidelity)
@@ -174,14 +183,18 @@ class Metrics(Callback):
             found.setdefault((row["method"], row["space"]), []).append((row["macs"], row["accuracy"]))
         return found
 
-    def _set_all(self, trials: list[Trial]) -> None:
+    def _set_all(self, trials: list[TuneTrial]) -> None:
         states: dict[Arm, Counter[str]] = {arm: Counter() for arm in self.planned}
         points = {arm: list(found) for arm, found in self._earlier.items()}
+        for arm, outcomes in self.earlier.items():
+            failed = sum(one.state in GAVE_UP for one in outcomes)
+            states.setdefault(arm, Counter()).update(failed=failed, done=len(outcomes) - failed)
+            points.setdefault(arm, []).extend(points_of(outcomes))
         for trial in trials:
             arm, result = self._arm(trial), trial.run_metadata.last_result
             states.setdefault(arm, Counter())[_state(trial, result)] += 1
             points.setdefault(arm, []).extend(result.get("points", ()))
-            if trial.status == Trial.RUNNING:
+            if trial.status == TuneTrial.RUNNING:
                 self._set_trial(trial)
         for arm, counts in states.items():
             counts["waiting"] = max(0, self.planned.get(arm, 0) - counts.total() + counts["waiting"])
@@ -191,7 +204,7 @@ class Metrics(Callback):
             self._set(FRONT_SIZE, len(front), one)
             self._set(HYPERVOLUME, volume * 1e6, one)
 
-    def _set_trial(self, trial: Trial) -> None:
+    def _set_trial(self, trial: TuneTrial) -> None:
         if not self.watched:
             return
         # A trial's property last_result waits for its process where nothing was reported yet.
@@ -204,11 +217,9 @@ class Metrics(Callback):
     def _set(self, name: str, value: float, arm: Arm, **labels: str) -> None:
         self._gauges[name].set(float(value), {**self._labels, "method": arm[0], "space": arm[1], **labels})
 
-    def _arm(self, trial: Trial) -> Arm:
-        known = trial.config.get("trial")
-        if known is None:  # a searcher proposed it, for the one arm that its phase has
-            return next(iter(self.planned))
-        return arm_of(known)
+    def _arm(self, trial: TuneTrial) -> Arm:
+        # What a searcher proposed is of the one arm that its phase has.
+        return self.arms.get(trial.config[TRIAL]) or next(iter(self.planned))
 
     def _fronts_of(self, points: Mapping[Arm, Iterable[Point]]) -> dict[Arm, Front]:
         """Of each method that found points, of which an architecture may have several, and of all together."""
@@ -230,13 +241,12 @@ class Metrics(Callback):
         return list(zip(front["macs"], front["accuracy"], strict=True)), hypervolume(front, self._reference)
 
 
-def arm_of(trial: Mapping[str, Any]) -> Arm:
-    """Method and space of a trial, as its config describes it."""
-    of = trial["search"] if "search" in trial else trial["found"]
-    return of["method"], of["space"]
+def arm_of(trial: Trial) -> Arm:
+    """Method and space of a trial."""
+    return trial.method, trial.space
 
 
-def _state(trial: Trial, result: Mapping[str, Any]) -> str:
-    if trial.status == Trial.ERROR or FAILED in result:
+def _state(trial: TuneTrial, result: Mapping[str, Any]) -> str:
+    if trial.status == TuneTrial.ERROR or GIVEN_UP in result:
         return "failed"
-    return {Trial.TERMINATED: "done", Trial.RUNNING: "running"}.get(trial.status, "waiting")
+    return {TuneTrial.TERMINATED: "done", TuneTrial.RUNNING: "running"}.get(trial.status, "waiting")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,10 @@ from ray.tune.experiment import Trial
 from nasray.fronts import pareto_front
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
+from nasray.runs.outcomes import GAVE_UP, Outcome, points_of
+from nasray.trials.running import BEGUN, EPOCH, GIVEN_UP
 from nasray.tune.session.stopping import end_is_asked, end_tune_if_asked
-from nasray.tune.trainables import FAILED, NODE, SAID
+from nasray.tune.trainable import EVENTS, NODE
 
 
 class Progress(Callback):
@@ -24,9 +27,11 @@ class Progress(Callback):
     ``seconds``.
     """
 
-    def __init__(self, what: str, total: int, seconds: float = 10.0) -> None:
+    def __init__(self, what: str, total: int, earlier: Sequence[Outcome] = (), seconds: float = 10.0) -> None:
         self.what = what
         self.total = total
+        self.earlier = tuple(earlier)
+        """Outcomes of trials that ended before this pass."""
         self.seconds = seconds
         self._last = 0.0
         self._line = ""
@@ -47,11 +52,13 @@ class Progress(Callback):
             print(file=sys.stderr)
 
     def _describe(self, trials: list[Trial]) -> str:
-        failed = sum(t.status == Trial.ERROR or FAILED in (t.last_result or {}) for t in trials)
-        done = sum(t.status == Trial.TERMINATED for t in trials)
+        results = [t.last_result or {} for t in trials]
+        failed = sum(t.status == Trial.ERROR or GIVEN_UP in r for t, r in zip(trials, results, strict=True))
+        failed += sum(one.state in GAVE_UP for one in self.earlier)
+        done = len(self.earlier) + sum(t.status == Trial.TERMINATED for t in trials)
         running = sum(t.status == Trial.RUNNING for t in trials)
-        epochs = sum(int((t.last_result or {}).get("epoch", 0)) for t in trials)
-        points = [point for t in trials for point in (t.last_result or {}).get("points", ())]
+        epochs = sum(one.epoch for one in self.earlier) + sum(int(r.get(EPOCH, 0)) for r in results)
+        points = [*points_of(self.earlier), *(point for r in results for point in r.get("points", ()))]
         front = pareto_front(pd.DataFrame(points, columns=["macs", "accuracy"])) if points else ()
         failures = f", {failed} failed" if failed else ""
         return (
@@ -70,9 +77,6 @@ class Progress(Callback):
 class Events(Callback):
     """Says in the driver what happens to trials, and what they said of themselves in their results."""
 
-    begun = False
-    """Whether Tune has read what state there was, and begun to work. Of the class: Tune makes copies of callbacks."""
-
     def __init__(self, run: str, kind: str, storage: str) -> None:
         self.run = run
         self.kind = kind
@@ -80,7 +84,6 @@ class Events(Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Called by Tune before every event: a driver that another one has replaced ends, before it writes more."""
-        Events.begun = True
         check_lease(self.storage)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -95,10 +98,12 @@ class Events(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Tune with every report."""
-        for level, event, fields in result.get(SAID, ()):
+        for level, event, fields in result.get(EVENTS, ()):
             say(level, event, run=self.run, trial=str(trial), **fields)
-        if FAILED in result:
-            say("warning", "trial_gave_up", run=self.run, trial=str(trial), reason=result[FAILED])
+        if GIVEN_UP in result:
+            say("warning", "trial_gave_up", run=self.run, trial=str(trial), reason=result[GIVEN_UP])
+        if result.get(BEGUN):
+            return
         shown = ("epoch", NODE, "accuracy", "supernet_accuracy", "macs", "seconds")
         say("debug", "epoch", run=self.run, trial=str(trial), **{name: result.get(name) for name in shown})
 

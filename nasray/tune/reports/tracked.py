@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.logger import LoggerCallback
 
 from nasray.runs import Storage
 from nasray.runs.events import say
+from nasray.trials.running import BEGUN
+from nasray.trials.trial import TrainingTrial, Trial
 from nasray.tune.reports.trackers import Tracker, described, local_folder, numbers, reason_of
+from nasray.tune.trainable import trial_of_config
 
 KEY = "WANDB_API_KEY"
 
@@ -35,7 +38,7 @@ def _mlflow(run: str, phase: str) -> Any:
     class Resuming(MLflowLoggerCallback):
         """A trial that is gone on with by another driver is the same run there."""
 
-        def log_trial_start(self, trial: Trial) -> None:
+        def log_trial_start(self, trial: TuneTrial) -> None:
             if trial not in self._trial_runs:
                 own = {**(self.tags or {}), "trial_name": str(trial)}
                 known = MlflowClient(address).search_runs(
@@ -61,7 +64,7 @@ def _wandb(run: str, phase: str) -> Any:
         """Ray's callback hands the key to its processes in their runtime environment, which Ray writes into its logs,
         and no other variable of W&B's: here all of them are an argument of theirs."""
 
-        def _start_logging_actor(self, trial: Trial, exclude_results: list[str], **arguments: Any) -> None:
+        def _start_logging_actor(self, trial: TuneTrial, exclude_results: list[str], **arguments: Any) -> None:
             settings = wandb.Settings()
             settings.update_from_env_vars(dict(os.environ))
             key = os.environ.pop(KEY, None)
@@ -93,17 +96,25 @@ class Tracked(LoggerCallback):
         phase: of the run.
         storage: the run's folder. Where it is on this machine or mounted, files of TensorBoard and W&B lie there as
             they are written; elsewhere Tune copies them beside the trials from time to time.
-        shared: what all proposed trials of the phase have; None where its trials are known.
+        trials: those of the pass by their names, as far as they are known.
+        shared: what all proposed trials of the phase have beside their architecture.
     """
 
     def __init__(
-        self, tracker: Tracker, run: str, phase: str, storage: Storage, shared: Mapping[str, Any] | None = None
+        self,
+        tracker: Tracker,
+        run: str,
+        phase: str,
+        storage: Storage,
+        trials: Mapping[str, Trial] | None = None,
+        shared: TrainingTrial | None = None,
     ) -> None:
         self.tracker = tracker
         self.run = run
         self.phase = phase
         folder = local_folder(storage)
         self.folder = None if folder is None else folder / tracker / phase
+        self.trials = dict(trials or {})
         self.shared = shared
         self._inner: Any = None
         """Made in the driver, for it may hold what cannot be pickled."""
@@ -120,7 +131,7 @@ class Tracked(LoggerCallback):
 
         self._safely(begin)
 
-    def log_trial_start(self, trial: Trial) -> None:
+    def log_trial_start(self, trial: TuneTrial) -> None:
         """Called by Tune when a trial begins, or goes on."""
 
         def start(inner: Any, shown: _Shown) -> None:
@@ -129,16 +140,17 @@ class Tracked(LoggerCallback):
 
         self._tell(trial, start)
 
-    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+    def log_trial_result(self, iteration: int, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Called by Tune with every report."""
-        self._tell(trial, lambda inner, shown: inner.log_trial_result(iteration, shown, numbers(result)))
+        if not result.get(BEGUN):
+            self._tell(trial, lambda inner, shown: inner.log_trial_result(iteration, shown, numbers(result)))
 
-    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+    def log_trial_end(self, trial: TuneTrial, failed: bool = False) -> None:
         """Called by Tune at a trial's end."""
         self._tell(trial, lambda inner, shown: inner.log_trial_end(shown, failed=failed))
         self._shown.pop(trial.trial_id, None)
 
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+    def on_experiment_end(self, trials: list[TuneTrial], **info: Any) -> None:
         """Called by Tune at the end; W&B's callback waits here for what it has still to send."""
         if self._inner is not None:
             inner = self._inner
@@ -147,13 +159,15 @@ class Tracked(LoggerCallback):
             self._inner = None
             self._shown.clear()
 
-    def _tell(self, trial: Trial, tell: Callable[[Any, _Shown], None]) -> None:
+    def _tell(self, trial: TuneTrial, tell: Callable[[Any, _Shown], None]) -> None:
         if self._inner is None:
             return
         inner = self._inner
         if trial.trial_id not in self._shown:
             folder = None if self.folder is None else self.folder / str(trial)
-            self._shown[trial.trial_id] = _Shown(trial, described(trial.config, self.shared), folder)
+            known = trial_of_config(trial.config, self.trials, self.shared)
+            described_as = described(known, proposed=self.shared is not None)
+            self._shown[trial.trial_id] = _Shown(trial, described_as, folder)
         shown = self._shown[trial.trial_id]
         self._safely(lambda: tell(inner, shown))
 
@@ -168,7 +182,7 @@ class Tracked(LoggerCallback):
 class _Shown:
     """A trial as a tracker sees it: everything as it is, but for a short config and a folder of its own."""
 
-    def __init__(self, trial: Trial, config: dict[str, Any], folder: Path | None) -> None:
+    def __init__(self, trial: TuneTrial, config: dict[str, Any], folder: Path | None) -> None:
         self._trial = trial
         self.config = self.evaluated_params = config
         self._folder = folder

@@ -20,6 +20,8 @@ from pyarrow import fs
 
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
+from nasray.spaces.encoding import encode
+from nasray.trials.trial import SearchTrial, Trial
 
 Tracker = Literal["tensorboard", "mlflow", "wandb", "optuna"]
 _MODULES: dict[Tracker, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb", "optuna": "optuna"}
@@ -67,26 +69,29 @@ def local_folder(storage: Storage) -> Path | None:
     return Path(storage.base) if isinstance(storage.filesystem, fs.LocalFileSystem) else None
 
 
-def described(config: Mapping[str, Any], shared: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def described(trial: Trial, *, proposed: bool = False) -> dict[str, Any]:
     """What a tracker is told that a trial is.
 
     Args:
-        config: of the trial, as Tune has it.
-        shared: what all proposed trials of its phase have; where there is some, config has the parameters.
+        trial: a search or a training.
+        proposed: whether a searcher proposed it, so that its architecture's choices are what varies.
     """
-    trial: Mapping[str, Any] = config["trial"] if shared is None else shared
-    if "search" in trial:
-        search = trial["search"]
-        varied = {name: search["settings"][name] for name in trial["varied"] if name in search["settings"]}
-        told = {name: search[name] for name in ("method", "space", "dataset", "seed")}
-        return {**told, **varied}
-    found, evaluation = trial["found"], trial["evaluation"]
-    told = {name: found[name] for name in ("method", "space", "search_trial_id", "baseline_of")}
-    told |= {name: evaluation[name] for name in ("dataset", "seed")}
-    if shared is None:
-        told["architecture_id"] = evaluation["architecture"]
-    told |= {**found["knobs"], **({} if shared is None else config)}
-    return {name: value for name, value in told.items() if value is not None and name != "architecture"}
+    config = trial.config
+    told: dict[str, Any] = {
+        "method": trial.method,
+        "space": trial.space,
+        "dataset": config.dataset,
+        "seed": config.seed,
+    }
+    if isinstance(trial, SearchTrial):
+        values = config.to_dict()["settings"]
+        return {**told, **{name: values[name] for name in trial.varied if name in values}}
+    origin = trial.origin
+    told |= {"architecture_id": trial.architecture.id, "search_trial_id": origin.search_trial_id}
+    told |= {"baseline_of": origin.baseline_of, **origin.knobs}
+    if proposed:
+        told |= encode(trial.cell_space, trial.architecture)
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def numbers(result: Mapping[str, Any]) -> dict[str, float]:

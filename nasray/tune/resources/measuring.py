@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,10 +12,9 @@ import torch
 
 from nasray import registry
 from nasray.costs.memory import training_bytes
-from nasray.errors import NonFiniteLoss
+from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.methods.method import Problem
 from nasray.networks import supernet, target_network
-from nasray.runs import open_storage
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.spaces.encoding import decode, draw, parameters
@@ -23,8 +22,8 @@ from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.evaluation import Evaluation, EvaluationConfig, evaluation_size
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig, find_method, sizes
+from nasray.trials.trial import SearchTrial, TrainingTrial, trial_of
 from nasray.tune.resources.limits import CONTEXT_BYTES
-from nasray.tune.resources.placement import Measured
 
 DRAWS = 64
 """Architectures that stand for those that a searcher will propose."""
@@ -33,22 +32,49 @@ STEPS = 4
 """That a measured epoch has, about: the first ones make the optimiser's state, and the allocator's fragments."""
 
 T = TypeVar("T")
-Trials = Sequence[Mapping[str, Any]]
 
 
-def measure(kind: str, trials: Trials) -> Measured | None:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What the largest configuration of a phase took on a GPU.
+
+    Raises:
+        InvalidInput: a number of bytes below 0, or a GPU without memory.
+    """
+
+    peak_bytes: int
+    """Most that torch's allocator held."""
+    available_bytes: int
+    """Of the GPU, to this run: its memory without what other programs hold."""
+    device: str
+    """Name of the GPU."""
+    configuration: str
+    """What was measured, in a few words."""
+
+    def __post_init__(self) -> None:
+        if self.peak_bytes < 0 or self.available_bytes < 1:
+            raise InvalidInput(
+                f"{self.peak_bytes} of {self.available_bytes} bytes of a GPU: accepted are 0 and more of 1 and more"
+            )
+
+
+def measure(trials: Sequence[Mapping[str, Any]], cells: int | None = None) -> Measured | None:
     """Train the largest of trials for some steps on this process's GPU; None where torch sees none.
 
     What does not even fit on the whole GPU is measured as all that there is.
 
     Args:
-        kind: ``searches`` or ``trainings``.
-        trials: what a phase's trials get; of black-box trainings, what all of them share.
+        trials: of one kind, as plain values; where a searcher proposes them, what all of them share.
+        cells: of the networks that a searcher proposes; None where the trials are known.
     """
     if not torch.cuda.is_available():
         return None
     torch.cuda.reset_peak_memory_stats()
-    found = largest_searches(trials) if kind == "searches" else [largest_evaluation(trials)]
+    known = [trial_of(values) for values in trials]
+    searches = [trial.config for trial in known if isinstance(trial, SearchTrial)]
+    trainings = [trial.config for trial in known if isinstance(trial, TrainingTrial)]
+    found: list[SearchConfig | EvaluationConfig] = [*largest_searches(searches)]
+    found += [largest_evaluation(trainings, cells)] if trainings else []
     peaks: dict[str, int] = {}
     total = torch.cuda.get_device_properties(0).total_memory
     for config in found:
@@ -110,9 +136,10 @@ def few_examples(config: SearchConfig | EvaluationConfig) -> TrainingSettings:
     return replace(settings, train_examples=min(enough, settings.train_examples or enough))
 
 
-def largest_searches(trials: Trials) -> list[SearchConfig]:
+def largest_searches(configs: Sequence[SearchConfig]) -> list[SearchConfig]:
     """Of each method and space, under each choice that is no number, the search whose step keeps most bytes."""
-    configs = [SearchConfig.of(trial["search"]) for trial in trials]
+    if not configs:
+        return []
     dataset = load_dataset(configs[0].dataset, configs[0].data_root)
     groups: dict[tuple[Any, ...], list[SearchConfig]] = {}
     for config in configs:
@@ -121,21 +148,19 @@ def largest_searches(trials: Trials) -> list[SearchConfig]:
     return [_largest(group, lambda config: _search_bytes(config, dataset, counted)) for group in groups.values()]
 
 
-def largest_evaluation(trials: Trials) -> EvaluationConfig:
-    """The training whose step keeps most bytes; where a searcher will propose them, of random architectures."""
-    trial = trials[0]
-    config = EvaluationConfig.of(dict(trial["evaluation"]))
-    dataset = load_dataset(config.dataset, config.data_root)
-    if "cells" in trial:
-        space: CellSpace = registry.find("space", config.space, CellSpace)
-        architectures = _drawn(space, trial["cells"])
-    else:
-        ids = {one["evaluation"]["architecture"]: one for one in trials}
-        architectures = [
-            open_storage(one["storage"]).read_bytes(f"architectures/{name}.json").decode() for name, one in ids.items()
-        ]
-    configs = [replace(config, architecture=text) for text in architectures]
-    return _largest(configs, lambda one: _evaluation_bytes(one, dataset))
+def largest_evaluation(configs: Sequence[EvaluationConfig], cells: int | None = None) -> EvaluationConfig:
+    """The training whose step keeps most bytes.
+
+    Args:
+        configs: of the trainings.
+        cells: where a searcher will propose architectures of so many cells, random ones stand for them.
+    """
+    dataset = load_dataset(configs[0].dataset, configs[0].data_root)
+    if cells is not None:
+        space: CellSpace = registry.find("space", configs[0].space, CellSpace)
+        configs = [replace(configs[0], architecture=text) for text in _drawn(space, cells)]
+    one_each = {config.architecture: config for config in configs}
+    return _largest(one_each.values(), lambda one: _evaluation_bytes(one, dataset))
 
 
 def described(config: SearchConfig | EvaluationConfig) -> str:

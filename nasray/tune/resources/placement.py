@@ -1,4 +1,4 @@
-"""How many trials share a GPU, where a sweep leaves that to be measured (``gpus_per_trial="auto"``).
+"""How many trials share a GPU, where that is left to be measured (``gpus_per_trial="auto"``).
 
 Before a phase's trials begin, its largest configuration is trained for some steps on one of the cluster's GPUs, and as
 many trials are put on a GPU as its memory holds with a margin. What was measured is kept in the run's folder, so a run
@@ -20,40 +20,17 @@ from typing import TYPE_CHECKING, Any
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
 from nasray.runs.events import say
-from nasray.sweeps.sweep import Sweep
+from nasray.tune.execution import Execution
+from nasray.tune.phase import Phase
 from nasray.tune.resources.limits import CONTEXT_BYTES
 
 if TYPE_CHECKING:
-    from nasray.tune.phase import Phase
+    from nasray.tune.resources.measuring import Measured
 
 MARGIN = 0.15
 """Memory that is left to a trial beyond what was measured, as a share of that: fragments, and later epochs."""
 SHARES_OF_A_GPU = 10_000
 """Ray counts a resource in these parts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What the largest configuration of a phase took on a GPU.
-
-    Raises:
-        InvalidInput: a number of bytes below 0, or a GPU without memory.
-    """
-
-    peak_bytes: int
-    """Most that torch's allocator held."""
-    available_bytes: int
-    """Of the GPU, to this run: its memory without what other programs hold."""
-    device: str
-    """Name of the GPU."""
-    configuration: str
-    """What was measured, in a few words."""
-
-    def __post_init__(self) -> None:
-        if self.peak_bytes < 0 or self.available_bytes < 1:
-            raise InvalidInput(
-                f"{self.peak_bytes} of {self.available_bytes} bytes of a GPU: accepted are 0 and more of 1 and more"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,35 +57,35 @@ def pack(measured: Measured) -> Packing:
     return Packing(trials=trials, share=SHARES_OF_A_GPU // trials / SHARES_OF_A_GPU)
 
 
-def gpus_per_trial(sweep: Sweep, storage: Storage, phase: Phase) -> float:
-    """GPUs that each trial of a phase asks Ray for, measured now where the sweep leaves it open and nothing is kept.
+def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> float:
+    """GPUs that each trial of a phase asks Ray for, measured now where that is left open and nothing is kept.
 
     Needs a connection to Ray. Without a GPU in the cluster, or one that its autoscaler could add, it is 0, and so it
     is for what is looked up in a table; several workers of one training have a GPU each.
     """
-    if sweep.table and phase.kind == "trainings":
+    if phase.looks_up:
         return 0.0
-    if sweep.gpus_per_trial != "auto":
-        return float(sweep.gpus_per_trial)
-    if phase.kind == "trainings" and sweep.workers_per_evaluation > 1:
+    if execution.gpus_per_trial != "auto":
+        return float(execution.gpus_per_trial)
+    if phase.workers > 1:
         return float(_cluster_has_gpus())
     if not _cluster_has_gpus():
-        say("info", "placement", run=sweep.name, phase=phase.name, gpus_per_trial=0.0, reason="no GPU in the cluster")
+        say("info", "placement", run=phase.run, phase=phase.name, gpus_per_trial=0.0, reason="no GPU in the cluster")
         return 0.0
-    kept = f"tune/{phase.name}-placement.json"
+    kept = f"phases/{phase.name}-placement.json"
     if storage.exists(kept):
         return _share_of(storage.read_json(kept), f"{storage}/{kept}")
-    measured = _on_a_gpu(sweep, phase)
+    measured = _on_a_gpu(phase)
     if measured is None:
         reason = "torch sees no GPU where Ray has one: a trial for each, unmeasured"
-        say("warning", "placement", run=sweep.name, phase=phase.name, gpus_per_trial=1.0, reason=reason)
+        say("warning", "placement", run=phase.run, phase=phase.name, gpus_per_trial=1.0, reason=reason)
         return 1.0
     packing = pack(measured)
     storage.write_json(kept, {**asdict(measured), **asdict(packing), "margin": MARGIN})
     say(
         "info" if packing.trials else "warning",
         "placement",
-        run=sweep.name,
+        run=phase.run,
         phase=phase.name,
         gpus_per_trial=packing.share,
         trials_per_gpu=max(packing.trials, 1),
@@ -142,17 +119,21 @@ def _cluster_has_gpus() -> bool:
     return most_resources().get("GPU", 0.0) > 0
 
 
-def _on_a_gpu(sweep: Sweep, phase: Phase) -> Measured | None:
+def _on_a_gpu(phase: Phase) -> Measured | None:
     """Measure on a GPU of the cluster that is free as a whole; waits for one."""
     import ray
 
     from nasray.tune.resources.measuring import measure
 
     task = ray.remote(measure).options(num_cpus=1, num_gpus=1, max_retries=3)
-    answer = task.remote(phase.kind, phase.trials or [phase.shared])
+    proposing = phase.proposing
+    if proposing is None:
+        answer = task.remote([trial.to_dict() for trial in phase.trials])
+    else:
+        answer = task.remote([proposing.shared.to_dict()], proposing.cells)
     waited = 0
     while not ray.wait([answer], timeout=60)[0]:
         waited += 1
-        say("warning", "placement_waits", run=sweep.name, phase=phase.name, minutes=waited, reason="for a whole GPU")
+        say("warning", "placement_waits", run=phase.run, phase=phase.name, minutes=waited, reason="for a whole GPU")
     measured: Measured | None = ray.get(answer)
     return measured

@@ -1,0 +1,189 @@
+"""A run as people use it: tables, front, best architecture, and trained networks to take away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nasray import registry
+from nasray.errors import InvalidInput, shown
+from nasray.fronts import pareto_front
+from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
+from nasray.runs.tables import FRONT_FILE, load
+from nasray.spaces import Architecture, CellSpace
+
+if TYPE_CHECKING:
+    from nasray.networks import Network
+
+_MOST_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, made by :func:`open`.
+
+    Tables are read at each access, so that they show what a run that goes on has by then.
+    """
+
+    storage: Storage
+    code: tuple[Path, ...] = ()
+    """Files of a user's own search spaces."""
+
+    @property
+    def candidates(self) -> pd.DataFrame:
+        """One row for each architecture that a search gave, with its inherited accuracy (docs/tables.md)."""
+        return read(self.storage, CANDIDATES)
+
+    @property
+    def evaluations(self) -> pd.DataFrame:
+        """One row for each training from scratch, or look-up in a table (docs/tables.md)."""
+        return read(self.storage, EVALUATIONS)
+
+    def front(self) -> pd.DataFrame:
+        """The front, by rising multiply-adds: the one that the run ended with, else that of its evaluations so far, or
+        of its candidates where nothing has been trained.
+
+        Raises:
+            InvalidInput: there is no front of its rows yet, for they are of several fidelities.
+        """
+        if self.storage.exists(FRONT_FILE):
+            return load(str(self.storage), "front")
+        evaluations = self.evaluations
+        return pareto_front(evaluations if len(evaluations) else self.candidates)
+
+    def best(self, budget: float | None = None) -> pd.Series[Any]:
+        """The front's most accurate row.
+
+        Args:
+            budget: most multiply-adds (M) that it may have; None is any number.
+
+        Raises:
+            InvalidInput: nothing on the front is within the budget.
+        """
+        front = self.front()
+        if not len(front):
+            raise InvalidInput(f"The front of {self.storage} is empty: no search has given an architecture yet.")
+        within = front if budget is None else front[front["macs"] <= budget]
+        if not len(within):
+            raise InvalidInput(
+                f"Nothing on the front of {self.storage} is within {budget:g} M multiply-adds: "
+                f"the smallest has {front['macs'].min():.4g} M."
+            )
+        return within.iloc[-1]
+
+    def architecture(self, id: str) -> Architecture:
+        """An architecture by its id.
+
+        Raises:
+            InvalidInput: the run has none of this id, or its space is a user's own and its file was not given.
+        """
+        for table in (self.evaluations, self.candidates):
+            rows = table[table["architecture_id"] == id]
+            if len(rows):
+                space = self._space(rows.iloc[0]["space"], None)
+                return Architecture.from_json(space, rows.iloc[0]["architecture"])
+        raise self._unknown(id)
+
+    def network(self, which: str | Mapping[str, Any] | pd.Series[Any]) -> Network:
+        """A trained network, as a torch module on the CPU, in evaluation mode.
+
+        It takes what the dataset's transform ``none`` gives, and gives logits (N, classes).
+
+        Args:
+            which: a row of the evaluations or of a front, or an architecture's id. Of an architecture that was trained
+                several times (for other seeds, epochs, settings) an id means the training of most epochs, and of those
+                the one with the best validation accuracy.
+
+        Raises:
+            InvalidInput: the run has no such architecture, or no trained weights of it; its space is a user's own and
+                its file was not given, or is another one by now; or the weights are damaged.
+        """
+        name = self._weights(which)
+        source = f"{self.storage}/{name}"
+        if not self.storage.exists(name):
+            raise InvalidInput(f"{source} is missing: the network cannot be rebuilt without its trained weights.")
+        self.storage.check_size(name, _MOST_BYTES)
+        # Torch takes seconds to import, which only those pay for who ask for a network.
+        from nasray.networks.saved import from_bytes, rebuild
+
+        blueprint, weights = from_bytes(self.storage.read_bytes(name), source)
+        return rebuild(blueprint, weights, self._space(blueprint.space, blueprint.digest), source)
+
+    def _weights(self, which: str | Mapping[str, Any] | pd.Series[Any]) -> str:
+        """Name of the file of a network's weights."""
+        if not isinstance(which, str):
+            if isinstance(which.get("weights"), str):
+                return str(which["weights"])
+            if not isinstance(which.get("architecture_id"), str):
+                raise InvalidInput(
+                    "This row names no architecture: give a row of a run's evaluations or front, or an id."
+                )
+            which = str(which["architecture_id"])
+        rows = self.evaluations
+        rows = rows[rows["architecture_id"] == which]
+        trained = rows[rows["weights"].notna()]
+        if len(trained):
+            order = trained.sort_values(["epochs", "accuracy", "created_at"], kind="stable")
+            return str(order.iloc[-1]["weights"])
+        if not len(rows):
+            if which not in set(self.candidates["architecture_id"]):
+                raise self._unknown(which)
+            reason = "it was found, but not trained from scratch. nasray retrain trains a run's front"
+        elif (rows["training"] == LOOKED_UP).all():
+            reason = "its accuracy was looked up in a table"
+        else:
+            reason = "its training was stopped before the end"
+        raise InvalidInput(f"No trained weights of architecture {which} in {self.storage}: {reason}.")
+
+    def _unknown(self, id: str) -> InvalidInput:
+        return InvalidInput(
+            f"No architecture {shown(id)} in {self.storage}. The column architecture_id of its tables has those it has."
+        )
+
+    def _space(self, name: str, digest: str | None) -> CellSpace:
+        """A space by the name that the run's folder has of it: no file that the folder names is ever loaded."""
+        if not registry.is_file(name):
+            found: CellSpace = registry.find("space", name, CellSpace)
+            return found
+        file, _, attribute = registry.portable(name).rpartition(":")
+        given = [path for path in self.code if path.name == file] or list(self.code)
+        if len(given) != 1:
+            raise InvalidInput(
+                f"Search space {shown(f'{file}:{attribute}')} is a user's own code, which is not kept with the run. "
+                f"Give its file: nasray.open({str(self.storage)!r}, code={shown(file)})."
+            )
+        here = f"{given[0]}:{attribute}"
+        found = registry.find("space", here, CellSpace)
+        if digest is not None and registry.digest("space", here) != digest:
+            raise InvalidInput(
+                f"{given[0]} is not the code that the network was trained with (digest {digest} then, "
+                f"{registry.digest('space', here)} now). Give {file} as it was."
+            )
+        return found
+
+
+def open(where: str | Path, code: str | Path | Sequence[str | Path] | None = None) -> Run:
+    """Open a run's folder; the run may still be going on.
+
+    Args:
+        where: the folder, or its URI.
+        code: the file of a user's own search space, or several; needed for architectures and networks of such spaces,
+            for a run's folder holds no code, and none that it names is loaded.
+
+    Raises:
+        InvalidInput: no run lies there, or a file of code is not there.
+    """
+    storage = open_storage(where)
+    if not is_run(storage):
+        raise InvalidInput(f"No run in {storage}: give the folder or URI of one, such as runs/digits.")
+    files = [code] if isinstance(code, str | Path) else list(code or ())
+    paths = tuple(Path(re.sub(r"(?<=\.py):\w+$", "", str(file))).expanduser().absolute() for file in files)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InvalidInput(f"No file {missing[0]}: code takes the file that defines the run's search space.")
+    return Run(storage, paths)

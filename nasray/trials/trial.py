@@ -1,0 +1,202 @@
+"""What a trial is, before it runs: a search, or a training from scratch (or its look-up in a table).
+
+A trial is named by what it is, and its digest covers all that it depends on: a driver that goes on with a run finds
+its rows, its checkpoints and its outcome by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from nasray import registry
+from nasray.spaces import Architecture, CellSpace
+from nasray.trials.evaluation import Evaluation, EvaluationConfig
+from nasray.trials.lookup import AccuracySource, Lookup, tabular_size
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
+
+Kind = Literal["searches", "trainings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchTrial:
+    """A search.
+
+    Args:
+        run: name of the run.
+        config: all that the search depends on.
+        varied: settings that the sweep varies, each a column of its rows.
+    """
+
+    kind: ClassVar[Kind] = "searches"
+    run: str
+    config: SearchConfig
+    varied: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of all that it depends on; where its data lie is not part of it."""
+        return _digest({name: value for name, value in self.config.to_dict().items() if name != "data_root"})
+
+    @property
+    def name(self) -> str:
+        """Ten hexadecimal digits: the ``trial_id`` of its candidates."""
+        return self.digest[:10]
+
+    @property
+    def method(self) -> str:
+        """Of the search."""
+        return self.config.method
+
+    @property
+    def space(self) -> str:
+        """That is searched."""
+        return self.config.space
+
+    @property
+    def is_looked_up(self) -> bool:
+        """No search is."""
+        return False
+
+    def start(self) -> Search:
+        """The search before its first epoch.
+
+        Raises:
+            InvalidInput: it cannot be searched, or its data are missing.
+        """
+        return Search(self.config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {**asdict(self), "config": self.config.to_dict()}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> SearchTrial:
+        """A trial from what :meth:`to_dict` gave."""
+        config = SearchConfig.of(values["config"])
+        return cls(**{**values, "config": config, "varied": tuple(values["varied"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an architecture that is trained comes from."""
+
+    method: str
+    """That found it; several are joined by a comma."""
+    search_trial_id: str | None = None
+    """Of the search that found it."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """Of that search."""
+    baseline_of: str | None = None
+    """Id of the architecture that it is a random baseline of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTrial:
+    """A training from scratch, or its look-up in a table.
+
+    Args:
+        run: name of the run.
+        config: all that the training depends on.
+        origin: where its architecture comes from.
+        rungs: epochs at which it leaves a row of what is not complete.
+        source: the table in which its accuracies are looked up; None trains.
+    """
+
+    kind: ClassVar[Kind] = "trainings"
+    run: str
+    config: EvaluationConfig
+    origin: Origin
+    rungs: tuple[int, ...] = ()
+    source: AccuracySource | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all that its row depends on; where its data lie is not part of it."""
+        values = {name: value for name, value in self.config.to_dict().items() if name != "data_root"}
+        source = None if self.source is None else self.source.settings
+        return _digest({**values, "method": self.origin.method, "source": source})
+
+    @property
+    def name(self) -> str:
+        """Architecture, method, seed, and the first digits of the digest."""
+        method = path_part(self.origin.method.replace(", ", "+"))
+        return f"{self.architecture.id}_{method}_{self.config.seed}_{self.digest[:8]}"
+
+    @property
+    def method(self) -> str:
+        """That found the architecture."""
+        return self.origin.method
+
+    @property
+    def space(self) -> str:
+        """Of the architecture."""
+        return self.config.space
+
+    @property
+    def cell_space(self) -> CellSpace:
+        """The search space behind its name."""
+        found: CellSpace = registry.find("space", self.config.space, CellSpace)
+        return found
+
+    @property
+    def architecture(self) -> Architecture:
+        """That is trained."""
+        return Architecture.from_json(self.cell_space, self.config.architecture)
+
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether it takes no training."""
+        return self.source is not None
+
+    def start(self) -> Evaluation | Lookup:
+        """The training before its first epoch.
+
+        Raises:
+            InvalidInput: the architecture is not of the space, or data or table are missing.
+        """
+        if self.source is None:
+            return Evaluation(self.config)
+        table = self.source.open(self.config.space, self.config.dataset)
+        return Lookup(table, self.architecture, tabular_size(table.space, self.config.dataset), self.rungs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {**asdict(self), "config": self.config.to_dict()}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> TrainingTrial:
+        """A trial from what :meth:`to_dict` gave."""
+        source = values["source"]
+        made = {
+            "config": EvaluationConfig.of(values["config"]),
+            "origin": Origin(**values["origin"]),
+            "rungs": tuple(values["rungs"]),
+            "source": None if source is None else AccuracySource(**{**source, "columns": tuple(source["columns"])}),
+        }
+        return cls(**{**values, **made})
+
+
+Trial = SearchTrial | TrainingTrial
+
+
+def trial_of(values: Mapping[str, Any]) -> Trial:
+    """A trial from what its ``to_dict`` gave."""
+    return SearchTrial.of(values) if "varied" in values else TrainingTrial.of(values)
+
+
+def path_part(method: str) -> str:
+    """The name of a method as a part of a path: of one from a file, which has slashes, the last part and a digest."""
+    if re.fullmatch(r"[\w+-]+", method):
+        return method
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", method.rpartition("/")[2])[:40]
+    return f"{readable}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

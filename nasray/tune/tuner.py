@@ -1,0 +1,209 @@
+"""One pass over trials that have no final outcome: a fresh Tuner, whose own state is written aside and never read."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+import ray.util.client
+from pyarrow import ArrowException
+from ray import tune
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from nasray.errors import ClusterLost, StorageFailure
+from nasray.runs import Storage
+from nasray.runs.outcomes import Outcome
+from nasray.runs.patience import reason_of
+from nasray.searchers import OBJECTIVES
+from nasray.trials.running import EPOCH
+from nasray.trials.trial import Trial
+from nasray.tune.execution import Execution
+from nasray.tune.failures import Failures, killed_for_memory, note_kill, resources
+from nasray.tune.pareto_asha import ParetoASHA
+from nasray.tune.phase import TRIAL, Phase
+from nasray.tune.proposing import Proposed
+from nasray.tune.reports.callbacks import callbacks_of
+from nasray.tune.resources.placement import most_resources
+from nasray.tune.rungs import names_of_known, records
+from nasray.tune.searcher import AskTellSearch
+from nasray.tune.session.connection import tune_environment
+from nasray.tune.trainable import TrialTrainable
+from nasray.tune.workers import Group
+
+
+class Processes(Callback):
+    """Knows which process each trial has, for a pass that ends by the kill of one."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, int] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Tune with every report, to which it adds the process."""
+        self.of[str(trial)] = int(result["pid"])
+
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Called by Tune at a trial's end."""
+        self.of.pop(str(trial), None)
+
+
+def run_pass(
+    phase: Phase,
+    waiting: Sequence[Trial],
+    storage: Storage,
+    execution: Execution,
+    outcomes: Mapping[str, Outcome],
+    gpus: float,
+    search: AskTellSearch | None = None,
+    proposed: Proposed | None = None,
+    most: int = 0,
+) -> None:
+    """Run trials of a phase until each has ended, or is gone.
+
+    Args:
+        phase: that they are of.
+        waiting: the trials.
+        storage: the run's folder.
+        execution: where and how they run.
+        outcomes: of all trials of the phase that have one.
+        gpus: that each reserves.
+        search: proposes trials where they are not known.
+        proposed: these trials.
+        most: how many of them there may be in this pass.
+
+    Raises:
+        ClusterLost: Ray's head does not answer any more.
+        StorageFailure: Tune cannot write where it keeps its own state.
+    """
+    for name, value in tune_environment().items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune.tune").addFilter(_is_not_ours)
+    group, at_once = None, 0  # as many as have room
+    if phase.workers > 1 and not phase.looks_up:
+        group = Group(workers=phase.workers, cpus=execution.cpus_per_trial, gpus=float(gpus > 0))
+        at_once = group.at_once(most_resources())
+
+    def reserved(config: dict[str, Any]) -> PlacementGroupFactory:
+        if group is not None:
+            return PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
+        return resources(outcomes.get(config[TRIAL]), execution.cpus_per_trial, gpus)
+
+    given: dict[str, Any] = {
+        "storage": str(storage),
+        "trials": {trial.name: trial.to_dict() for trial in waiting},
+        "shared": None if phase.proposing is None else phase.proposing.shared.to_dict(),
+        "max_failures": execution.max_failures,
+        "group": None if group is None else dataclasses.asdict(group),
+        "folder": os.getcwd(),
+    }
+    trainable: Any = tune.with_resources(tune.with_parameters(TrialTrainable, **given), reserved)
+    digests = {trial.name: trial.digest for trial in waiting} if proposed is None else proposed.digests
+    processes = Processes()
+    if phase.proposing is not None and phase.looks_up:
+        at_once = 1  # a second process would take seconds to come up, and find nothing left to do
+    reports = callbacks_of(phase, waiting, storage, execution, outcomes)
+    aside = tempfile.mkdtemp(prefix="nasray-tune-")
+    try:
+        tuner = tune.Tuner(
+            trainable,
+            param_space={TRIAL: tune.grid_search(list(digests))} if search is None else None,
+            tune_config=tune.TuneConfig(
+                search_alg=search,
+                num_samples=most or 1,
+                max_concurrent_trials=at_once or None,
+                scheduler=_scheduler(phase, storage, outcomes, proposed),
+                reuse_actors=True,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name=phase.name,
+                storage_path=aside,
+                verbose=0,
+                callbacks=[Failures(phase.run, storage, digests), processes, *reports],
+                # A trial's outcome says whether it is tried again: Tune itself always does.
+                failure_config=tune.FailureConfig(max_failures=-1),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        )
+        _fit(tuner, phase, aside)
+    except Exception as error:
+        killed = killed_for_memory(error)
+        if killed is None:
+            raise
+        note_kill(storage, killed, processes.of, digests)
+    finally:
+        _delete(aside)
+
+
+def is_remote() -> bool:
+    """Whether Tune runs at the other end of a Ray Client, on copies of what it is given."""
+    return bool(ray.util.client.ray.is_connected())  # type: ignore[no-untyped-call]
+
+
+def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
+    try:
+        tuner.fit()
+    except StorageFailure:  # the run's own storage
+        raise
+    except ConnectionError as error:
+        if not is_remote():
+            raise
+        raise ClusterLost(
+            f"The cluster stopped answering in phase {phase.name} ({reason_of(error)}). Run the same command again "
+            "once it does."
+        ) from error
+    except (OSError, ArrowException) as error:
+        raise StorageFailure(
+            f"Ray Tune cannot write its temporary files in {aside} ({reason_of(error)}). Free some space or set "
+            "TMPDIR, and run the same command again to resume."
+        ) from error
+
+
+def _delete(aside: str) -> None:
+    """Delete what Tune wrote: with a Ray Client it did so at the cluster's head."""
+    shutil.rmtree(aside, ignore_errors=True)
+    if ray.is_initialized() and is_remote():
+        head = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})
+        with contextlib.suppress(ConnectionError):
+            ray.get(head(_remove).remote(aside))
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scheduler(
+    phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], proposed: Proposed | None
+) -> TrialScheduler:
+    if len(phase.rungs) < 2:
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
+    scheduler = ParetoASHA(
+        phase.compared_by,
+        [OBJECTIVES[name] for name in phase.compared_by],
+        time_attr=EPOCH,
+        rungs=phase.rungs,
+        reduction_factor=phase.reduction_factor,
+    )
+    name_of = names_of_known(phase) if proposed is None else proposed.name_of_row
+    scheduler.refill(records(phase, storage, outcomes, name_of))
+    return scheduler
+
+
+def _name(trial: TuneTrial) -> str:
+    return str(trial.config[TRIAL])
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Whether Tune says something that we do not: which trials failed is in the outcome of the run."""
+    return not record.getMessage().startswith("Trials did not complete")
