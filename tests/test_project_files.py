@@ -91,9 +91,9 @@ def png_chunks(path: Path) -> Iterator[tuple[str, bytes]]:
         start += 12 + length
 
 
-# The homes of users that published container and cloud images have.
+# The homes of users that published container and cloud images have, and that examples name, are of no machine.
 OF_A_MACHINE = re.compile(
-    r"(?<![\w.*-])(/(?:work|root|Users)/[\w.]|/home/(?!ray\b|ubuntu\b)\w|/tmp/(?:tmp|pytest-|bash)|C:\\Users)"
+    r"(?<![\w.*-])(/(?:work|root|Users)/[\w.]|/home/(?!(?:ray|ubuntu|me|you|user)\b)\w|/tmp/(?:tmp|pytest-|bash)|C:\\Users)"
 )
 
 
