@@ -158,7 +158,9 @@ def arrows(found: Sources, *, lazy: bool) -> Arrows:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                imported = {f"{node.module}.{alias.name}" for alias in node.names}
+                # A package whose modules are imported is not itself what is used.
+                names |= imported if imported <= modules.keys() else {node.module, *imported}
         result[module] = names & modules.keys() - {module}
     return result
 
