@@ -223,6 +223,7 @@ def made_stack(boto3: Any) -> dict[str, str]:
     return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
 
 
+@pytest.mark.slow
 def test_ray_starts_every_node_type_on_aws(aws: Any) -> None:
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
     from ray.autoscaler._private.aws.utils import resource_cache

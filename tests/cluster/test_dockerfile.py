@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,6 @@ def test_every_package_is_pinned_and_no_host_is_named() -> None:
 
 def test_the_pins_are_what_nasray_asks_for() -> None:
     requirements = pytest.importorskip("packaging.requirements")
-    import tomllib
-
     pins = dict(
         line.split("==") for line in (ROOT / "cluster" / "constraints.txt").read_text().splitlines() if "==" in line
     )
@@ -70,6 +69,10 @@ def test_what_it_copies_is_let_through_and_nothing_else() -> None:
     mounted = set(re.findall(r"source=([^,/][^,]*)", "\n".join(instructions())))
     assert copied | mounted == let_through
     assert all((ROOT / name).exists() for name in let_through)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    of_the_wheel = {project["project"]["readme"], *project["project"]["license-files"], *packages}
+    assert of_the_wheel <= copied
 
 
 def test_no_secret_is_built_in() -> None:

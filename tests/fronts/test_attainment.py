@@ -24,7 +24,7 @@ def frame_of(points: list[tuple[float, float]]) -> pd.DataFrame:
 
 
 @given(st.lists(POINTS, min_size=1, max_size=12), st.lists(FRACTIONS, min_size=1, max_size=3, unique=True))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_point_lies_below_a_surface_where_so_many_fronts_attain_it(
     repetitions: list[list[tuple[int, int]]], fractions: list[Fraction]
 ) -> None:

@@ -167,7 +167,7 @@ def test_first_order_steps_the_architecture_on_its_batch_then_the_weights():
 def test_the_unrolled_step_leaves_the_weights_of_a_supernet_bit_for_bit():
     settings: dict[str, Any] = {"epochs": 1, "channels": 2, "cells": 3, "batch_size": 16, "train_examples": 64}
     config = SearchConfig(
-        method="darts", space="darts", dataset="digits", settings=DARTS.Config(second_order=True, **settings)
+        method="darts", space="gold", dataset="digits", settings=DARTS.Config(second_order=True, **settings)
     )
     search = Search(config, device="cpu")
     method, learner = search.method, search.learner

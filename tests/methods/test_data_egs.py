@@ -381,7 +381,7 @@ def test_a_space_without_a_choice_on_its_edges_is_refused() -> None:
     assert "one candidate" in (DataEGS.unsupported(replace(darts, cells={"normal": graph})) or "")
 
 
-@pytest.mark.parametrize("space", ["darts", "gold"])
+@pytest.mark.parametrize("space", [pytest.param("darts", marks=pytest.mark.slow), "gold"])
 def test_two_epochs_saved_and_restored_bit_for_bit(space: str) -> None:
     search = search_of(space)
     first = search.run_epoch()
@@ -425,7 +425,7 @@ def test_two_epochs_saved_and_restored_bit_for_bit(space: str) -> None:
 def test_same_seed_same_architecture(settings: dict[str, Any]) -> None:
     found = []
     for seed in (1, 1, 2):
-        search = search_of("darts", seed=seed, **settings)
+        search = search_of("gold", seed=seed, **settings)
         while not search.finished:
             epoch = search.run_epoch()
         found.append((epoch.candidates[0].architecture.id, epoch.metrics["loss"]))

@@ -15,7 +15,7 @@ from nasray.trials.evaluation import Evaluation, EvaluationConfig, EvaluationSet
 from nasray.trials.rows import write_candidates, write_evaluation
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
-from nasray.trials.trial import Origin, TrainingTrial
+from nasray.trials.trial import Origin, SearchTrial, TrainingTrial
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 
 SIZE = NetworkSize(channels=2, cells=3, input_shape=(1, 8, 8), classes=10)

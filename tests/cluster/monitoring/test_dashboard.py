@@ -104,14 +104,15 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
     pictures = Path(os.environ.get("NASRAY_PICTURES", folder))
     token = secrets.token_hex(32)
     settings = {"epochs": 500, "lambda0": 0.01, "stop_macs": 0.0}
-    file = gold_sweep(
-        folder, examples=600, settings=settings, mu=(0.0, 1.0), channels=4, training={"select": "nothing"}
-    )
-    command = [sys.executable, "-m", "nasray.cli", "sweep", file, "--name", "watched", "--storage", str(folder)]
-    environment = {**os.environ, "TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    gold_sweep(folder, examples=600, settings=settings, mu=(0.0, 1.0), channels=4, training={"select": "nothing"})
+    # As one types it: the dashboard shows the command, and its picture tells nothing of the machine that made it.
+    command = "python -m nasray.cli sweep mine.py:SWEEP"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "TMPDIR": str(folder)}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     said = folder / "sweep.log"
     with said.open("w") as log:
-        sweep = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        sweep = subprocess.Popen(command.split(), cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         url = wait(lambda: re.search(r"dashboard: (http://\S+)", said.read_text()))[1]
         assert sweep.poll() is None
@@ -131,7 +132,8 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
         wait(lambda: "ResourceTrainable" in browser.text() and "ALIVE" in browser.text())
         browser.picture(pictures / "dashboard_actors.png")
         browser.open(f"{url}/#/jobs")
-        wait(lambda: "RUNNING" in browser.text() and "nasray" in browser.text())
+        wait(lambda: "RUNNING" in browser.text() and command in browser.text())
+        assert not re.search(r"/(tmp|work|root|home)\b", browser.text())
         browser.picture(pictures / "dashboard_jobs.png")
     finally:
         sweep.terminate()
