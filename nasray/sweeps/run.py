@@ -38,7 +38,6 @@ from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import path_part, trial_id
 from nasray.trials.search_config import sizes
 from nasray.tune.phase import Phase, run_phase
-from nasray.tune.session.stopping import stopping
 
 _MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
 """Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""
@@ -90,7 +89,6 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         for config in sweep.searches()
     ]
     with ExitStack() as session:
-        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(storage, sweep.name))
         _record(sweep, storage, reference)
         failures = run_phase(sweep, storage, Phase(name="search", kind="searches", trials=searches), session)
@@ -125,7 +123,6 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
         )
     with ExitStack() as session:
-        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
         return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
 

@@ -77,7 +77,9 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     from nasray.tune.out_of_memory import MoreMemory
     from nasray.tune.pareto_asha import ParetoASHA
     from nasray.tune.reports.callbacks import callbacks_of
-    from nasray.tune.resources.placement import gpus_per_trial, most_resources
+    from nasray.tune.resources.placement import gpus_per_trial
+    from nasray.tune.resources.room import cluster_nodes
+    from nasray.tune.resources.waiting import WaitingForRoom
     from nasray.tune.trainables import FAILED, EvaluationTrainable, SearchTrainable
     from nasray.tune.tune_state import run_or_resume
     from nasray.tune.workers import Group
@@ -86,6 +88,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     trainable: Any = SearchTrainable if phase.kind == "searches" else EvaluationTrainable
     gpus = gpus_per_trial(sweep, storage, phase)
     at_once = 0  # as many as have room
+    group = None
     if phase.kind == "trainings" and sweep.workers_per_evaluation > 1 and not looked_up:
         group = Group(workers=sweep.workers_per_evaluation, cpus=sweep.cpus_per_trial, gpus=math.ceil(gpus))
         grouped = {"group": dataclasses.asdict(group)}
@@ -94,7 +97,7 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
             trials=[{**trial, **grouped} for trial in phase.trials],
             shared={**phase.shared, **grouped} if phase.shared else {},
         )
-        at_once = group.at_once(most_resources())
+        at_once = group.at_once(cluster_nodes())
         resources = tune.PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
     else:
         resources = tune.PlacementGroupFactory([{"CPU": sweep.cpus_per_trial, "GPU": gpus}])
@@ -104,6 +107,8 @@ def _tune(sweep: Sweep, storage: Storage, phase: Phase) -> tuple[str, ...]:
     trainable = tune.with_parameters(trainable, **given)
     trainable = tune.with_resources(trainable, resources)
     callbacks = callbacks_of(sweep, storage, phase)
+    workers = group.workers if group else 1
+    callbacks.append(WaitingForRoom(sweep.name, cpus=sweep.cpus_per_trial, gpus=gpus, workers=workers))
     param_space = {"trial": tune.grid_search(list(phase.trials))} if phase.trials else None
     # Tune is given the file system, not the URI, to which it could not append the names of its folders.
     tunes = storage.child("tune")

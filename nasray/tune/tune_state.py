@@ -21,7 +21,7 @@ from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.runs.patience import patiently, reason_of
 from nasray.tune.reports.progress import Events
-from nasray.tune.session.stopping import tune_stops
+from nasray.tune.session.interruption import run_interruptibly
 
 UNREADABLE = ".unreadable"
 """What is added to the names of state files that Tune could not go on from."""
@@ -82,8 +82,7 @@ def _fit(folder: Storage, phase: str, make: Callable[[], tune.Tuner]) -> tune.Re
     def once() -> tune.ResultGrid:
         Events.begun = False
         try:
-            with tune_stops():
-                return make().fit()
+            return run_interruptibly(lambda: make().fit())
         except ConnectionError as error:
             if not by_client:
                 raise

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from nasray.fronts import pareto_front
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
-from nasray.tune.session.stopping import end_is_asked, end_tune_if_asked
+from nasray.tune.session.interruption import end_if_interrupted, interrupted
 from nasray.tune.trainables import FAILED, NODE, SAID
 
 
@@ -41,7 +41,7 @@ class Progress(Callback):
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """The last state, unless a signal ended it: trials that Tune cut off look to it as if they were done."""
-        if not end_is_asked():
+        if not interrupted():
             self._print(self._describe(trials), sys.stderr.isatty())
         if sys.stderr.isatty():
             print(file=sys.stderr)
@@ -85,7 +85,7 @@ class Events(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Called by Tune after every event."""
-        end_tune_if_asked(any(trial.is_saving for trial in trials))
+        end_if_interrupted()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial begins, or goes on."""
