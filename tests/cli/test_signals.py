@@ -1,4 +1,4 @@
-"""Signals end a command with the codes that a shell expects, after a line that says so; a second one ends it at once."""
+"""Signals end a command with the codes that a shell expects, after a line that says so; a second one at once."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ STILL_OPEN = {"out_of_memory.py", "phase.py", "trainables.py"}
 
 
 def private(source: str) -> Iterator[str]:
-    """Every use of a name that begins with one underscore: imports of Ray's, keywords, attributes of what is not self."""
+    """Every use of a name that begins with an underscore: imports of Ray's, keywords, attributes but of self."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         match node:
@@ -31,10 +31,8 @@ def private(source: str) -> Iterator[str]:
                 if not (isinstance(value, ast.Name) and value.id in ("self", "cls")):
                     yield f"{node.lineno}: {ast.unparse(node)}"
                 continue
-            case ast.Call(
-                func=ast.Name(id="getattr" | "setattr" | "hasattr"), args=[_, ast.Constant(value=str(name)), *_]
-            ):
-                if _is_private(name):
+            case ast.Call(func=ast.Name(id=called), args=[_, ast.Constant(value=str(name)), *_]):
+                if called in ("getattr", "setattr", "hasattr") and _is_private(name):
                     yield f"{node.lineno}: {ast.unparse(node)}"
                 continue
             case _:

@@ -99,8 +99,8 @@ def check_address(address: str) -> None:
                 raise InvalidInput(_of_token(address)) from None
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise InvalidInput(
-                    f"What listens at address {address!r} is not a Ray cluster, or does not answer. Give the address that "
-                    "`ray start --head` printed, with the port of the cluster and not of its dashboard."
+                    f"What listens at address {address!r} is not a Ray cluster, or does not answer. Give the address "
+                    "that `ray start --head` printed, with the port of the cluster and not of its dashboard."
                 ) from None
 
 

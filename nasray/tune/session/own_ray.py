@@ -3,8 +3,8 @@
 - **In a process session of its own** (ray_process.py): a signal to the driver's process group, which ``timeout``, Slurm
   and a terminal send, does not reach Ray's processes under the driver that is still ending. Ray ends when the driver
   closes a pipe, or is gone.
-- **In a private folder**: Ray's own folders can be written by every user, sockets among them, so they lie in one of mode
-  0700. It is removed at the end, unless the user's RAY_TMPDIR says where Ray's files lie: then its logs stay there.
+- **In a private folder**: Ray's own folders can be written by every user, sockets among them, so they lie in one of
+  mode 0700. It is removed at the end, unless RAY_TMPDIR says where Ray's files lie: then its logs stay there.
 - **On loopback alone**: Ray lets its processes listen on every interface, for other nodes to join, except where Ray
   clusters are switched off, as they are by default on macOS and Windows. The switch works on Linux too.
 """
@@ -76,9 +76,9 @@ class OwnRay:
         import ray
 
         address = self._address()
-        # Ray replaces 127.0.0.1 and localhost in an address by this machine's own, on which nothing listens. In capitals
-        # it is left alone, and found by the same rules. It is read from a file, as that of `ray start` is: only of a
-        # cluster that is found so does Ray take that it wants the token.
+        # Ray replaces 127.0.0.1 and localhost in an address by this machine's own, on which nothing listens. In
+        # capitals it is left alone, and found by the same rules. It is read from a file, as that of `ray start` is:
+        # only of a cluster that is found so does Ray take that it wants the token.
         (self.folder / "ray" / "ray_current_cluster").write_text(address.replace("127.0.0.1", "LOCALHOST"))
         with _environment(RAY_TMPDIR=str(self.folder), RAY_ADDRESS=None):
             return ray.init(**arguments)
@@ -151,7 +151,8 @@ def private_folder() -> Path:
         folder.rmdir()
     where = "RAY_TMPDIR" if named else "The folder for temporary files"
     raise InvalidInput(
-        f"{where} cannot hold Ray's files ({'; '.join(reasons)}). Set RAY_TMPDIR to a writable folder with a short path."
+        f"{where} cannot hold Ray's files ({'; '.join(reasons)}). Set RAY_TMPDIR to a writable folder with a short "
+        "path."
     )
 
 

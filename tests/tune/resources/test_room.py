@@ -19,7 +19,7 @@ SMALL, LARGE = {"CPU": 2.0}, {"CPU": 16.0, "GPU": 2.0}
         ([SMALL], {"CPU": 8.0}, 0),
         ([SMALL] * 4, {"CPU": 8.0}, 0),  # 8 in all, and none on one node
         ([SMALL, LARGE], {"CPU": 8.0}, 2),
-        ([SMALL, LARGE], {"CPU": 1.0, "GPU": 0.3}, 6),  # three shares of 0.3 on each GPU... of a node's two: 6.67
+        ([SMALL, LARGE], {"CPU": 1.0, "GPU": 0.3}, 6),
         ([{"CPU": 9.0, "GPU": 1.0}], {"CPU": 1.0, "GPU": 1 / 3}, 3),
         ([], {"CPU": 1.0}, 0),
     ],
@@ -44,8 +44,8 @@ def test_a_ray_of_our_own_refuses_in_one_line(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InvalidInput) as refused:
         check_resources(None, cpus=8, gpus="auto", nodes=[SMALL])
     assert str(refused.value) == (
-        "A trial needs 8 CPUs, and this machine has 2 CPUs and 0 GPUs. Lower --cpus-per-trial, --gpus-per-trial, or give "
-        "the --address of a larger cluster."
+        "A trial needs 8 CPUs, and this machine has 2 CPUs and 0 GPUs. Lower --cpus-per-trial, --gpus-per-trial, or "
+        "give the --address of a larger cluster."
     )
     with pytest.raises(InvalidInput, match="needs 1 CPU and 2 GPUs"):
         check_resources("local", cpus=1, gpus=2.0, nodes=[SMALL])

@@ -84,7 +84,7 @@ def test_a_home_that_cannot_be_written_is_named_with_its_remedy(home: Path, monk
 
 def test_a_named_file_that_is_missing_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "nothing"))
-    with pytest.raises(InvalidInput, match="RAY_AUTH_TOKEN_PATH names .*nothing, which does not exist"):
+    with pytest.raises(InvalidInput, match=r"RAY_AUTH_TOKEN_PATH names .*nothing, which does not exist"):
         private_token("run", create=True)
 
 

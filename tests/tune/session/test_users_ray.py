@@ -1,4 +1,4 @@
-"""In a user's own Ray: Ctrl-C ends a sweep, its actors go, the user's handlers and Ray stay, and nothing else is said."""
+"""In a user's own Ray: Ctrl-C ends a sweep, its actors go, the user's handlers and Ray stay, nothing else is said."""
 
 from __future__ import annotations
 
