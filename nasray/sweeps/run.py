@@ -38,6 +38,7 @@ from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import path_part, trial_id
 from nasray.trials.search_config import sizes
 from nasray.tune.phase import Phase, run_phase
+from nasray.tune.resources.room import check_resources
 
 _MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
 """Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""
@@ -76,6 +77,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     for arm in sweep.arms:
         sweep.fidelities(arm.space)  # refuses what the table does not have, before anything is written
     proposed = proposals(sweep)
+    _check_room(sweep)
     storage = open_storage(sweep.storage, patience=PATIENCE).child(sweep.name)
     storage.check_writable()
     searches = [
@@ -122,9 +124,16 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             f"channels {evaluation.channels}, cells {evaluation.cells}: accepted are the run's own "
             f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
         )
+    _check_room(sweep)
     with ExitStack() as session:
         session.enter_context(lease(run, sweep.name))
         return _train(dataclasses.replace(sweep, evaluation=evaluation), run, reference, (), session)
+
+
+def _check_room(sweep: Sweep) -> None:
+    """Refuse trials for which a Ray of our own has no room, before anything is written."""
+    workers = 1 if sweep.table or sweep.retrain == "nothing" else sweep.workers_per_evaluation
+    check_resources(sweep.address, cpus=sweep.cpus_per_trial, gpus=sweep.gpus_per_trial, workers=workers)
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:

@@ -35,8 +35,13 @@ def places(nodes: Sequence[Node], need: Node) -> int:
     wanted = {name: amount for name, amount in need.items() if amount > 0}
     if not wanted:
         return sys.maxsize
-    # Ray counts in parts of 1/10,000: 3 x 1/3 has room on 1.
-    return sum(min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items()) for node in nodes)
+    return sum(min(_places(name, node.get(name, 0.0), amount) for name, amount in wanted.items()) for node in nodes)
+
+
+def _places(name: str, has: float, amount: float) -> int:
+    # Ray counts in parts of 1/10,000, so three thirds have room on one; a share of a GPU is of one GPU.
+    one_gpu = name == "GPU" and amount < 1
+    return int(has) * int(1 / amount + 1e-9) if one_gpu else int(has / amount + 1e-9)
 
 
 def no_room(nodes: Sequence[Node], *, cpus: float, gpus: float, workers: int = 1) -> str | None:

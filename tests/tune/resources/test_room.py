@@ -19,7 +19,7 @@ SMALL, LARGE = {"CPU": 2.0}, {"CPU": 16.0, "GPU": 2.0}
         ([SMALL], {"CPU": 8.0}, 0),
         ([SMALL] * 4, {"CPU": 8.0}, 0),  # 8 in all, and none on one node
         ([SMALL, LARGE], {"CPU": 8.0}, 2),
-        ([SMALL, LARGE], {"CPU": 1.0, "GPU": 0.3}, 6),
+        ([SMALL, LARGE], {"CPU": 1.0, "GPU": 0.4}, 4),  # two on each GPU, and not five on both
         ([{"CPU": 9.0, "GPU": 1.0}], {"CPU": 1.0, "GPU": 1 / 3}, 3),
         ([], {"CPU": 1.0}, 0),
     ],
