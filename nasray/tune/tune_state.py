@@ -21,6 +21,7 @@ from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.runs.patience import patiently, reason_of
 from nasray.tune.reports.progress import Events
+from nasray.tune.session.connection import quiet_tune
 from nasray.tune.session.interruption import run_interruptibly
 
 UNREADABLE = ".unreadable"
@@ -82,7 +83,8 @@ def _fit(folder: Storage, phase: str, make: Callable[[], tune.Tuner]) -> tune.Re
     def once() -> tune.ResultGrid:
         Events.begun = False
         try:
-            return run_interruptibly(lambda: make().fit())
+            with quiet_tune():
+                return run_interruptibly(lambda: make().fit())
         except ConnectionError as error:
             if not by_client:
                 raise

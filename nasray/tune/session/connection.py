@@ -157,6 +157,20 @@ def _init(run: str, arguments: dict[str, Any], tries: int = 4) -> Any:
     raise AssertionError
 
 
+@contextmanager
+def quiet_tune() -> Iterator[None]:
+    """Within it Tune logs errors alone, also in a user's own Ray: what it warns of is how nasray uses it on purpose."""
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train", "ray.air")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.ERROR, logger.level))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
 def tune_environment() -> dict[str, str]:
     """What Tune reads from the environment of the process in which it runs."""
     return {

@@ -115,7 +115,7 @@ def test_what_listens_but_is_no_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "ANSWER_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(InvalidInput, match="is not a Ray cluster, or does not answer. Give the address"):
+        with pytest.raises(InvalidInput, match=r"is not a Ray cluster, or does not answer. Give the address"):
             check_address(address)
 
 
@@ -137,7 +137,7 @@ This process on node 10.0.0.1 was started with:
         ),
         (
             RuntimeError(VERSIONS),
-            "runs another version of Ray or Python than this process (Ray: 2.9.0 Python: 3.10.2 Ray: 2.60.0 Python: 3.11.7)",
+            "another version of Ray or Python than this process (Ray: 2.9.0 Python: 3.10.2 Ray: 2.60.0 Python: 3.11.7)",
         ),
         (ConnectionError("Could not find any running Ray instance. Please"), "No Ray runs on this machine for address"),
         (RuntimeError("Unauthenticated: RPC error: InvalidAuthToken: Authentication token is missing"), "token"),

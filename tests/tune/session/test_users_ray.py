@@ -20,8 +20,8 @@ from nasray import registry
 from nasray.sweeps import Sweep
 from nasray.sweeps.run import run_sweep
 
-ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-         object_store_memory=100 * 2**20)
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+print("ray is up", file=sys.stderr, flush=True)
 signal.signal(signal.SIGTERM, mine := lambda *_: None)
 
 def trials():
@@ -71,5 +71,6 @@ def test_ctrl_c_ends_the_sweep_and_leaves_the_users_ray(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "interrupted\nresumed\n"
-    said = [line for line in done.stderr.splitlines() if not line.startswith(("searches:", "gone after"))]
+    said = done.stderr.partition("ray is up\n")[2].splitlines()
+    said = [line for line in said if not line.startswith(("searches:", "gone after"))]
     assert said == []
