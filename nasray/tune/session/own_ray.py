@@ -4,7 +4,7 @@
   and a terminal send, does not reach Ray's processes under the driver that is still ending. Ray ends when the driver
   closes a pipe, or is gone.
 - **In a private folder**: Ray's own folders can be written by every user, sockets among them, so they lie in one of
-  mode 0700. It is removed at the end, unless RAY_TMPDIR says where Ray's files lie: then its logs stay there.
+  mode 0700: RAY_TMPDIR if that is one, else a new one. It is removed at the end; RAY_TMPDIR stays, with Ray's logs.
 - **On loopback alone**: Ray lets its processes listen on every interface, for other nodes to join, except where Ray
   clusters are switched off, as they are by default on macOS and Windows. The switch works on Linux too.
 """
@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,7 @@ class OwnRay:
         keep = "RAY_TMPDIR" in os.environ
         environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         has = own_resources()
-        self._said = self.folder / "start.log"
+        self._said = self.folder / "nasray-start.log"
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 [
@@ -79,9 +80,12 @@ class OwnRay:
         # Ray replaces 127.0.0.1 and localhost in an address by this machine's own, on which nothing listens. In
         # capitals it is left alone, and found by the same rules. It is read from a file, as that of `ray start` is:
         # only of a cluster that is found so does Ray take that it wants the token.
-        (self.folder / "ray" / "ray_current_cluster").write_text(address.replace("127.0.0.1", "LOCALHOST"))
-        with _environment(RAY_TMPDIR=str(self.folder), RAY_ADDRESS=None):
-            return ray.init(**arguments)
+        with tempfile.TemporaryDirectory(prefix="nr-", dir=self.folder) as found:
+            file = Path(found, "ray", "ray_current_cluster")
+            file.parent.mkdir()
+            file.write_text(address.replace("127.0.0.1", "LOCALHOST"))
+            with _environment(RAY_TMPDIR=found, RAY_ADDRESS=None):
+                return ray.init(**arguments)
 
     def end(self) -> None:
         """End it, and wait until its processes have gone."""
@@ -103,10 +107,10 @@ class OwnRay:
     def _address(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        told = json.loads(line) if line else {"error": "it ended at once"}
+        told = json.loads(line) if line else {"error": self._said.read_text(errors="replace").strip()[-500:]}
         if "address" in told:
             return str(told["address"])
-        lines = [line.strip() for line in str(told["error"]).splitlines() if line.strip()] or ["no reason given"]
+        lines = [line.strip() for line in str(told["error"]).splitlines() if line.strip()] or ["its process ended"]
         raise InvalidInput(
             f"Ray did not start on this machine ({lines[-1] if lines[0].endswith(':') else lines[0]}). Its logs are in "
             f"{self.folder} if RAY_TMPDIR is set: set it, and run the same command again to see them."
@@ -124,7 +128,9 @@ def own_ray(run: str) -> Iterator[OwnRay]:
 
 
 def private_folder() -> Path:
-    """A new folder for a Ray's files, of mode 0700: in RAY_TMPDIR where that is set, else in TMPDIR or /tmp.
+    """A folder for a Ray's files that nobody else can enter.
+
+    RAY_TMPDIR itself where it is such a folder; else a new one, in RAY_TMPDIR if that is set, or in TMPDIR or /tmp.
 
     Raises:
         InvalidInput: there is no room, the path is too long, or nothing may be written there.
@@ -132,8 +138,13 @@ def private_folder() -> Path:
     named = os.environ.get("RAY_TMPDIR")
     reasons = []
     for parent in [named] if named else dict.fromkeys([tempfile.gettempdir(), "/tmp"]):
+        made = True
         try:
-            folder = Path(tempfile.mkdtemp(prefix="nr-", dir=os.path.abspath(parent)))
+            if named and _is_private(named):
+                made, folder = False, Path(named).absolute()
+                tempfile.TemporaryFile(dir=folder).close()
+            else:
+                folder = Path(tempfile.mkdtemp(prefix="nr-", dir=os.path.abspath(parent)))
         except OSError as error:
             reasons.append(f"{_short(parent)}: {error.strerror or error}")
             continue
@@ -148,12 +159,18 @@ def private_folder() -> Path:
             )
         else:
             return folder
-        folder.rmdir()
+        if made:
+            folder.rmdir()
     where = "RAY_TMPDIR" if named else "The folder for temporary files"
     raise InvalidInput(
         f"{where} cannot hold Ray's files ({'; '.join(reasons)}). Set RAY_TMPDIR to a writable folder with a short "
         "path."
     )
+
+
+def _is_private(path: str) -> bool:
+    found = os.stat(path)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _short(path: str) -> str:

@@ -51,6 +51,8 @@ def test_the_folder_is_its_owners_alone(short_folder: Path, monkeypatch: pytest.
     folder = private_folder()
     assert folder.parent == short_folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    short_folder.chmod(0o700)
+    assert private_folder() == short_folder
 
 
 def test_a_long_tmpdir_is_passed_over_and_a_long_ray_tmpdir_refused(
