@@ -20,6 +20,7 @@ import tyro
 
 from nasray import registry
 from nasray.cli.arguments import leading, parse, positional, taken, value_of
+from nasray.cli.signals import ends_on_signals
 from nasray.errors import (
     ClusterLost,
     DamagedFilesWarning,
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[1:] in (["-h"], ["--help"]):
             print(_usage_of(arguments[0]))
             return 0
-        return verb(arguments[1:])
+        with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
+            return verb(arguments[1:])
     except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
@@ -97,7 +99,6 @@ def _search(arguments: list[str]) -> int:
     from nasray.runs import CANDIDATES, open_storage, read, write_front
     from nasray.trials.search_config import SearchConfig, find_method
     from nasray.trials.single import run_search
-    from nasray.tune.session.stopping import stopping
 
     (method, space, dataset), rest = positional(
         arguments, "METHOD", "SPACE", "DATASET", example="nasray search gold_nas gold digits"
@@ -114,10 +115,9 @@ def _search(arguments: list[str]) -> int:
         **{name: getattr(typed, name) for name in vars(typed) if name != "out"},
     )
     run = open_storage(typed.out)
-    with stopping(run.name):
-        run_search(config, run)
-        front = pareto_front(read(run, CANDIDATES))
-        write_front(run, front)
+    run_search(config, run)
+    front = pareto_front(read(run, CANDIDATES))
+    write_front(run, front)
     _print_front(front, ["macs", "params", "accuracy", "gap", "epoch", "architecture_id"])
     print(f"{len(front)} of its candidates are on the front; the tables are in {typed.out}")
     return 0
@@ -290,6 +290,10 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
     "draw": _draw,
     "list": _list,
 }
+
+
+_RESUMABLE = ("sweep", "search", "retrain")
+"""Verbs that go on where they were ended."""
 
 
 def _usage() -> str:

@@ -37,7 +37,7 @@ from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import run_phase
 from nasray.tune.phase import Phase
-from nasray.tune.session.stopping import stopping
+from nasray.tune.resources.room import check_resources
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     check(sweep, storage)  # before the first write: what is refused leaves nothing
     reference = sweep.reference or _reference(sweep)
     proposed = proposals(sweep)
+    _check_room(sweep)
     storage.check_writable()
     varied = tuple(sweep.varied)
     searches = [SearchTrial(run=sweep.name, config=config, varied=varied) for config in sweep.searches()]
     with ExitStack() as session:
-        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(storage, sweep.name))
         _record(sweep, storage, reference)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
@@ -116,10 +116,17 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
             )
     sweep = with_training(sweep, settings=evaluation)
     check_trainings(sweep, flag="--")
+    _check_room(sweep)
     with ExitStack() as session:
-        session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
         return _train(sweep, run, reference, (), session)
+
+
+def _check_room(sweep: Sweep) -> None:
+    """Refuse trials for which a Ray of our own has no room, before anything is written."""
+    execution = sweep.execution
+    workers = 1 if sweep.table or sweep.training.select == "nothing" else sweep.training.workers
+    check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=execution.gpus_per_trial, workers=workers)
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:

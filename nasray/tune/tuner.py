@@ -32,10 +32,12 @@ from nasray.tune.pareto_asha import ParetoASHA
 from nasray.tune.phase import TRIAL, Phase
 from nasray.tune.proposing import Proposed
 from nasray.tune.reports.callbacks import callbacks_of
-from nasray.tune.resources.placement import most_resources
+from nasray.tune.resources.room import cluster_nodes
+from nasray.tune.resources.waiting import WaitingForRoom
 from nasray.tune.rungs import names_of_known, records
 from nasray.tune.searcher import AskTellSearch
-from nasray.tune.session.connection import tune_environment
+from nasray.tune.session.connection import quiet_tune, tune_environment
+from nasray.tune.session.interruption import run_interruptibly
 from nasray.tune.trainable import TrialTrainable
 from nasray.tune.workers import Group
 
@@ -91,7 +93,7 @@ def run_pass(
     group, at_once = None, 0  # as many as have room
     if phase.workers > 1 and not phase.looks_up:
         group = Group(workers=phase.workers, cpus=execution.cpus_per_trial, gpus=float(gpus > 0))
-        at_once = group.at_once(most_resources())
+        at_once = group.at_once(cluster_nodes())
 
     def reserved(config: dict[str, Any]) -> PlacementGroupFactory:
         if group is not None:
@@ -112,6 +114,8 @@ def run_pass(
     if phase.proposing is not None and phase.looks_up:
         at_once = 1  # a second process would take seconds to come up, and find nothing left to do
     reports = callbacks_of(phase, waiting, storage, execution, outcomes)
+    workers = 1 if group is None else group.workers
+    reports.append(WaitingForRoom(phase.run, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers))
     aside = tempfile.mkdtemp(prefix="nasray-tune-")
     try:
         tuner = tune.Tuner(
@@ -153,7 +157,8 @@ def is_remote() -> bool:
 
 def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
     try:
-        tuner.fit()
+        with quiet_tune():
+            run_interruptibly(tuner.fit)
     except StorageFailure:  # the run's own storage
         raise
     except ConnectionError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.training.workers import Workers
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
 from nasray.tune.resources.limits import limit_threads
+from nasray.tune.resources.room import Node, places
 
 RETRIES = 2
 """How often an epoch is begun again whose workers were lost, before the trial fails."""
@@ -47,10 +48,9 @@ class Group:
         asked = {"CPU": self.cpus, "GPU": self.gpus}
         return {name: count for name, count in asked.items() if count}
 
-    def at_once(self, available: Mapping[str, float]) -> int:
-        """How many groups resources have room for, and one at least."""
-        room = (available.get(name, 0.0) / (count * self.workers) for name, count in self.resources.items())
-        return max(1, int(min(room)))
+    def at_once(self, nodes: Sequence[Node]) -> int:
+        """How many groups nodes have room for, and one at least."""
+        return max(1, places(nodes, self.resources) // self.workers)
 
 
 class DistributedEvaluation(Evaluation):
@@ -182,9 +182,10 @@ def lost(error: Exception) -> bool:
     Those that are left fail too then, for want of the one that died.
     """
     from ray.exceptions import RayActorError
-    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
-    return any(isinstance(one, RayActorError | WorkerHealthCheckFailedError) for one in _failures(error).values())
+    # A failed health check is an exception whose class is not public: it is known by what it holds.
+    found = _failures(error).values()
+    return any(isinstance(one, RayActorError) or hasattr(one, "health_check_failure") for one in found)
 
 
 def _failures(error: Exception) -> dict[int, Exception]:

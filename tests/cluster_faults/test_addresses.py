@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from .conftest import Cluster, Driver, assert_same_tables, free_port, rows, small
@@ -94,6 +96,49 @@ def test_without_the_clusters_token_nothing_is_told(head: dict[str, str], tmp_pa
     said = subprocess.run([ray, "job", "list"], env=environment, capture_output=True, text=True)
     assert said.returncode != 0
     assert "InvalidAuthToken" in said.stdout + said.stderr or "token" in (said.stdout + said.stderr).lower()
+
+
+def test_a_sweep_with_another_token_is_refused_within_seconds(
+    head: dict[str, str], start: Callable[..., Driver], tmp_path: Path
+) -> None:
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--address", head["address"])
+    began = time.monotonic()
+    driver = start(*command, RAY_AUTH_TOKEN="not-the-token" * 4)
+    assert driver.end() == 2
+    (said,) = driver.said.read_text().splitlines()
+    assert said.startswith(f"nasray: The cluster at address '{head['address']}' does not accept this token.")
+    assert time.monotonic() - began < 30  # most of which are the driver's imports
+
+
+def test_what_no_node_holds_is_said_and_sigterm_leaves_no_trial(
+    head: dict[str, str], start: Callable[..., Driver], tmp_path: Path
+) -> None:
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--address", head["address"])
+    waits = start(*command, "--name", "waits", "--cpus-per-trial", "8")
+    waits.until(lambda: waits.events("no_room"))
+    assert waits.events("no_room")[0].fields["reason"].startswith("A trial needs 8 CPUs, and no node has more than 1")
+    waits.send(signal.SIGTERM)
+    assert waits.end(30) == 143
+
+    runs = start(*command, "--name", "runs")
+    runs.until(lambda: len(runs.epochs()) >= 1)
+    assert trials_of(head)
+    runs.send(signal.SIGTERM)
+    assert runs.end(30) == 143
+    deadline = time.monotonic() + 20
+    while trials_of(head):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def trials_of(head: dict[str, str]) -> list[int]:
+    """Processes in which trials of a cluster run."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "Trainable" in " ".join(process.cmdline()) and process.environ().get("RAY_TMPDIR") == head["RAY_TMPDIR"]:
+                found.append(process.pid)
+    return found
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:{port}", "127.0.0.1:{port}"])

@@ -16,7 +16,7 @@ from nasray.runs.events import say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, points_of
 from nasray.trials.running import BEGUN, EPOCH, GIVEN_UP
-from nasray.tune.session.stopping import end_is_asked, end_tune_if_asked
+from nasray.tune.session.interruption import end_if_interrupted, interrupted
 from nasray.tune.trainable import EVENTS, NODE
 
 
@@ -46,7 +46,7 @@ class Progress(Callback):
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """The last state, unless a signal ended it: trials that Tune cut off look to it as if they were done."""
-        if not end_is_asked():
+        if not interrupted():
             self._print(self._describe(trials), sys.stderr.isatty())
         if sys.stderr.isatty():
             print(file=sys.stderr)
@@ -88,7 +88,7 @@ class Events(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Called by Tune after every event."""
-        end_tune_if_asked(any(trial.is_saving for trial in trials))
+        end_if_interrupted()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called by Tune when a trial begins, or goes on."""

@@ -64,12 +64,13 @@ def _wandb(run: str, phase: str) -> Any:
         """Ray's callback hands the key to its processes in their runtime environment, which Ray writes into its logs,
         and no other variable of W&B's: here all of them are an argument of theirs."""
 
-        def _start_logging_actor(self, trial: TuneTrial, exclude_results: list[str], **arguments: Any) -> None:
+        def log_trial_start(self, trial: TuneTrial) -> None:
             settings = wandb.Settings()
             settings.update_from_env_vars(dict(os.environ))
+            self.kwargs["settings"] = settings
             key = os.environ.pop(KEY, None)
             try:
-                super()._start_logging_actor(trial, exclude_results, settings=settings, **arguments)
+                super().log_trial_start(trial)
             finally:
                 if key is not None:
                     os.environ[KEY] = key

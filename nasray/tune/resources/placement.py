@@ -23,12 +23,14 @@ from nasray.runs.events import say
 from nasray.tune.execution import Execution
 from nasray.tune.phase import Phase
 from nasray.tune.resources.limits import CONTEXT_BYTES
+from nasray.tune.resources.room import cluster_nodes, places
 
 if TYPE_CHECKING:
     from nasray.tune.resources.measuring import Measured
 
 MARGIN = 0.15
 """Memory that is left to a trial beyond what was measured, as a share of that: fragments, and later epochs."""
+NO_GPU = "no node has a GPU now; where an autoscaler adds some, set --gpus-per-trial"
 SHARES_OF_A_GPU = 10_000
 """Ray counts a resource in these parts."""
 
@@ -60,8 +62,9 @@ def pack(measured: Measured) -> Packing:
 def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> float:
     """GPUs that each trial of a phase asks Ray for, measured now where that is left open and nothing is kept.
 
-    Needs a connection to Ray. Without a GPU in the cluster, or one that its autoscaler could add, it is 0, and so it
-    is for what is looked up in a table; several workers of one training have a GPU each.
+    Needs a connection to Ray. Without a GPU in the cluster it is 0, and so it is for what is looked up in a table;
+    several workers of one training have a GPU each. Ray has no public way to ask what an autoscaler could add: where
+    no node with a GPU is up yet, the sweep says how many GPUs a trial takes.
     """
     if phase.looks_up:
         return 0.0
@@ -70,7 +73,7 @@ def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> floa
     if phase.workers > 1:
         return float(_cluster_has_gpus())
     if not _cluster_has_gpus():
-        say("info", "placement", run=phase.run, phase=phase.name, gpus_per_trial=0.0, reason="no GPU in the cluster")
+        say("info", "placement", run=phase.run, phase=phase.name, gpus_per_trial=0.0, reason=NO_GPU)
         return 0.0
     kept = f"phases/{phase.name}-placement.json"
     if storage.exists(kept):
@@ -105,18 +108,8 @@ def _share_of(kept: Mapping[str, Any], where: str) -> float:
     return float(share)
 
 
-def most_resources() -> dict[str, float]:
-    """What the cluster has of each of Ray's resources, or could have where it grows on demand."""
-    import ray
-    from ray._private.state import state
-
-    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    could_have = state.get_max_resources_from_cluster_config() or {}
-    return {name: max(has.get(name, 0.0), could_have.get(name, 0.0)) for name in {*has, *could_have}}
-
-
 def _cluster_has_gpus() -> bool:
-    return most_resources().get("GPU", 0.0) > 0
+    return places(cluster_nodes(), {"GPU": 1.0}) > 0
 
 
 def _on_a_gpu(phase: Phase) -> Measured | None:

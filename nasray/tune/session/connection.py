@@ -7,52 +7,136 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from nasray.errors import InvalidInput
 from nasray.runs.events import say
-from nasray.tune.session.loopback import loopback_only
-from nasray.tune.session.stopping import handlers_kept
+from nasray.tune.session.interruption import run_interruptibly
+from nasray.tune.session.own_ray import own_ray
+from nasray.tune.session.token import private_token, token
 
-
-def _answers(address: str) -> None:
-    """Raise OSError where nothing listens at a host and port: Ray would wait for minutes, and then end the process."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+ANSWER_SECONDS = 10.0
+"""How long an address may take to answer. Ray itself would wait for minutes, and then end the process."""
 
 
 @contextmanager
 def connection(address: str | None, run: str) -> Iterator[None]:
-    """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine."""
+    """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine.
+
+    Raises:
+        InvalidInput: no connection can be made; the message names the cause and its remedy.
+    """
     import ray
 
     if ray.is_initialized():
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    with ExitStack() as session:
+        if address == "local":
+            own = session.enter_context(own_ray(run))
+            _import_what_follows()
+            connect = partial(own.connect, **arguments)
+        else:
+            private_token(run, create=False)
+            connect = partial(_connect_to, address, run, arguments)
+        # Before the own Ray's end, and also where the connection is cut off half-way.
+        session.callback(ray.shutdown)
+        # In a thread of its own: else Ray replaces the handler of SIGTERM, and a signal would wait for Ray.
+        context = run_interruptibly(connect)
+        if context.dashboard_url:
+            print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
+        yield
+
+
+def _import_what_follows() -> None:
+    """Import what the phases need, while Ray starts."""
+
+    import nasray.tune.tuner  # noqa: F401
+
+
+def _connect_to(address: str, run: str, arguments: dict[str, Any]) -> Any:
     # Through a Ray Client, Tune runs on the cluster's head. A driver that is killed must not leave it there for long:
     # the same command, run again, would find it at work.
     os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")
-    # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
-    own: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": True} if address == "local" else {}
+    if "://" in address:  # Tune then runs in a process of the cluster's head: that one says how far it is
+        arguments = {**arguments, "log_to_driver": True, "runtime_env": {"env_vars": tune_environment()}}
     try:
-        _answers(address)
-        if "://" in address:  # Tune then runs in a process of the cluster's head: that one says how far it is
-            own = {"log_to_driver": True, "runtime_env": {"env_vars": tune_environment()}}
-        with handlers_kept(), loopback_only() if address == "local" else nullcontext():
-            context = _init(run, {"address": address, "log_to_driver": False, "logging_level": logging.ERROR, **own})
-    except Exception as error:  # Ray raises plain ones where a process of its own does not come up
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        reason = lines[-1] if lines[0].endswith(":") else lines[0]
-        raise InvalidInput(f"address {address!r} ({reason}): accepted is that of a running Ray cluster") from None
-    if context.dashboard_url:
-        print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        check_address(address)
+        return _init(run, {"address": address, **arguments})
+    except InvalidInput:
+        raise
+    except Exception as error:  # Ray raises plain ones
+        raise InvalidInput(explained(address, error)) from None
+
+
+def check_address(address: str) -> None:
+    """Ask the cluster at HOST:PORT whether it lets us in, as Ray does first of all but answers only after many tries.
+
+    Raises:
+        OSError: nothing listens there.
+        InvalidInput: it does not take the token.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    if "://" in address:
+        return
+    import grpc
+
+    mine = token()
+    metadata = [] if mine is None else [("authorization", f"Bearer {mine}")]
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+        try:
+            ask(b"", metadata=metadata, timeout=ANSWER_SECONDS)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                raise InvalidInput(_of_token(address)) from None
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise InvalidInput(
+                    f"What listens at address {address!r} is not a Ray cluster, or does not answer. Give the address "
+                    "that `ray start --head` printed, with the port of the cluster and not of its dashboard."
+                ) from None
+
+
+def _of_token(address: str) -> str:
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return (
+            f"The cluster at address {address!r} asks for a token. Set RAY_AUTH_MODE=token, and put the cluster's "
+            "token into ~/.ray/auth_token (or RAY_AUTH_TOKEN)."
+        )
+    return (
+        f"The cluster at address {address!r} does not accept this token. Put the cluster's own into ~/.ray/auth_token "
+        "(or RAY_AUTH_TOKEN, or the file that RAY_AUTH_TOKEN_PATH names)."
+    )
+
+
+def explained(address: str, error: Exception) -> str:
+    """Why no connection could be made, with the remedy, in one line."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None and isinstance(cause, Exception):
+        chain.append(cause)
+    text = "\n".join(str(one) for one in chain)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    reason = lines[-1] if lines[0].endswith(":") else lines[0]
+    if "Version mismatch" in text or "version mismatch" in text:
+        theirs = " ".join(line.strip() for line in text.splitlines() if "Ray:" in line or "Python:" in line)
+        return (
+            f"The cluster at address {address!r} runs another version of Ray or Python than this process "
+            f"({theirs or reason}). Install the cluster's versions here."
+        )
+    if "authenticat" in text.lower() or "InvalidAuthToken" in text:
+        return _of_token(address)
+    if "Could not find any running Ray instance" in text:
+        return "No Ray runs on this machine for address 'auto'. Start one (ray start --head), or leave --address out."
+    if isinstance(error, OSError):
+        reason = error.strerror or reason
+    return f"No Ray cluster answers at address {address!r} ({reason}). Check the address, and that the cluster runs."
 
 
 def _init(run: str, arguments: dict[str, Any], tries: int = 4) -> Any:
@@ -73,6 +157,20 @@ def _init(run: str, arguments: dict[str, Any], tries: int = 4) -> Any:
     raise AssertionError
 
 
+@contextmanager
+def quiet_tune() -> Iterator[None]:
+    """Within it Tune logs errors alone, also in a user's own Ray: what it warns of is how nasray uses it on purpose."""
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train", "ray.air")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.ERROR, logger.level))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
 def tune_environment() -> dict[str, str]:
     """What Tune reads from the environment of the process in which it runs."""
     return {
@@ -84,8 +182,6 @@ def tune_environment() -> dict[str, str]:
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
         # Failures are said in one line; their tracebacks are in the trials' folders.
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-        # Ctrl-C comes to us as SIGTERM does (stopping.py).
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        # That every second checkpoint writes Tune's state is what makes a driver's end cheap.
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+        # Nothing reads its state: it is written once, at the end, and deleted.
+        "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     }

@@ -120,7 +120,7 @@ def test_a_running_sweep_is_seen_and_its_hypervolume_rises(short_folder: Path, p
         channels=4,
         training={"within": 0.05},
     )
-    environment = {**os.environ, "TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "3000"}
+    environment = {**os.environ, "RAY_TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "3000"}
     command = [sys.executable, "-m", "nasray.cli", "sweep", file, "--name", "watched"]
     with (short_folder / "sweep.log").open("w") as log:
         sweep = subprocess.Popen(

@@ -1,0 +1,55 @@
+"""The process that holds a Ray of our own: it starts Ray, says where it is, and ends it when its standard input closes.
+
+Run as a program of its own (see own_ray.py), in a process session of its own. Standard input closes with the driver,
+whatever ends that one. Imports nothing of nasray, so that it is up as soon as Ray is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from typing import Any
+
+
+def main(cpus: int, gpus: int, remove: bool) -> None:
+    """Start Ray in the environment's RAY_TMPDIR, and hold it until standard input closes.
+
+    Args:
+        cpus: what Ray is told that this machine has.
+        gpus: of these too.
+        remove: whether the folder goes when Ray has ended.
+    """
+    import ray
+
+    try:
+        try:
+            context = ray.init(
+                address="local",
+                num_cpus=cpus,
+                num_gpus=gpus,
+                # A sweep's objects are small: the store takes what its smallest size is, not a third of the memory.
+                object_store_memory=100 * 2**20,
+                include_dashboard=True,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            _tell({"address": context.address_info["address"]})  # type: ignore[attr-defined]
+        except Exception as error:  # Ray raises plain ones where a process of its own does not come up
+            _tell({"error": str(error).strip() or type(error).__name__})
+            raise
+        sys.stdin.buffer.read()
+    finally:
+        ray.shutdown(wait_for_processes=True)
+        if remove:
+            shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
+
+
+def _tell(values: dict[str, Any]) -> None:
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "remove")
