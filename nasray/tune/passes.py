@@ -63,7 +63,7 @@ def _run_known(phase: Phase, storage: Storage, execution: Execution, session: Ex
         waiting = [trial for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
         if not waiting or idle >= IDLE_PASSES:
             return outcomes
-        session.enter_context(connection(execution.address, phase.run))
+        session.enter_context(connection(execution.address, phase.run, _import_tuner))
         from nasray.tune.tuner import run_pass
 
         gpus = gpus_per_trial(phase, storage, execution)
@@ -75,7 +75,7 @@ def _run_proposed(
     phase: Phase, storage: Storage, execution: Execution, session: ExitStack
 ) -> tuple[dict[str, Outcome], dict[str, int]]:
     """Pass after pass until the searcher has made its proposals; gives the outcomes, and how many proposals it made."""
-    session.enter_context(connection(execution.address, phase.run))
+    session.enter_context(connection(execution.address, phase.run, _import_tuner))
     from nasray.tune.proposing import Proposed
     from nasray.tune.tuner import is_remote, run_pass
 
@@ -97,6 +97,11 @@ def _run_proposed(
     if search.distinct < search.proposed:
         print(f"{phase.name}: {search.proposed} proposed, {search.distinct} distinct", file=sys.stderr)
     return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct}
+
+
+def _import_tuner() -> None:
+    """Import what a pass needs, which takes as long as a Ray of our own to start."""
+    import nasray.tune.tuner  # noqa: F401
 
 
 def _give_memory(

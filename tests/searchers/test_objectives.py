@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nasray.searchers.searchers import OBJECTIVES, objectives_of
-
-from nasray.searchers.evolution import RegularisedEvolution
+from nasray.searchers import OBJECTIVES, Feedback, SearchProblem
+from nasray.searchers.evolution import Evolution
+from nasray.searchers.searcher import objectives_of
 from nasray.spaces.metric import MEAN_IOU, PERPLEXITY
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 
@@ -18,13 +18,16 @@ def test_directions_are_the_metrics_own() -> None:
 def test_evolution_by_perplexity_goes_as_by_its_negative() -> None:
     found = []
     for mode, sign in ((objectives_of(PERPLEXITY)["perplexity"], 1.0), ("max", -1.0)):
-        evolution = RegularisedEvolution(NAS_BENCH_201, 15, [mode], initial=5, sample=5, population=10)
+        problem = SearchProblem(
+            space=NAS_BENCH_201, cells=15, objectives={"it": mode}, epochs=1, budget=None, macs=lambda _: 1.0, seed=0
+        )
+        evolution = Evolution(Evolution.Config(initial=5, sample=5, population=10), problem)
         ids = []
         for _ in range(30):
-            architecture = evolution.ask()
-            assert architecture is not None
-            ids.append(architecture.id)
-            evolution.tell(architecture, [sign * int(architecture.id, 16)])
+            proposal = evolution.ask()
+            assert proposal is not None
+            ids.append(proposal.architecture.id)
+            evolution.tell(proposal, Feedback(state="complete", values=(sign * int(ids[-1], 16),)))
         found.append(ids)
     assert found[0] == found[1]
     best = min(int(identity, 16) for identity in found[0][5:])

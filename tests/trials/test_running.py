@@ -39,9 +39,7 @@ def a_search(epochs: int = 3) -> SearchTrial:
 def a_training(epochs: int = 3) -> TrainingTrial:
     architecture = Search(a_search().config).method.architecture()
     settings = EvaluationSettings(**{**TINY, "epochs": epochs}, drop_path=0.1)
-    config = EvaluationConfig(
-        space="gold", dataset="digits", architecture=architecture.to_json(), settings=settings, seed=1
-    )
+    config = EvaluationConfig(space="gold", dataset="digits", architecture=architecture, settings=settings, seed=1)
     return TrainingTrial(run="run", config=config, origin=Origin(method="random"), rungs=(1,))
 
 

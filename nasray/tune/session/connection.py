@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -22,8 +22,13 @@ ANSWER_SECONDS = 10.0
 
 
 @contextmanager
-def connection(address: str | None, run: str) -> Iterator[None]:
+def connection(address: str | None, run: str, meanwhile: Callable[[], object] = bool) -> Iterator[None]:
     """A connection to Ray: the one there is, the cluster at an address, or a Ray of our own on this machine.
+
+    Args:
+        address: of a cluster; None is the environment's RAY_ADDRESS, or a Ray of our own.
+        run: name of the run, for events.
+        meanwhile: called while a Ray of our own starts, which takes seconds; by default nothing happens.
 
     Raises:
         InvalidInput: no connection can be made; the message names the cause and its remedy.
@@ -38,7 +43,7 @@ def connection(address: str | None, run: str) -> Iterator[None]:
     with ExitStack() as session:
         if address == "local":
             own = session.enter_context(own_ray(run))
-            _import_what_follows()
+            meanwhile()
             connect = partial(own.connect, **arguments)
         else:
             private_token(run, create=False)
@@ -50,12 +55,6 @@ def connection(address: str | None, run: str) -> Iterator[None]:
         if context.dashboard_url:
             print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
         yield
-
-
-def _import_what_follows() -> None:
-    """Import what the phases need, while Ray starts."""
-
-    import nasray.tune.tuner  # noqa: F401
 
 
 def _connect_to(address: str, run: str, arguments: dict[str, Any]) -> Any:
