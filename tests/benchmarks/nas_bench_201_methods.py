@@ -40,9 +40,9 @@ from nasray.errors import InvalidInput
 from nasray.registry import find
 from nasray.spaces import CellSpace, NetworkSize, from_string, to_string
 from nasray.tabular import AccuracyTable, read_table
-from nasray.trials.rows import trial_id
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig, find_method
+from nasray.trials.trial import SearchTrial
 
 SPACE, DATASET, SEEDS, EPOCHS = "nas_bench_201", "cifar10", (0, 1, 2), 200
 NETWORK = NetworkSize(channels=16, cells=15, input_shape=(3, 32, 32), classes=10)
@@ -90,6 +90,11 @@ def configs() -> list[SearchConfig]:
         for seed in SEEDS
         for method, own in METHODS.items()
     ]
+
+
+def trial_id(config: SearchConfig) -> str:
+    """What names a search: ten digits of a digest of all that it depends on."""
+    return SearchTrial(run="", config=config).name
 
 
 def run_all(configs: Sequence[SearchConfig], file: Path) -> list[Found]:

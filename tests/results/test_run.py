@@ -42,7 +42,15 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 def search(folder: Path, method: str, space: str, **settings: Any) -> TrainingTrial | None:
     """Search into a run's folder: gives the training of what was found, None where the search trained it itself."""
     config = find_method(method).Config(**{**SIZE, "epochs": 1, **settings})
-    trial = SearchTrial(run="run", config=SearchConfig(method=method, space=space, dataset="digits", settings=config))
+    where = SearchConfig(
+        method=method,
+        space=space,
+        dataset="digits",
+        settings=config,
+        evaluation_channels=config.channels,
+        evaluation_cells=config.cells,
+    )
+    trial = SearchTrial(run="run", config=where)
     run, storage = trial.start(), open_storage(folder)
     while not run.finished:
         epoch = run.run_epoch()
