@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -50,11 +52,19 @@ def connection(address: str | None, run: str, meanwhile: Callable[[], object] = 
             connect = partial(_connect_to, address, run, arguments)
         # Before the own Ray's end, and also where the connection is cut off half-way.
         session.callback(ray.shutdown)
-        # In a thread of its own: else Ray replaces the handler of SIGTERM, and a signal would wait for Ray.
+        # In a thread of its own: else Ray replaces Python's handler of SIGTERM, and a signal would wait for Ray.
         context = run_interruptibly(connect)
+        _handle_sigterm_in_python()
         if context.dashboard_url:
             print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
         yield
+
+
+def _handle_sigterm_in_python() -> None:
+    """Let Python have SIGTERM back: Ray's library has put a handler before it, which prints and aborts."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _connect_to(address: str, run: str, arguments: dict[str, Any]) -> Any:

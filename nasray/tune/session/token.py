@@ -28,7 +28,7 @@ def private_token(run: str, *, create: bool) -> None:
         create: make a token where there is none, as Ray would.
 
     Raises:
-        InvalidInput: the file can neither be made nor tightened.
+        InvalidInput: a Ray of our own needs the file, and it can neither be made nor tightened.
     """
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
@@ -54,6 +54,8 @@ def private_token(run: str, *, create: bool) -> None:
     except FileExistsError:  # another driver has made it at the same moment
         return
     except OSError as error:
+        if not create:  # a cluster's own, in a read-only mount of a container say: whoever made that answers for it
+            return
         raise InvalidInput(
             f"Cannot keep Ray's token private in {path} ({error.strerror or error}). Set RAY_AUTH_TOKEN_PATH to a file "
             "that holds a token and that only you can read (chmod 600), or RAY_AUTH_TOKEN to the token itself."

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -125,7 +126,8 @@ def test_however_the_driver_ends_nothing_is_left(short_folder: Path, how: str, c
         driver.kill()
     elif how == "every process TERM":  # as systemd does to a control group
         for one in [*family, psutil.Process(driver.pid)]:
-            one.terminate()
+            with suppress(psutil.NoSuchProcess):
+                one.terminate()
     else:
         os.killpg(driver.pid, signal.SIGTERM if "TERM" in how else signal.SIGINT)
     said = driver.communicate(timeout=60)[1]
