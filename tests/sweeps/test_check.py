@@ -23,7 +23,11 @@ from nasray.sweeps.run import run_sweep
 SMALL = dict(channels=2, cells=3, batch_size=16, augmentation="none", auxiliary_weight=0.0, epochs=1)
 
 MINE = """
+import dataclasses
 import torch
+from nasray import registry
+from nasray.methods.random import Random
+from nasray.networks.operations import Operation
 from nasray.training import Dataset
 
 def plain(root):
@@ -36,6 +40,25 @@ def deep(root):
     part = torch.zeros(40, 1, 8, 8), torch.zeros(40, 8, 8)
     return Dataset(name="deep", task="depth", classes=1, input_shape=(1, 8, 8), train=part, test=part,
                    augmentations={"none": lambda x, g: x})
+
+class Breaks(torch.nn.Module):
+    def forward(self, x):
+        # Where its own cost is counted it has one example.
+        if len(x) > 1:
+            raise RuntimeError("shapes do not fit")
+        return x
+
+def breaks(*given, **named):
+    return Operation.of(Breaks())
+
+GOLD = registry.find("space", "gold")
+CELLS = {name: dataclasses.replace(one, operations=("skip_connect", __file__ + ":breaks"))
+         for name, one in GOLD.cells.items()}
+BREAKS = dataclasses.replace(GOLD, name="breaks", cells=CELLS, references={})
+
+class Unmade(Random):
+    def __init__(self, config, problem):
+        1 / 0
 """
 
 
@@ -119,6 +142,14 @@ REFUSED: dict[str, tuple[Callable[[Sweep], Sweep], str]] = {
     "another task": (
         lambda sweep: dataclasses.replace(sweep, dataset=sweep.dataset.replace("plain", "deep")),
         "task 'depth'",
+    ),
+    "an own operation that fails": (
+        lambda sweep: with_arm(sweep, space=sweep.dataset.replace("plain", "BREAKS")),
+        r"RuntimeError: shapes do not fit\)\. Change the size, or the code that fails$",
+    ),
+    "an own method that fails": (
+        lambda sweep: with_arm(sweep, method=sweep.dataset.replace("plain", "Unmade")),
+        r"ZeroDivisionError: division by zero\)",
     ),
     "budget": (
         lambda sweep: dataclasses.replace(sweep, budget=Budget(1e-6)),

@@ -168,5 +168,5 @@ def test_a_width_budget_gives_the_widest_network_that_obeys_it():
     assert one.macs <= 2.0 < macs(one.space, one.architecture, one.size.replace(channels=one.size.channels + 1))
     two = Evaluation(config(width_budget=4.0))
     assert two.size.channels > one.size.channels
-    with pytest.raises(InvalidInput, match="the architecture has .* M even with one channel"):
+    with pytest.raises(InvalidInput, match=r"the architecture has .* M even with one channel"):
         Evaluation(config(width_budget=1e-4))
