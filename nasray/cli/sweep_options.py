@@ -77,7 +77,7 @@ def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
         objectives=sweep.objectives,
         budget=sweep.most_macs,
         reference=sweep.reference,
-        table=sweep.table and sweep.table.path,
+        table=None if sweep.table is None else sweep.table.path,
         table_columns=source.columns,
         table_unit=source.unit,
         random_baseline=sweep.random_baseline,

@@ -13,8 +13,9 @@ from nasray.costs import macs
 from nasray.runs import Storage
 from nasray.searchers.searchers import BASELINE, Searcher, Task, find_searcher
 from nasray.spaces import Architecture, CellSpace
+from nasray.sweeps.arm import Arm
 from nasray.sweeps.selection import evaluation_trial, trained_size
-from nasray.sweeps.sweep import Arm, Sweep
+from nasray.sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
     from ray.tune.search import Searcher as TuneSearcher

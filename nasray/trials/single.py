@@ -11,7 +11,9 @@ from nasray.runs import Storage
 from nasray.runs.events import say, show_events
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
+from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
+from nasray.trials.check import check_search
 from nasray.trials.checkpoints import DamagedState, pack, unpack
 from nasray.trials.rows import write_candidates, write_trained_network
 from nasray.trials.search import Search
@@ -28,11 +30,13 @@ def run_search(config: SearchConfig, run: Storage) -> None:
     The state is saved after the rows of an epoch: a kill between the two runs that epoch again, to the same rows.
 
     Raises:
-        InvalidInput: the folder holds another search, cannot be written, or another process is at it.
+        InvalidInput: the search could not run, the folder holds another one, cannot be written, or another process is
+            at it.
         LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
     show_events()
+    check_search(config, load_dataset(config.dataset, config.data_root))  # before the first write
     run.check_writable()
     run = replace(run, patience=PATIENCE)
     name = run.name
