@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from nasray.costs import Budget
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_of
 from nasray.methods.method import Problem
@@ -69,7 +71,10 @@ def check_training(
         InvalidInput: what does not fit, and what to change.
     """
     _check_data(space, settings, dataset, 0.0, flag, set())
-    size = evaluation_size(space, any_architecture(space, cells), settings, dataset)
+    wide = replace(settings, width_budget=None)
+    size = evaluation_size(space, any_architecture(space, cells), wide, dataset)
+    if settings.width_budget is not None:
+        Budget(settings.width_budget).check_possible(space, size, flag=f"{flag}width-budget")
     architecture = any_architecture(space, size.cells)
     where = f"training of networks of space {space.name!r}"
     _try(lambda: target_network(space, architecture, size, settings.auxiliary_weight > 0), size, None, where)

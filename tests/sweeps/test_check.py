@@ -164,6 +164,10 @@ REFUSED: dict[str, tuple[Callable[[Sweep], Sweep], str]] = {
         ),
         "no network of space 'nas_bench_201' is that small",
     ),
+    "budget of the width": (
+        lambda sweep: with_training(sweep, width_budget=1e-6),
+        r"give --training\.width-budget [0-9.]+ or more$",
+    ),
     "tracker": (lambda sweep: with_execution(sweep, trackers=("wandb",)), "tracker 'wandb'"),
 }
 
@@ -204,7 +208,9 @@ def test_the_command_says_what_to_type_and_leaves_no_run(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in registry.names("sweep") if "cifar10" not in name])
+@pytest.mark.parametrize(
+    "name", ["digits", "nas_bench_201", pytest.param("all_methods_digits", marks=pytest.mark.slow)]
+)
 def test_the_ready_sweeps_that_need_no_download_can_run(name: str, tmp_path: Path) -> None:
     sweep: Sweep = registry.find("sweep", name, Sweep)
     if sweep.dataset != "digits":

@@ -59,7 +59,7 @@ def test_searches_of_one_kind_are_built_once(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", ["gold", "darts", "dso", "nas_bench_201"])
 def test_a_training_of_every_kind_of_space_passes(name: str) -> None:
     space: CellSpace = registry.find("space", name)
-    settings = EvaluationSettings.of({**SIZE, "auxiliary_weight": 0.4})
+    settings = EvaluationSettings.of({**SIZE, "cells": 5, "auxiliary_weight": 0.4})
     check_training(space, settings, load_dataset("digits"), cells=5)
     assert any_architecture(space, 5) == any_architecture(space, 5)
 
