@@ -67,13 +67,16 @@ class Budget:
                 beyond = middle
         return size.replace(channels=fits)
 
-    def check_possible(self, space: CellSpace, size: NetworkSize, *, narrower: bool = True) -> None:
+    def check_possible(
+        self, space: CellSpace, size: NetworkSize, *, narrower: bool = True, flag: str = "--budget"
+    ) -> None:
         """Refuse a budget that no network of a space meets.
 
         Args:
             space: what is searched.
             size: of its networks.
             narrower: whether they may be made narrower to meet it.
+            flag: where a budget is typed, for the message.
 
         Raises:
             InvalidInput: with the multiply-adds of the space's smallest network.
@@ -84,7 +87,7 @@ class Budget:
         width = "one channel" if narrower else f"{size.channels} channels"
         raise InvalidInput(
             f"budget of {self.macs:g} M multiply-adds: no network of space {space.name!r} is that small. The smallest, "
-            f"with {width} and {size.cells} cells, has {least:.4g} M: give --budget {_rounded_up(least)} or more"
+            f"with {width} and {size.cells} cells, has {least:.4g} M: give {flag} {_rounded_up(least)} or more"
         )
 
 

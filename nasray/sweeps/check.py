@@ -64,7 +64,13 @@ def _dataset(sweep: Sweep) -> Dataset | None:
 
 
 def _is_trained(sweep: Sweep, arm: Arm) -> bool:
-    return arm.is_black_box or sweep.training.select != "nothing"
+    """Whether architectures of an arm, or random ones beside them, are trained from scratch."""
+    if arm.is_black_box:
+        return True
+    if sweep.training.select == "nothing":
+        return False
+    config = sweep.search_config(arm, arm.settings)
+    return sweep.random_baseline or not config.method_class.trained_epochs(config.settings)
 
 
 def _check_budget(sweep: Sweep, dataset: Dataset | None) -> None:

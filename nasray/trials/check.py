@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from nasray.costs import Budget
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_of
 from nasray.methods.method import Problem
@@ -38,11 +41,11 @@ def check_search(config: SearchConfig, dataset: Dataset, built: Built | None = N
     space, settings, built = config.cell_space, config.settings, set[Hashable]() if built is None else built
     _check_data(space, settings, dataset, config.method_class.architecture_fraction, "--", built)
     size, evaluated = sizes(config, space, dataset)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    where = f"method {config.method!r} on space {config.space!r}"
+    with _refused(where, size), torch.random.fork_rng(devices=[]), torch.no_grad():
         method = config.method_class(settings, Problem(space, size, evaluated, config.seed))
         gates = [Gates(one.values_EO.detach().to("meta"), one.active_EO) for one in method.gates()]
     auxiliary = settings.auxiliary_weight > 0
-    where = f"method {config.method!r} on space {config.space!r}"
     if _new(built, (config.space, size, auxiliary, method.needs)):
         _try(lambda: supernet(space, size, auxiliary, method.needs), size, gates, where)
 
@@ -68,7 +71,10 @@ def check_training(
         InvalidInput: what does not fit, and what to change.
     """
     _check_data(space, settings, dataset, 0.0, flag, set())
-    size = evaluation_size(space, any_architecture(space, cells), settings, dataset)
+    wide = replace(settings, width_budget=None)
+    size = evaluation_size(space, any_architecture(space, cells), wide, dataset)
+    if settings.width_budget is not None:
+        Budget(settings.width_budget).check_possible(space, size, flag=f"{flag}width-budget")
     architecture = any_architecture(space, size.cells)
     where = f"training of networks of space {space.name!r}"
     _try(lambda: target_network(space, architecture, size, settings.auxiliary_weight > 0), size, None, where)
@@ -111,15 +117,21 @@ def _new(built: Built, key: Hashable) -> bool:
 
 def _try(build: Callable[[], Network], size: NetworkSize, gates: list[Gates] | None, where: str) -> None:
     """Build a network on the meta device, and take two examples through it as a step of training would."""
+    with _refused(where, size), torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
+        build().train().forward_with_auxiliary(torch.empty(2, *size.input_shape), gates)
+
+
+@contextmanager
+def _refused(where: str, size: NetworkSize) -> Iterator[None]:
+    """Whatever fails, be it in a user's own code, becomes a refusal that names what failed."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
-            build().train().forward_with_auxiliary(torch.empty(2, *size.input_shape), gates)
+        yield
     except InvalidInput:
         raise
-    except Exception as error:  # a user's own operation may fail in any way
+    except Exception as error:
         shape = "x".join(map(str, size.input_shape))
         reason = " ".join(str(error).split()) or "no reason given"
         raise InvalidInput(
             f"{where}: a network of {size.channels} channels and {size.cells} cells fails on inputs of {shape} "
-            f"({type(error).__name__}: {reason:.200}). Change the size, or the operation that fails"
+            f"({type(error).__name__}: {reason:.200}). Change the size, or the code that fails"
         ) from error

@@ -13,7 +13,9 @@ from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
+from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
+from nasray.trials.check import check_search
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
@@ -24,11 +26,13 @@ def run_search(config: SearchConfig, run: Storage) -> None:
     """Run a search into a run's folder, or go on with it where it was left.
 
     Raises:
-        InvalidInput: the folder holds another search, cannot be written, or another process is at it.
+        InvalidInput: the search could not run, the folder holds another one, cannot be written, or another process is
+            at it.
         LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
     show_events()
+    check_search(config, load_dataset(config.dataset, config.data_root))  # before the first write
     run.check_writable()
     run = replace(run, patience=PATIENCE)
     with lease(run, run.name):
@@ -38,7 +42,6 @@ def run_search(config: SearchConfig, run: Storage) -> None:
 def _run(config: SearchConfig, run: Storage) -> None:
     check_new(run)
     trial = SearchTrial(run=run.name, config=config)
-    trial.start()  # refuses what cannot be searched before anything is written
     if run.exists("run.json"):
         if run.read_json("run.json").get("search") != config.to_dict():
             raise InvalidInput(f"{run} holds another run: accepted is the same search, or another --out")

@@ -23,7 +23,11 @@ from nasray.sweeps.run import run_sweep
 SMALL = dict(channels=2, cells=3, batch_size=16, augmentation="none", auxiliary_weight=0.0, epochs=1)
 
 MINE = """
+import dataclasses
 import torch
+from nasray import registry
+from nasray.methods.random import Random
+from nasray.networks.operations import Operation
 from nasray.training import Dataset
 
 def plain(root):
@@ -36,6 +40,25 @@ def deep(root):
     part = torch.zeros(40, 1, 8, 8), torch.zeros(40, 8, 8)
     return Dataset(name="deep", task="depth", classes=1, input_shape=(1, 8, 8), train=part, test=part,
                    augmentations={"none": lambda x, g: x})
+
+class Breaks(torch.nn.Module):
+    def forward(self, x):
+        # Where its own cost is counted it has one example.
+        if len(x) > 1:
+            raise RuntimeError("shapes do not fit")
+        return x
+
+def breaks(*given, **named):
+    return Operation.of(Breaks())
+
+GOLD = registry.find("space", "gold")
+CELLS = {name: dataclasses.replace(one, operations=("skip_connect", __file__ + ":breaks"))
+         for name, one in GOLD.cells.items()}
+BREAKS = dataclasses.replace(GOLD, name="breaks", cells=CELLS, references={})
+
+class Unmade(Random):
+    def __init__(self, config, problem):
+        1 / 0
 """
 
 
@@ -120,6 +143,14 @@ REFUSED: dict[str, tuple[Callable[[Sweep], Sweep], str]] = {
         lambda sweep: dataclasses.replace(sweep, dataset=sweep.dataset.replace("plain", "deep")),
         "task 'depth'",
     ),
+    "an own operation that fails": (
+        lambda sweep: with_arm(sweep, space=sweep.dataset.replace("plain", "BREAKS")),
+        r"RuntimeError: shapes do not fit\)\. Change the size, or the code that fails$",
+    ),
+    "an own method that fails": (
+        lambda sweep: with_arm(sweep, method=sweep.dataset.replace("plain", "Unmade")),
+        r"ZeroDivisionError: division by zero\)",
+    ),
     "budget": (
         lambda sweep: dataclasses.replace(sweep, budget=Budget(1e-6)),
         r"^budget of 1e-06 M multiply-adds: no network of space 'gold' is that small\. The smallest, with one channel "
@@ -132,6 +163,10 @@ REFUSED: dict[str, tuple[Callable[[Sweep], Sweep], str]] = {
             budget=Budget(1e-6),
         ),
         "no network of space 'nas_bench_201' is that small",
+    ),
+    "budget of the width": (
+        lambda sweep: with_training(sweep, width_budget=1e-6),
+        r"give --training\.width-budget [0-9.]+ or more$",
     ),
     "tracker": (lambda sweep: with_execution(sweep, trackers=("wandb",)), "tracker 'wandb'"),
 }
@@ -173,7 +208,9 @@ def test_the_command_says_what_to_type_and_leaves_no_run(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in registry.names("sweep") if "cifar10" not in name])
+@pytest.mark.parametrize(
+    "name", ["digits", "nas_bench_201", pytest.param("all_methods_digits", marks=pytest.mark.slow)]
+)
 def test_the_ready_sweeps_that_need_no_download_can_run(name: str, tmp_path: Path) -> None:
     sweep: Sweep = registry.find("sweep", name, Sweep)
     if sweep.dataset != "digits":
