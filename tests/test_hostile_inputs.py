@@ -29,7 +29,7 @@ from nasray.spaces import Architecture
 from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.sweeps.run import read_run
 from nasray.tabular import read_table
-from nasray.trials.rows import path_part
+from nasray.trials.trial import path_part
 from nasray.trials.search_config import SearchConfig
 
 ROOT = Path(nasray.__file__).parent

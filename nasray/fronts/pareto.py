@@ -104,6 +104,7 @@ def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
     """
     fidelity = [name for name in EVALUATIONS.key if name not in ("method", "settings", "seed")]
     fidelity += ["train_examples", "validation_examples"]
+    fidelity += [name for name in ("dataset_digest", "code_digest") if name in evaluations.columns]
     missing = [n for n in (*fidelity, "seed", "accuracy", "complete") if n not in evaluations.columns]
     if missing:
         raise InvalidInput(f"rows of evaluations are expected; these have no column {', '.join(missing)}")
@@ -133,7 +134,7 @@ def check_comparable(frame: pd.DataFrame, *, but: Collection[str] = ()) -> None:
     kinds = kinds_of(frame)
     several = {"kind of accuracy": kinds} if len(kinds) > 1 else {}
     fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
-    for name in ("dataset", *fidelity):
+    for name in ("dataset", "dataset_digest", *fidelity):
         if name in frame.columns and frame[name].nunique(dropna=False) > 1:
             several[name] = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
     if kinds == [EVALUATIONS.kind] and "settings" in frame.columns:
@@ -153,7 +154,7 @@ def _usable(
     cost, gain = _numbers(frame, minimise), _numbers(frame, maximise)
     keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)
     usable = np.flatnonzero(keep)
-    told_by = {"dataset", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
+    told_by = {"dataset", "dataset_digest", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
     checked = frame[[name for name in frame.columns if name in told_by]]
     check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable])
     return usable, cost[usable], gain[usable]

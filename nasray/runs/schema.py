@@ -205,6 +205,14 @@ _BOTH = (
     _examples("test_examples", "Examples of the test split, which nothing is selected by."),
     _count("channels", "Channels of the first cell, at the evaluation size."),
     _count("cells", "Number of cells, at the evaluation size."),
+    Column(
+        "dataset_digest",
+        _TEXT,
+        "",
+        "Digest of the dataset's content, or of the table's that was looked up: rows of two never share a front.",
+        nullable=True,
+    ),
+    Column("code_digest", _TEXT, "", "Digest of the user's own source that the row depends on.", nullable=True),
 )
 _MEMORY = Column("peak_memory_bytes", _WHOLE, "bytes", "Most memory held at once.", nullable=True, low=0)
 

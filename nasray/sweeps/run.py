@@ -25,6 +25,7 @@ from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage,
 from nasray.runs.events import show_events
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
+from nasray.searchers.searchers import is_searcher
 from nasray.spaces import CellSpace
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
@@ -32,6 +33,7 @@ from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
+from nasray.trials.identity import differences, identity_of
 from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import sizes
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
@@ -141,22 +143,24 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
 
 def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> None:
     """Write down what is run into its folder, which is new or of the same sweep."""
-    mine = sweep.to_dict()
+    mine = _identity(sweep)
     if storage.exists("run.json"):
-        theirs = storage.read_json("run.json").get("sweep")
-        if not isinstance(theirs, dict):
+        values = storage.read_json("run.json")
+        theirs = values.get("identity")
+        if not isinstance(theirs, dict) or not isinstance(values.get("sweep"), dict):
             raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
-        differing = [name for name in mine if name not in _MAY_CHANGE and theirs.get(name) != mine[name]]
+        differing = differences(mine, theirs)
         if differing:
             raise InvalidInput(
-                f"run {sweep.name!r} in {sweep.storage} is of another sweep (its {', '.join(differing)} differ): "
+                f"run {sweep.name!r} in {sweep.storage} is of another sweep ({', '.join(differing[:5])} differ): "
                 "accepted is the same sweep, or another --name"
             )
         return
     storage.write_json(
         "run.json",
         {
-            "sweep": mine,
+            "sweep": sweep.to_dict(),
+            "identity": mine,
             "reference": list(reference),
             "versions": versions(),
             "host": host(),
@@ -164,6 +168,17 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
             "started": datetime.now(UTC).isoformat(),
         },
     )
+
+
+def _identity(sweep: Sweep) -> dict[str, Any]:
+    """What makes two runs the same one: all but where and how they run, and the content of data and code."""
+    values = {name: value for name, value in sweep.to_dict().items() if name not in (*_MAY_CHANGE, "table")}
+    names = [("searcher" if is_searcher(arm.method) else "method", arm.method) for arm in sweep.arms]
+    names += [("space", arm.space) for arm in sweep.arms]
+    if sweep.source is not None:
+        return identity_of({**values, "table": sweep.source.settings}, names, sweep.source.digest)
+    dataset = load_dataset(sweep.dataset, sweep.data_root)
+    return identity_of(values, [*names, ("dataset", sweep.dataset)], dataset.digest)
 
 
 def _reference(sweep: Sweep) -> tuple[float, float]:

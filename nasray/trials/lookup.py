@@ -15,6 +15,7 @@ from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.tabular import AccuracyTable, Unit, column_epochs, read_table
+from nasray.trials.identity import digest_of_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,14 @@ class AccuracySource:
     @property
     def settings(self) -> str:
         """What rows that were looked up were trained with: which table it was, as JSON."""
-        return json.dumps({"table": Path(self.path).name, "columns": list(self.columns), "unit": self.unit})
+        return json.dumps(
+            {"table": Path(self.path).name, "digest": self.digest, "columns": list(self.columns), "unit": self.unit}
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of the file's or folder's content (see :func:`nasray.trials.identity.digest_of_files`)."""
+        return digest_of_files(self.path)
 
 
 @cache

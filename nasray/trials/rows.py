@@ -9,6 +9,7 @@ from typing import Any
 
 import safetensors.torch
 
+from nasray import registry
 from nasray.networks import Network
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.settings import TrainingSettings
@@ -17,9 +18,10 @@ from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
 from nasray.trials.evaluation import Evaluation
+from nasray.trials.identity import digest_columns, identity
 from nasray.trials.lookup import Lookup
 from nasray.trials.search import Epoch, Search
-from nasray.trials.trial import SearchTrial, TrainingTrial
+from nasray.trials.trial import SearchTrial, TrainingTrial, portable_methods
 
 ROW = "row"
 """Beside the values of a written row: the name of its file."""
@@ -53,15 +55,16 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
             {
                 **_common(search.data, search.splits, search.evaluation_size),
                 "run": trial.run,
-                "method": config.method,
-                "space": config.space,
-                "dataset": config.dataset,
+                "method": registry.portable(config.method),
+                "space": registry.portable(config.space),
+                "dataset": registry.portable(config.dataset),
+                **digest_columns(config, search.data.dataset.digest),
                 "seed": config.seed,
                 "architecture_id": candidate.architecture.id,
                 "architecture": candidate.architecture.to_json(),
                 "macs": candidate.macs,
                 "params": candidate.params,
-                "settings": json.dumps(config.to_dict()),
+                "settings": json.dumps(identity(config)),
                 "trial_id": trial.name,
                 "epoch": epoch.number,
                 "snapshot": candidate.snapshot,
@@ -91,11 +94,11 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
     origin, config = trial.origin, trial.config
     row = {
         "run": trial.run,
-        "method": origin.method,
+        "method": portable_methods(origin.method),
         "search_trial_id": origin.search_trial_id,
         "baseline_of": origin.baseline_of,
-        "space": config.space,
-        "dataset": config.dataset,
+        "space": registry.portable(config.space),
+        "dataset": registry.portable(config.dataset),
         "seed": config.seed,
         "architecture_id": evaluation.architecture.id,
         "architecture": evaluation.architecture.to_json(),
@@ -109,6 +112,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         assert trial.source is not None
         row |= {
             **_of_machine("table", evaluation.size),
+            **digest_columns(config, trial.source.digest),
             "training": LOOKED_UP,
             "settings": trial.source.settings,
             "seconds": 0.0,
@@ -116,6 +120,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
     row |= {
         **_common(evaluation.data, evaluation.splits, evaluation.size),
+        **digest_columns(config, evaluation.data.dataset.digest),
         "device": evaluation.hardware,
         "training": "from scratch",
         "settings": json.dumps(evaluation.config.settings.to_dict()),
@@ -146,11 +151,12 @@ def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) 
     row = {
         **_common(search.data, search.splits, trained.size),
         "run": trial.run,
-        "method": config.method,
+        "method": registry.portable(config.method),
         "search_trial_id": trial.name,
         "training": "one stage",
-        "space": config.space,
-        "dataset": config.dataset,
+        "space": registry.portable(config.space),
+        "dataset": registry.portable(config.dataset),
+        **digest_columns(config, search.data.dataset.digest),
         "seed": config.seed,
         "architecture_id": trained.architecture.id,
         "architecture": trained.architecture.to_json(),

@@ -13,6 +13,7 @@ from nasray.runs.events import say, show_events
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.training.measure import host, versions
+from nasray.trials.identity import differences, identity
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
@@ -37,13 +38,20 @@ def _run(config: SearchConfig, run: Storage) -> None:
     trial = SearchTrial(run=run.name, config=config)
     trial.start()  # refuses what cannot be searched before anything is written
     if run.exists("run.json"):
-        if run.read_json("run.json").get("search") != config.to_dict():
-            raise InvalidInput(f"{run} holds another run: accepted is the same search, or another --out")
+        theirs = run.read_json("run.json").get("identity")
+        if not isinstance(theirs, dict):
+            raise InvalidInput(f"{run} holds no search. Give another --out.")
+        differing = differences(identity(config), theirs)
+        if differing:
+            raise InvalidInput(
+                f"{run} holds another search ({', '.join(differing[:5])} differ). Give another --out, or the same search."
+            )
     else:
         run.write_json(
             "run.json",
             {
                 "search": config.to_dict(),
+                "identity": identity(config),
                 "versions": versions(),
                 "host": host(),
                 "started": datetime.now(UTC).isoformat(),

@@ -35,6 +35,8 @@ BOTH = [
     "test_examples",
     "channels",
     "cells",
+    "dataset_digest",
+    "code_digest",
 ]
 
 
