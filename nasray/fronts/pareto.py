@@ -30,9 +30,10 @@ _FIDELITY = {
     EVALUATIONS.kind: ("epochs", "cells", "train_examples", "validation_examples"),
 }
 # The other settings that an accuracy trained from scratch depends on. Channels and cells may stand there as None, for
-# the space's own numbers, and those of examples follow from shares: columns have them all as they are.
+# the space's own numbers, and those of examples follow from shares: columns have them all as they are. Threads, device
+# and precision change the last digits, not the training.
 _RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
-    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction",
+    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction", "threads", "device", "precision",
 }  # fmt: skip
 _SAMPLE = 4096
 
@@ -154,7 +155,8 @@ def _usable(
     cost, gain = _numbers(frame, minimise), _numbers(frame, maximise)
     keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)
     usable = np.flatnonzero(keep)
-    told_by = {"dataset", "dataset_digest", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}.union(*_FIDELITY.values())
+    told_by = {"dataset", "dataset_digest", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}
+    told_by = told_by.union(*_FIDELITY.values())
     checked = frame[[name for name in frame.columns if name in told_by]]
     check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable])
     return usable, cost[usable], gain[usable]

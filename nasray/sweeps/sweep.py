@@ -16,7 +16,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.searchers.searchers import OBJECTIVES, find_searcher, is_searcher
-from nasray.settings import Range, Settings, TrainingSettings, changes, check_names
+from nasray.settings import Range, Settings, TrainingSettings, changes, check_names, check_seed
 from nasray.spaces import CellSpace
 from nasray.tabular import Unit
 from nasray.trials.evaluation import EvaluationSettings
@@ -151,9 +151,13 @@ class Sweep(Arm):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "dataset", registry.absolute(self.dataset))
+        for name in ("data_root", "table"):
+            object.__setattr__(self, name, registry.absolute_path(getattr(self, name)))
         for name in ("seeds", "retrain_seeds"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise InvalidInput(f"{name} {getattr(self, name)}: accepted are one or more different numbers")
+            for seed in getattr(self, name):
+                check_seed(name, seed)
         unknown = [name for name in self.objectives if name not in OBJECTIVES]
         if unknown or not self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.training.dataset import Dataset, load_dataset
+from nasray.training.dataset import load_dataset
 from nasray.trials.search_config import SearchConfig
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def identity(config: SearchConfig | EvaluationConfig, table_digest: str | None =
     return identity_of(values, names, dataset.digest if dataset else table_digest)
 
 
-def identity_of(
-    values: Mapping[str, Any], names: Iterable[tuple[str, str]], data_digest: str | None
-) -> dict[str, Any]:
+def identity_of(values: Mapping[str, Any], names: Iterable[tuple[str, str]], data_digest: str | None) -> dict[str, Any]:
     """An identity of plain values, as a sweep's.
 
     Args:

@@ -29,6 +29,9 @@ class AccuracySource:
     unit: Unit = "percent"
     """Unit of the accuracies: percent or fraction."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", registry.absolute_path(self.path))
+
     def open(self, space: str, dataset: str) -> AccuracyTable:
         """The table, read once in a process.
 

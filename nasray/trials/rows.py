@@ -53,7 +53,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
             storage,
             CANDIDATES,
             {
-                **_common(search.data, search.splits, search.evaluation_size),
+                **_common(config.settings, search.data, search.splits, search.evaluation_size),
                 "run": trial.run,
                 "method": registry.portable(config.method),
                 "space": registry.portable(config.space),
@@ -119,7 +119,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         }
         return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
     row |= {
-        **_common(evaluation.data, evaluation.splits, evaluation.size),
+        **_common(config.settings, evaluation.data, evaluation.splits, evaluation.size),
         **digest_columns(config, evaluation.data.dataset.digest),
         "device": evaluation.hardware,
         "training": "from scratch",
@@ -149,7 +149,7 @@ def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) 
         return
     config = trial.config
     row = {
-        **_common(search.data, search.splits, trained.size),
+        **_common(config.settings, search.data, search.splits, trained.size),
         "run": trial.run,
         "method": registry.portable(config.method),
         "search_trial_id": trial.name,
@@ -183,9 +183,9 @@ def _write_network(storage: Storage, row: dict[str, Any], architecture: Architec
     storage.write_bytes(f"architectures/{architecture.id}.json", architecture.to_json().encode())
 
 
-def _common(data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:
+def _common(settings: TrainingSettings, data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:
     return {
-        **_of_machine(device_name(data.device), size),
+        **_of_machine(device_name(data.device, settings.threads), size),
         "train_examples": len(splits.train),
         "architecture_examples": len(splits.architecture),
         "validation_examples": len(splits.validation),

@@ -12,7 +12,7 @@ from nasray.runs import Storage
 from nasray.runs.events import say, show_events
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
-from nasray.training.measure import host, versions
+from nasray.training.measure import host, pick_device, versions
 from nasray.trials.identity import differences, identity
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
@@ -35,6 +35,9 @@ def run_search(config: SearchConfig, run: Storage) -> None:
 
 
 def _run(config: SearchConfig, run: Storage) -> None:
+    # Gone on with on another kind of device, a search would find something else.
+    kind = pick_device(config.settings.device).type
+    config = replace(config, settings=replace(config.settings, device=kind))
     trial = SearchTrial(run=run.name, config=config)
     trial.start()  # refuses what cannot be searched before anything is written
     if run.exists("run.json"):
@@ -44,7 +47,8 @@ def _run(config: SearchConfig, run: Storage) -> None:
         differing = differences(identity(config), theirs)
         if differing:
             raise InvalidInput(
-                f"{run} holds another search ({', '.join(differing[:5])} differ). Give another --out, or the same search."
+                f"{run} holds another search ({', '.join(differing[:5])} differ). Give another --out, or the same "
+                "search."
             )
     else:
         run.write_json(

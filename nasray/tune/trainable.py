@@ -24,7 +24,7 @@ from nasray.runs.patience import EVENT, PATIENCE
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.running import DONE, EPOCH, GIVEN_UP, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
-from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory, limit_threads
+from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory
 from nasray.tune.workers import DistributedEvaluation, Group
 
 TRIAL = "trial"
@@ -67,7 +67,6 @@ class TrialTrainable(Trainable):
         with contextlib.suppress(OSError):  # another machine may not have it
             os.chdir(folder)
         share = {} if self.trial_resources is None else self.trial_resources.bundles[0]
-        limit_threads(share.get("CPU", 1.0))
         limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
         self._events: list[tuple[Level, str, dict[str, Any]]] = []
