@@ -32,10 +32,10 @@ class CellGraph:
     operation to their sum, and the last node is the output. A node of a block may be left out.
 
     Raises:
-        InvalidInput: a field of another type; an edge runs backwards, leaves the cell, or ends in an input; a block with more than one
-            input or operation on an edge, or with another number of node operations than it has nodes before its
-            output; a cell that gives its last node and has several inputs or a stride; a block whose edges take one
-            operation each.
+        InvalidInput: a field of another type; an edge runs backwards, leaves the cell, or ends in an input; a block
+            with more than one input or operation on an edge, or with another number of node operations than it has
+            nodes before its output; a cell that gives its last node and has several inputs or a stride; a block whose
+            edges take one operation each.
     """
 
     inputs: int

@@ -152,7 +152,8 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
         differing = differences(mine, theirs)
         if differing:
             raise InvalidInput(
-                f"run {sweep.name!r} in {sweep.storage} is of another sweep ({', '.join(differing[:5])} differ): "
+                f"run {sweep.name!r} in {sweep.storage} is of another sweep, which differs in "
+                f"{', '.join(differing[:5])}: "
                 "accepted is the same sweep, or another --name"
             )
         return

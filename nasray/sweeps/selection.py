@@ -100,9 +100,7 @@ def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTri
             space: CellSpace = registry.find("space", name)
             architecture = Architecture.from_json(space, row["architecture"])
             origin = Origin(method=str(method), search_trial_id=row["search_trial_id"])
-            trials += [
-                training_trial(sweep, name, architecture, origin, seed) for seed in sweep.retrain_seeds[1:]
-            ]
+            trials += [training_trial(sweep, name, architecture, origin, seed) for seed in sweep.retrain_seeds[1:]]
     return trials
 
 

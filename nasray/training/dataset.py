@@ -80,9 +80,10 @@ class Dataset:
                 raise InvalidInput(f"dataset {self.name}: {part} {type(pair).__name__}: accepted is (inputs, targets)")
             for what, tensor in zip(("inputs", "targets"), pair, strict=True):
                 if not isinstance(tensor, Tensor):
-                    hint = ", as torch.from_numpy makes it" if type(tensor).__name__ == "ndarray" else ""
+                    kind = type(tensor).__name__
+                    hint = ", as torch.from_numpy makes it" if kind == "ndarray" else ""
                     raise InvalidInput(
-                        f"dataset {self.name}: {what} of {part} are a {type(tensor).__name__}: accepted is a tensor{hint}"
+                        f"dataset {self.name}: {what} of {part} are a {kind}: accepted is a tensor{hint}"
                     )
         augmentations = self.augmentations
         if not isinstance(augmentations, Mapping) or not all(callable(one) for one in augmentations.values()):
@@ -136,7 +137,7 @@ def load_dataset(name: str, root: str | None = None) -> Dataset:
     make = registry.find("dataset", name)
     if not callable(make):
         raise InvalidInput(
-            f"dataset {name!r} is a {type(make).__name__}: accepted is a function that takes a folder and gives a Dataset"
+            f"dataset {name!r} is a {type(make).__name__}: accepted is a function from a folder to a Dataset"
         )
     try:
         dataset = make(None if root is None else Path(root))

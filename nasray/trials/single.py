@@ -47,8 +47,8 @@ def _run(config: SearchConfig, run: Storage) -> None:
         differing = differences(identity(config), theirs)
         if differing:
             raise InvalidInput(
-                f"{run} holds another search ({', '.join(differing[:5])} differ). Give another --out, or the same "
-                "search."
+                f"{run} holds another search, which differs in {', '.join(differing[:5])}. Give another --out, or the "
+                "same search."
             )
     else:
         run.write_json(

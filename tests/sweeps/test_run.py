@@ -123,10 +123,10 @@ def test_a_finished_run_is_not_run_again(tiny_sweep: Sweep, tiny_run: Outcome) -
 
 
 def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    with pytest.raises(InvalidInput, match=r"another sweep \(seeds, retrain differ\): accepted"):
+    with pytest.raises(InvalidInput, match=r"another sweep, which differs in seeds, retrain: accepted"):
         run_sweep(dataclasses.replace(tiny_sweep, retrain="nothing", seeds=(7,)))
     two = dataclasses.replace(tiny_sweep.settings, threads=2)
-    with pytest.raises(InvalidInput, match=r"another sweep \(settings.threads differ\): accepted"):
+    with pytest.raises(InvalidInput, match=r"another sweep, which differs in settings.threads: accepted"):
         run_sweep(dataclasses.replace(tiny_sweep, settings=two))
 
 

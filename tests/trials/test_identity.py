@@ -85,12 +85,15 @@ def test_a_moved_project_goes_on_and_edited_data_or_code_are_another(
     capsys.readouterr()
     assert search(permuted, "--out", str(out)) == 2
     said = capsys.readouterr().err
-    assert "holds another search (the dataset's content, the code of dataset my_dataset.py:stripes differ)" in said
+    assert (
+        "holds another search, which differs in the dataset's content, the code of dataset my_dataset.py:stripes."
+        in said
+    )
     operations = edited(project, tmp_path / "operations", "my_names.py", "avg_pool", "max_pool")
     assert search(operations, "--out", str(out)) == 2
-    assert "(the code of space my_space.py:SMALL differ)" in capsys.readouterr().err
+    assert "which differs in the code of space my_space.py:SMALL." in capsys.readouterr().err
     assert search(project, "--out", str(out), epochs=2) == 2
-    assert "(settings.epochs differ)" in capsys.readouterr().err
+    assert "which differs in settings.epochs." in capsys.readouterr().err
 
     other = tmp_path / "other"
     assert search(permuted, "--out", str(other)) == 0
