@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 
 
-class InvalidInput(ValueError):
+class _OneLine(Exception):
+    """Says what it has to say in one line that any terminal may be given, whatever the text is made of."""
+
+    def __str__(self) -> str:
+        return printable(re.sub(r"\s*[\r\n]+\s*", " ", super().__str__().strip()))
+
+
+class InvalidInput(_OneLine, ValueError):
     """Something that was given cannot be used.
 
     The message is one line: what was given, and what would be accepted. The command line prints it and exits
@@ -13,7 +21,7 @@ class InvalidInput(ValueError):
     """
 
 
-class StorageFailure(OSError):
+class StorageFailure(_OneLine, OSError):
     """Results cannot be written or read: the storage failed for longer than a run waits for it, or is full.
 
     The message is one line. What was written before is there; the same command goes on once the storage works. The
@@ -21,15 +29,26 @@ class StorageFailure(OSError):
     """
 
 
-class ClusterLost(RuntimeError):
+class DamagedFiles(StorageFailure):
+    """Files of a run are damaged or missing, and nothing that lies there can make them again.
+
+    The message is one line that names them. Nothing was replaced or deleted.
+    """
+
+
+class DamagedFilesWarning(RuntimeWarning):
+    """A damaged file was left out of what was read. The message is one line that names it."""
+
+
+class ClusterLost(_OneLine, RuntimeError):
     """Ray's head does not answer any more. The message is one line; the same command goes on once it does."""
 
 
-class NonFiniteLoss(ArithmeticError):
+class NonFiniteLoss(_OneLine, ArithmeticError):
     """A loss or output became infinite or not a number: the search or evaluation ends, and gives no row."""
 
 
-class LeaseLost(RuntimeError):
+class LeaseLost(_OneLine, RuntimeError):
     """Another driver has taken the run over, for this one gave no sign of life: it ends, and writes nothing more."""
 
 
@@ -40,3 +59,15 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 60, 60, 
 def shown(value: object) -> str:
     """A value that was given, for a message: its repr in one line, shortened however long or deep it is."""
     return _SHORT.repr(value)
+
+
+def printable(text: object) -> str:
+    """Text of any origin as a terminal, a log or a picture may show it: in one line, and what it shows is what it is.
+
+    Control letters (terminal escapes and line ends among them), marks that turn the direction of writing, and letters
+    without a picture are written as Python writes them, such as ``\\x1b``.
+    """
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in plain)

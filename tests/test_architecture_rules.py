@@ -39,14 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Arrows run downwards: what a room may use beside the ground."""
 
-STILL_UP = {("searchers", "tune"), ("tune", "sweeps")}
-"""Arrows that run up as long as searchers are Tune's and a phase is given its sweep."""
-STILL_ROUND = {
-    "nasray.spaces.architecture",
-    "nasray.spaces.space",
-    "nasray.tune.phase",
-    "nasray.tune.resources.placement",
-}
+STILL_ROUND = {"nasray.spaces.architecture", "nasray.spaces.space"}
 """A file of every circle that there still is."""
 
 FILES = sorted(ROOT.rglob("*.py"))
@@ -92,14 +85,14 @@ def test_arrows_run_downwards(room: str):
     allowed = MAY_IMPORT[room] | {room} | (GROUND if room not in GROUND else set())
     for path in files(room):
         used = {name.split(".")[1] for name in imports(path) if name.startswith("nasray.")}
-        beyond = (used & set(MAY_IMPORT)) - allowed - {up for one, up in STILL_UP if one == room}
+        beyond = (used & set(MAY_IMPORT)) - allowed
         assert not beyond, f"{path.relative_to(ROOT)} imports {beyond}"
 
 
 def test_only_tune_imports_ray():
     for path in FILES:
         uses_ray = any(name.split(".")[0] == "ray" for name in imports(path))
-        assert not uses_ray or path.is_relative_to(ROOT / "tune") or path.parent.name in ("searchers", "sweeps"), path
+        assert not uses_ray or path.is_relative_to(ROOT / "tune"), path
 
 
 def test_no_circles():

@@ -353,7 +353,7 @@ def test_a_hostile_table_is_left_out_with_a_warning(case: str, tmp_path: Path, r
     good = pq.read_table(tmp_path / name)
     (tmp_path / "evaluations" / "theirs.parquet").write_bytes(parquet_bytes(TABLES[case](good)))
     with pytest.warns(RuntimeWarning, match=r"theirs\.parquet.*left out") as caught:
-        assert len(read(run, EVALUATIONS)) == 1
+        assert len(read(run, EVALUATIONS, strict=False)) == 1
     (warning,) = caught
     one_line(warning.message)
 
@@ -373,7 +373,7 @@ def test_a_table_with_any_byte_changed_or_cut_ends_in_no_traceback(
     # A changed version is that of a later nasray: that is refused.
     with warnings.catch_warnings(record=True), contextlib.suppress(InvalidInput):
         warnings.simplefilter("always")
-        assert 1 <= len(read(run, EVALUATIONS)) <= 2
+        assert 1 <= len(read(run, EVALUATIONS, strict=False)) <= 2
     bad.replace(tmp_path / "front.parquet")
     with contextlib.suppress(InvalidInput):
         nasray.load(tmp_path, "front")

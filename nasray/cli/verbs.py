@@ -10,7 +10,8 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ import tyro
 
 from nasray import registry
 from nasray.cli.arguments import leading, parse, positional, taken, value_of
-from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+from nasray.errors import ClusterLost, DamagedFilesWarning, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
 from nasray.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -164,6 +165,10 @@ class _SingleSearch:
     """Of the networks whose cost counts; None is the space's own number."""
     evaluation_cells: int | None = None
     """Of those networks; None is the space's own number."""
+    evaluation_skeleton: str | None = None
+    """What surrounds the cells of those networks, cifar or imagenet; None is as in the search."""
+    evaluation_width_budget: float | None = None
+    """Multiply-adds (M): each of those networks is as wide as this allows; None is evaluation_channels for all."""
     data_root: str | None = None
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
 
@@ -188,9 +193,10 @@ def _front(arguments: list[str]) -> int:
     if not runs:
         raise InvalidInput("RUN missing: accepted are folders of runs, as in nasray front runs/digits")
     typed = parse(FrontOptions, rest, "nasray front", default=FrontOptions())
-    for line in lines({run: _find_run(run) for run in runs}, typed):
-        print(line)
-    return 0
+    with _damage_in_a_line() as damaged:
+        for line in lines({run: _find_run(run) for run in runs}, typed):
+            print(line)
+    return 1 if damaged else 0
 
 
 def _cost(arguments: list[str]) -> int:
@@ -327,6 +333,25 @@ def _usage_of(verb: str) -> str:
     return (
         f"usage: nasray {verb} {told}\n\nThe names and then --help tell the fields, as in nasray sweep digits --help."
     )
+
+
+@contextlib.contextmanager
+def _damage_in_a_line() -> Iterator[list[str]]:
+    """Say of each damaged file once that it was left out, in our own form; gives what was said."""
+    told: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DamagedFilesWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if not issubclass(category, DamagedFilesWarning):
+                others(message, category, *rest, **named)
+            elif str(message) not in told:
+                told.append(str(message))
+                print(f"nasray: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield told
 
 
 def _find_run(run: str) -> Storage:

@@ -76,12 +76,14 @@ def architecture_latency(
         size: at which it is built.
         batch: examples that go through the network at once.
         threads: of the processor; None is as many as torch uses now.
-        device: one of torch's.
+        device: a processor or a CUDA GPU.
         repeats: how often it is run; None is the defaults.
 
     Raises:
-        InvalidInput: the architecture fixes another number of cells, or ``batch`` or ``threads`` are below 1.
+        InvalidInput: the architecture fixes another number of cells, ``batch`` or ``threads`` are below 1, or there is
+            no such device.
     """
+    _check_device(device)
     with torch.random.fork_rng(devices=[]):
         network = target_network(space, architecture, size)
     return network_latency(network.to(device), size.input_shape, batch=batch, threads=threads, repeats=repeats)
@@ -108,7 +110,8 @@ def network_latency(
         repeats: how often it is run; None is the defaults.
 
     Raises:
-        InvalidInput: ``batch`` or ``threads`` are below 1.
+        InvalidInput: ``batch`` or ``threads`` are below 1, or the network is on another device than a processor or a
+            CUDA GPU.
     """
     threads_before, was_training = torch.get_num_threads(), network.training
     threads = threads_before if threads is None else threads
@@ -116,6 +119,7 @@ def network_latency(
         if value < 1:
             raise InvalidInput(f"{name} {value} of a latency: accepted are whole numbers from 1 up")
     device = next(network.parameters()).device
+    _check_device(device)
     x_NCHW = torch.rand(batch, *input_shape, generator=torch.Generator().manual_seed(0))
     x_NCHW = x_NCHW.to(device).contiguous(memory_format=torch.channels_last)
     timed = partial(_on_gpu, torch.cuda.current_stream(device)) if device.type == "cuda" else _on_host
@@ -159,6 +163,18 @@ def _many(timed: Callable[[], float], runs: int, seconds: float, repeats: Repeat
         taken.append(timed())
         passed += taken[-1]
     return taken
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    # On the meta device nothing runs; others return before they are done, and their clocks are not read here.
+    if kind != "cpu" and not (kind == "cuda" and torch.cuda.is_available()):
+        raise InvalidInput(
+            f"device {str(device)!r} of a latency: it is measured on cpu{', cuda' if torch.cuda.is_available() else ''}"
+        )
 
 
 def _on_host(run: Callable[[], object]) -> float:

@@ -1,22 +1,24 @@
 """Multiply-adds and parameters of every operation of a space, counted on the meta device.
 
-Counted as papers on NAS do: multiply-adds ("macs") of convolutions and linear layers, half of what torch's FLOP
-counter says of them; parameters of everything but the auxiliary head. One table of a space at a size gives the
-cost of any of its architectures exactly and of any gates as an expectation, so both are one truth.
+Counted as papers on NAS do: multiply-adds ("macs") of convolutions, linear layers and all else that contracts, half of
+what torch's FLOP counter says of them (see ``counting``); parameters of everything but the auxiliary head. One table of
+a space at a size gives the cost of any of its architectures exactly and of any gates as an expectation, so both are one
+truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from nasray.costs.counting import count, count_built, count_params
+from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask, strongest_on_edges
 from nasray.networks.blocks import Block
 from nasray.networks.needs import Needs
@@ -105,7 +107,7 @@ class _BySpace:
         return isinstance(other, _BySpace) and other.space is self.space
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     # Cells repeat: a network without operations gives the base and every cell's resolution, and an operation is
     # counted once for each (channels, stride, resolution) at which it occurs.
@@ -113,11 +115,11 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
     with torch.device("meta"):
         empty = [np.zeros_like(mask) for mask in masks]
-        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False, needs=Needs()).eval()
-        shapes: list[torch.Size] = []
-        for cell in network.cells:
-            cell.register_forward_pre_hook(lambda _module, given: shapes.append(given[0][-1].shape))
-        base = count_macs(network, torch.empty(1, *size.input_shape))
+        network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False, needs=Needs())
+    shapes: list[torch.Size] = []
+    for cell in network.cells:
+        cell.register_forward_pre_hook(lambda _module, given: shapes.append(given[0][-1].shape))
+    base = count(network, torch.empty(1, *size.input_shape, device="meta"))
     graphs = tuple(space.cells[kind] for kind in space.kinds(size.cells))
     costs: list[_CellCosts] = []
     for graph, width, mask, (_, before, *resolution) in zip(
@@ -130,8 +132,8 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
             costs.append(_cell_costs(graph, mask, channels, tuple(resolution), space.evaluation_normalisation))
     macs_EO, params_EO, macs_N, params_N = zip(*costs, strict=True)
     return CostTable(
-        base_macs=sum(base.values()),
-        base_params=count_params(network),
+        base_macs=base.macs,
+        base_params=base.params,
         graphs=graphs,
         macs_EO=macs_EO,
         params_EO=params_EO,
@@ -164,16 +166,16 @@ def _block_costs(
     macs_EO, params_EO = np.zeros(everything.shape, dtype=np.int64), np.zeros(everything.shape, dtype=np.int64)
     macs_N, params_N = np.zeros(graph.nodes, dtype=np.int64), np.zeros(graph.nodes, dtype=np.int64)
     with torch.device("meta"):
-        block = Block(graph, everything, before, channels, False, normalisation, depth=1.0).eval()
+        block = Block(graph, everything, before, channels, False, normalisation, depth=1.0)
         for index, (node, operation) in enumerate(zip(graph.targets, block.operations.values(), strict=False)):
             of_input = any(graph.edges[edge][0] < graph.inputs for edge in graph.incoming[node])
             x = torch.empty(1, before, *resolution) if of_input else torch.empty(1, channels, *after)
-            macs_N[index] = sum(count_macs(operation, x).values())
-            params_N[index] = count_params(operation)
+            counted = count(operation, x)
+            macs_N[index], params_N[index] = counted.macs, counted.params
         for source, projection in block.projections.items():
             edge = graph.edge_index[int(source), graph.outputs[0]]
-            macs_EO[edge] = sum(count_macs(projection, torch.empty(1, channels, *after)).values())
-            params_EO[edge] = count_params(projection)
+            counted = count(projection, torch.empty(1, channels, *after))
+            macs_EO[edge], params_EO[edge] = counted.macs, counted.params
     params_N[-1] = 0 if block.norm is None else count_params(block.norm)
     return macs_EO, params_EO, macs_N, params_N
 
@@ -182,36 +184,16 @@ def _block_costs(
 def _operation_cost(
     name: str, channels: int, stride: int, resolution: tuple[int, ...], normalisation: Normalisation
 ) -> tuple[int, int]:
-    with torch.device("meta"):
-        operation = build_operation(name, channels, stride, normalisation).eval()
-        counted = count_macs(operation, torch.empty(1, channels, *resolution))
-    return sum(counted.values()), count_params(operation)
-
-
-def count_params(module: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def count_macs(network: nn.Module, x: Tensor) -> dict[nn.Module, int]:
-    """Multiply-adds of every convolution and linear layer in one forward pass of a batch of one."""
-    counted: dict[nn.Module, int] = {}
-
-    def count(module: nn.Module, _: Any, output: Tensor) -> None:
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        positions = output.numel() // weight.shape[0]  # pixels of a convolution's output, 1 of a linear layer's
-        counted[module] = counted.get(module, 0) + weight.numel() * positions
-
-    layers = [m for m in network.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear))]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        with torch.no_grad():
-            network(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return counted
+    build = partial(build_operation, name, channels, stride, normalisation)
+    counted = count_built(build, (channels, *resolution), f"operation {name!r}")
+    expected = (1, channels, *(-(-length // stride) for length in resolution))
+    if counted.output != expected:
+        # Added to others it might be broadcast, and what follows would have another resolution than is counted.
+        raise InvalidInput(
+            f"operation {name!r} with stride {stride} gives shape {counted.output} for an input of shape "
+            f"{(1, channels, *resolution)}: it must give {expected}"
+        )
+    return counted.macs, counted.params
 
 
 def macs(space: CellSpace, architecture: Architecture, size: NetworkSize) -> float:

@@ -98,7 +98,7 @@ def rows_of_runs(
         InvalidInput: a run has no such rows, or a condition names nothing that rows have.
     """
     if table is None:
-        trained = all(len(read(run, EVALUATIONS)) for run in runs.values())
+        trained = all(len(read(run, EVALUATIONS, strict=False)) for run in runs.values())
         table = EVALUATIONS.name if trained else CANDIDATES.name
     chosen = EVALUATIONS if table == EVALUATIONS.name else CANDIDATES
     of = {name: _rows(name, run, chosen, only) for name, run in runs.items()}
@@ -137,7 +137,7 @@ def as_reference(values: Any, run: Storage) -> tuple[float, float]:
 
 
 def _rows(name: str, run: Storage, table: Table, only: Sequence[str]) -> pd.DataFrame:
-    frame = read(run, table)
+    frame = read(run, table, strict=False)
     if not len(frame):
         raise InvalidInput(f"run {name!r} has no {table.name}: accepted are runs that have some, or the other --table")
     for condition in only:

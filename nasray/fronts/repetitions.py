@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput
 from nasray.fronts.across import Rows, reference_of, rows_of_runs
 from nasray.fronts.attainment import MAY_DIFFER, QUARTILES, attained, attainment_surfaces
 from nasray.fronts.pareto import average_over_seeds, check_comparable, hypervolume, pareto_front
+from nasray.runs.identity import differences
 from nasray.runs.schema import EVALUATIONS
 from nasray.runs.storage import Storage
 
-_OF_A_REPETITION = frozenset(
-    {"name", "seeds", "retrain_seeds", "storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial"}
-) | {"max_failures", *MAY_DIFFER}
-"""Fields of a sweep that say which repetition it is, or where and how it ran."""
+_OF_A_REPETITION = ("name", "seeds", "retrain_seeds", *MAY_DIFFER)
+"""Fields of a sweep that say which repetition it is."""
 
 
 @dataclass(frozen=True)
@@ -112,29 +111,14 @@ def _common_reference(runs: Mapping[str, Storage]) -> tuple[float, float]:
 
 
 def _check_one_sweep(runs: Mapping[str, Storage]) -> None:
-    sweeps = [dict(_leaves(run.read_json("run.json").get("sweep", {}))) for run in runs.values()]
-    differing = []
-    for name in sorted({name for sweep in sweeps for name in sweep}):
-        values = {shown(sweep.get(name, "missing")) for sweep in sweeps}
-        if len(values) > 1:
-            differing.append(f"{name} ({', '.join(sorted(values)[:5])})")
+    sweeps = [run.read_json("run.json").get("sweep", {}) for run in runs.values()]
+    found = differences([values if isinstance(values, dict) else {} for values in sweeps], but=_OF_A_REPETITION)
+    differing = [f"{name} ({', '.join(values[:5])})" for name, values in found.items()]
     if differing:
         raise InvalidInput(
             f"runs of several sweeps were given, they differ in {', '.join(differing[:5])}; repetitions of one sweep, "
             "which differ in their seeds, would be accepted"
         )
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """What a sweep consists of, without what tells its repetitions apart."""
-    if isinstance(value, list):
-        value = {str(place): inner for place, inner in enumerate(value)}
-    if not isinstance(value, dict):
-        yield path, value
-        return
-    for name, inner in value.items():
-        if name not in _OF_A_REPETITION:
-            yield from _leaves(inner, f"{path}.{name}" if path else name)
 
 
 def _parts(rows: Mapping[str, pd.DataFrame], over: Literal["runs", "seeds"]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -12,7 +12,7 @@ from nasray.runs.schema import (
     kinds_of,
 )
 from nasray.runs.storage import Storage, open_storage
-from nasray.runs.tables import compact, load, read, write_front, write_row
+from nasray.runs.tables import amend_row, compact, load, read, row_file, write_front, write_row
 
 __all__ = [
     "CANDIDATES",
@@ -23,12 +23,14 @@ __all__ = [
     "Column",
     "Storage",
     "Table",
+    "amend_row",
     "compact",
     "describe",
     "kinds_of",
     "load",
     "open_storage",
     "read",
+    "row_file",
     "write_front",
     "write_row",
 ]

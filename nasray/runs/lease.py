@@ -24,7 +24,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pyarrow import ArrowException
@@ -32,6 +31,8 @@ from pyarrow import ArrowException
 from nasray.errors import InvalidInput, LeaseLost
 from nasray.runs import Storage
 from nasray.runs.events import say
+from nasray.runs.leftovers import sweep_up
+from nasray.runs.processes import here, start_of
 
 FOLDER = "lease"
 BEAT_SECONDS = 5.0
@@ -77,6 +78,7 @@ def lease(storage: Storage, run: str) -> Iterator[None]:
     one.acquire()
     _held[str(storage)] = one
     try:
+        sweep_up(storage)
         yield
     finally:
         del _held[str(storage)]
@@ -123,9 +125,9 @@ class Lease:
             term=0,
             held=False,
             host=socket.gethostname(),
-            place=_place(),
+            place=here(),
             pid=os.getpid(),
-            born=_born(os.getpid()) or "",
+            born=start_of(os.getpid()) or "",
         )
         self._successor: str | None = None
         self._lock = threading.Lock()  # of the claim and its file
@@ -194,7 +196,7 @@ class Lease:
 
     def _is_gone(self, claim: Claim) -> bool:
         """Whether it is a process of this machine that has ended."""
-        return claim.place == self._claim.place and _born(claim.pid) != claim.born
+        return claim.place == self._claim.place and start_of(claim.pid) != claim.born
 
     def _goes_first(self, claim: Claim, moved: bool) -> bool:
         """Whether it is alive, and before this one: who holds the run, or of two newcomers the one of the lower id."""
@@ -265,31 +267,3 @@ def _understood(values: dict[str, Any]) -> Claim | None:
     if set(values) != set(kinds) or any(not isinstance(values[name], kind) for name, kind in kinds.items()):
         return None
     return Claim(**values)
-
-
-def _place() -> str:
-    """What names this machine's boot and its namespace of processes, so that containers are told apart."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return f"{socket.gethostname()} {uuid.getnode()}"
-
-
-def _born(pid: int) -> str | None:
-    """When a process of this machine started, as text that no later one of the same id has; None if it is gone."""
-    try:
-        # After the name, which may hold anything, come the state (Z is dead, but not yet asked for) and 19 more.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]
-    except OSError:
-        pass
-    if Path("/proc/self").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        return ""
-    return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -99,16 +99,20 @@ def read_outcome(storage: Storage, trial: str, digest: str | None = None) -> Out
     return outcome if digest is None or outcome.digest == digest else None
 
 
-def read_outcomes(storage: Storage, digests: Mapping[str, str] | None = None) -> dict[str, Outcome]:
+def read_outcomes(
+    storage: Storage, digests: Mapping[str, str] | None = None, *, only: Collection[str] | None = None
+) -> dict[str, Outcome]:
     """The outcomes of a run's trials by their names.
 
     Args:
         storage: the run's folder.
         digests: names and digests of the trials that are meant; None is all that there are.
+        only: names of the trials that are meant, whatever their digests.
     """
+    wanted = only if digests is None else digests
     names = [name.partition("/")[2].removesuffix(".json") for name in storage.list(FOLDER, ".json")]
-    wanted = names if digests is None else [name for name in names if name in digests]
-    found = {name: read_outcome(storage, name, None if digests is None else digests[name]) for name in wanted}
+    names = [name for name in names if wanted is None or name in wanted]
+    found = {name: read_outcome(storage, name, None if digests is None else digests[name]) for name in names}
     return {name: outcome for name, outcome in found.items() if outcome is not None}
 
 

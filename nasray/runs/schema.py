@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from nasray.errors import InvalidInput
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TEXT, _WHOLE, _REAL, _TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME = pa.timestamp("us", tz="UTC")
@@ -190,7 +190,7 @@ _BOTH = (
         "macs",
         _REAL,
         "M",
-        "Multiply-adds of convolutions and linear layers, at the evaluation size.",
+        "Multiply-adds, half of what torch's FLOP counter says, at the evaluation size.",
         low=0.0,
     ),
     Column("params", _REAL, "M", "Trainable parameters, at the evaluation size.", low=0.0),
@@ -205,6 +205,14 @@ _BOTH = (
     _examples("test_examples", "Examples of the test split, which nothing is selected by."),
     _count("channels", "Channels of the first cell, at the evaluation size."),
     _count("cells", "Number of cells, at the evaluation size."),
+    Column(
+        "told",
+        _WHOLE,
+        "",
+        "Order in which the driver told rows to a searcher; missing where it told none.",
+        nullable=True,
+        low=0,
+    ),
     Column(
         "dataset_digest",
         _TEXT,
@@ -223,7 +231,7 @@ CANDIDATES = Table(
     columns=(
         *_BOTH,
         Column("trial_id", _TEXT, "", "Search that gave the candidate."),
-        _count("epoch", "Epoch of the search, counted from 0."),
+        _count("epoch", "Epochs of the search that were done: the first epoch's candidates have 1."),
         _count("snapshot", "Place among the candidates of this epoch, counted from 0."),
         _fraction("supernet_accuracy", "Accuracy of the whole supernet, on the validation split."),
         _fraction("accuracy", "Accuracy of the candidate with the supernet's weights, on the validation split."),

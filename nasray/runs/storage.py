@@ -22,10 +22,11 @@ from pyarrow import ArrowException, fs
 
 from nasray.errors import InvalidInput
 from nasray.runs.patience import patiently, reason_of
+from nasray.runs.processes import signature
 
 # These show an object only when all of it has arrived, and know no folders. Everything else is written beside
 # its place and moved there.
-_OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
+OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 
 # What a URI may say of its storage. A secret in it would stand in run.json, in tables and in logs: all others are
 # refused, and so are names and passwords before the host.
@@ -79,10 +80,17 @@ class Storage:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a whole file or nothing: a reader sees what was there before or all of `data`."""
         path = self._path(name)
-        self._patiently(f"write {name}", lambda: self._write(path, data))
+
+        def once() -> None:
+            try:
+                self._write(path, data)
+            except FileNotFoundError:  # its temporary file was taken for a dead writer's
+                self._write(path, data)
+
+        self._patiently(f"write {name}", once)
 
     def _write(self, path: str, data: bytes) -> None:
-        if self.filesystem.type_name in _OBJECT_STORES:
+        if self.filesystem.type_name in OBJECT_STORES:
             with self.filesystem.open_output_stream(path) as stream:
                 stream.write(data)
             return
@@ -91,7 +99,7 @@ class Storage:
             real, base = os.path.realpath(folder), os.path.realpath(self.base)
             if os.path.commonpath([real, base]) != base:
                 raise InvalidInput(f"{folder}: is a link that leaves {self}; a folder inside it would be accepted")
-        temporary = f"{folder}/.{uuid.uuid4().hex}.tmp"
+        temporary = f"{folder}/{_hidden_name()}.tmp"
         self.filesystem.create_dir(folder, recursive=True)
         try:
             if self._is_local:
@@ -163,6 +171,12 @@ class Storage:
         names = (info.base_name for info in found if info.type == fs.FileType.File)
         return tuple(sorted(f"{prefix}{n}" for n in names if n.endswith(suffix) and not n.startswith(".")))
 
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """Sorted names of the folders directly in `folder`; a folder that does not exist holds nothing."""
+        selector = fs.FileSelector(self._path(folder), allow_not_found=True)
+        found = self._patiently(f"list {folder}", lambda: self.filesystem.get_file_info(selector))
+        return tuple(sorted(info.base_name for info in found if info.type == fs.FileType.Directory))
+
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of this name."""
         path = self._path(name)
@@ -200,7 +214,7 @@ class Storage:
         A bucket is created where the URI says `allow_bucket_creation=true`. Nothing is tried twice: this is how a run
         begins, and what cannot be written then is most likely meant otherwise.
         """
-        probe = self._path(f".{uuid.uuid4().hex}.probe")
+        probe = self._path(f"{_hidden_name()}.probe")
         try:
             if ("allow_bucket_creation", "true") in parse_qsl(self.where.partition("?")[2]):
                 self.filesystem.create_dir(self.base.partition("/")[0])
@@ -240,6 +254,11 @@ class Storage:
             # Object stores differ in how they say that it is not there.
             if self.filesystem.get_file_info(path).type != fs.FileType.NotFound:
                 raise
+
+
+def _hidden_name() -> str:
+    """Of a file that this process writes, and nobody reads: `leftovers.py` deletes it where the process was killed."""
+    return f".{uuid.uuid4().hex}.{signature()}"
 
 
 def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

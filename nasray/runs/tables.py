@@ -10,6 +10,9 @@ Files in a table's folder have one of three names:
 The last two are never changed once they exist. Each compaction deletes only what it has read and written
 anew, so several of them, readers and writers may run at once, and any of them may be killed: at worst a row
 lies in two files, and reading keeps the newest.
+
+A file that cannot be read is never deleted, and never a silent loss: reading names it, and refuses unless the caller
+says that it only looks. A damaged row that lies whole in another file is no loss.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nasray.errors import InvalidInput, StorageFailure
+from nasray.errors import DamagedFiles, DamagedFilesWarning, InvalidInput, StorageFailure, printable
 from nasray.runs.schema import SCHEMA_VERSION, TABLES, Column, Table, kinds_of
 from nasray.runs.storage import Storage, open_storage
 
@@ -37,6 +41,8 @@ _RUN_MARKS = ("run.json", *TABLES, FRONT_FILE)
 # Without these a whole or truth column with a gap would turn into floats or objects.
 _WITH_GAPS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 _MOST_LISTINGS = 20
+_ROW_NAME = re.compile(r"^claimed-[0-9a-f]{32}-(?=row-)")
+"""What a compaction puts before the name of a row's file."""
 # More than this in one file is no table of nasray's: a million rows are some 100 MB.
 _MOST_BYTES, _MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 4 * 2**30, 50_000_000, 2_000, 2_000_000_000
 _PLAIN = frozenset({pa.bool_(), pa.int64(), pa.float64(), pa.string(), pa.large_string(), pa.null()})
@@ -49,31 +55,72 @@ def write_row(storage: Storage, table: Table, row: Mapping[str, Any], knobs: Map
     Columns are those of `table`; extra ones, and `knobs`, become columns of their own. A row of the same key
     that was written before is replaced. InvalidInput: what `Table.accept` refuses.
     """
-    accepted = table.accept(row, knobs)
-    extra = {name: value for name, value in accepted.items() if name not in table.names}
-    schema = table.schema
-    for name, value in extra.items():
-        schema = schema.append(pa.field(name, pa.scalar(value).type))
-    name = f"{table.name}/{_row_name(table, accepted)}"
-    storage.write_bytes(name, _to_parquet(pa.Table.from_pylist([accepted], schema=schema)))
-    return name
+    return _write(storage, table, table.accept(row, knobs))
 
 
-def read(storage: Storage, table: Table) -> pd.DataFrame:
+def amend_row(storage: Storage, table: Table, name: str, **values: Any) -> None:
+    """Set columns of a row that was written, and leave its others as they are.
+
+    name: of the row's file, as `write_row` gave it, or `row_file` gives it; where a compaction took the file the row
+    is written anew. FileNotFoundError: there is no such row. InvalidInput: a column that is part of the row's name or
+    not of the table, a value that it does not take. DamagedFiles: the row cannot be read.
+    """
+    columns = {column.name: column for column in table.columns}
+    fixed = sorted(set(values) - (set(columns) - {*table.key, "created_at", "schema_version"}))
+    if fixed:
+        raise InvalidInput(f"Column {', '.join(fixed)} of {table.name} cannot be set: it names the row, or is none.")
+    found, files, damaged = None, dict[str, pa.Table](), dict[str, str]()
+    try:
+        found = _checked(table, parquet(storage.read_bytes(name)))
+    except FileNotFoundError:
+        files, damaged = _read_files(storage, table)
+    except (pa.ArrowException, OSError, ValueError, _Foreign) as error:
+        if isinstance(error, StorageFailure):
+            raise
+        damaged = {name: _reason(error)}
+    if found is None:
+        rows = [r for r in _unite(table, files).to_pylist() if _row_name(table, r) == _base(name)]
+        if not rows and not damaged:
+            raise FileNotFoundError(f"{storage}/{name}")
+        if not rows:
+            raise _damaged(storage, damaged)
+        # Later than the row that was taken, or which of the two counts would be left to chance.
+        rows[0]["created_at"] += timedelta(microseconds=1)
+    else:
+        rows = found.to_pylist()
+    amended = {column: columns[column].accept(value) for column, value in values.items()}
+    kept = {n: value for n, value in rows[0].items() if value is not None or n in columns}
+    _write(storage, table, {**dict.fromkeys(columns), **kept, **amended})
+
+
+def row_file(table: Table, row: Mapping[str, Any]) -> str:
+    """The name of the file that a row has, or will have; `row` has at least the columns of the table's key."""
+    return f"{table.name}/{_row_name(table, row)}"
+
+
+def read(storage: Storage, table: Table, *, strict: bool = True) -> pd.DataFrame:
     """All rows of a run's table, one for each key (the newest), sorted by key; also while the run goes on.
 
-    Columns that only some rows have are missing (NaN, NA) in the others. A file that cannot be read is left
-    out with a warning that names it. InvalidInput: a row that a later version of nasray wrote.
+    Columns that only some rows have are missing (NaN, NA) in the others.
+
+    strict: refuse where a file cannot be read (DamagedFiles, in one line that names it): nothing may be chosen, or
+    written, by the rows that happen to be left. False is for who only looks: such a file is left out, with a
+    DamagedFilesWarning that names it. InvalidInput: a row that a later version of nasray wrote.
     """
-    return _to_pandas(table, _unite(table, _read_files(storage, table)))
+    files, damaged = _read_files(storage, table)
+    if damaged and strict:
+        raise _damaged(storage, damaged)
+    for name, reason in damaged.items():
+        warnings.warn(printable(f"{storage}/{name} was left out: {reason}"), DamagedFilesWarning, stacklevel=2)
+    return _to_pandas(table, _unite(table, files))
 
 
 def compact(storage: Storage, table: Table) -> int:
     """Put all rows of a run's table into one file, and return how many there are in it.
 
-    Rows that are written meanwhile stay files of their own until the next compaction. On an object store,
-    where a file is renamed by a copy and a deletion, a row that is *rewritten* between these two keeps its
-    older values.
+    Rows that are written meanwhile stay files of their own until the next compaction, and files that cannot be read
+    stay for good. On an object store, where a file is renamed by a copy and a deletion, a row that is *rewritten*
+    between these two keeps its older values.
     """
     for name in storage.list(table.name, ".parquet"):
         if _base(name).startswith("row-"):
@@ -81,7 +128,7 @@ def compact(storage: Storage, table: Table) -> int:
                 storage.move(name, f"{table.name}/claimed-{uuid.uuid4().hex}-{_base(name)}")
             except FileNotFoundError:
                 continue  # another compaction was faster
-    files = _read_files(storage, table, lambda name: _base(name).startswith(("claimed-", "compact-")))
+    files, _ = _read_files(storage, table, lambda name: _base(name).startswith(("claimed-", "compact-")))
     united = _unite(table, files)
     if len(files) > 1 or any(_base(name).startswith("claimed-") for name in files):
         storage.write_bytes(f"{table.name}/compact-{uuid.uuid4().hex}.parquet", _to_parquet(united))
@@ -93,13 +140,16 @@ def compact(storage: Storage, table: Table) -> int:
 def write_front(storage: Storage, front: pd.DataFrame) -> None:
     """Write a front, such as `pareto_front` gives, into the run's folder as `front.parquet`.
 
-    The column `kind` is added where it is missing: which kind of accuracy the rows hold.
+    The column `kind` is added where it is missing: which kind of accuracy the rows hold. A front is never replaced
+    because rows were lost. DamagedFiles: a file of its table cannot be read, or the front that is there has rows that
+    their table no longer has.
     """
     if "kind" not in front.columns:
         kinds = kinds_of(front) or [t.kind for t in TABLES.values() if t.mark in front.columns]
         if len(kinds) != 1:
             raise InvalidInput("front: rows of candidates or of evaluations are expected, or a column 'kind'")
         front = front.assign(kind=kinds[0])
+    _check_nothing_lost(storage, set(front["kind"]))
     storage.write_bytes(FRONT_FILE, _to_parquet(pa.Table.from_pandas(front, preserve_index=False)))
 
 
@@ -107,8 +157,9 @@ def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     """Load a run's table into pandas; the run may still be going on.
 
     path: the run's folder, or its URI. table: "evaluations" (trained from scratch), "candidates" (weights
-    inherited from the supernet) or "front". A table without rows is an empty frame with all columns.
-    InvalidInput: another table, a folder that is no run's, or a front that has not been written yet.
+    inherited from the supernet) or "front". A table without rows is an empty frame with all columns. A file that
+    cannot be read is left out with a DamagedFilesWarning that names it. InvalidInput: another table, a folder that
+    is no run's, or a front that has not been written yet.
     """
     accepted = ("evaluations", "candidates", "front")
     if table not in accepted:
@@ -117,17 +168,48 @@ def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     if not any(storage.exists(mark) for mark in _RUN_MARKS):
         raise InvalidInput(f"{storage}: not a run; a folder that has one of {', '.join(_RUN_MARKS)} is expected")
     if table in TABLES:
-        return read(storage, TABLES[table])
+        return read(storage, TABLES[table], strict=False)
+    try:
+        return _read_front(storage)
+    except FileNotFoundError:
+        raise InvalidInput(f"{storage}: has no front yet; evaluations or candidates would be accepted") from None
+
+
+def _read_front(storage: Storage) -> pd.DataFrame:
+    """The front that was written; FileNotFoundError where there is none, InvalidInput where it cannot be read."""
     try:
         storage.check_size(FRONT_FILE, _MOST_BYTES)
         return pd.DataFrame(parquet(storage.read_bytes(FRONT_FILE)).to_pandas())
-    except FileNotFoundError:
-        raise InvalidInput(f"{storage}: has no front yet; evaluations or candidates would be accepted") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, InvalidInput | StorageFailure):
+        if isinstance(error, FileNotFoundError | InvalidInput | StorageFailure):
             raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InvalidInput(f"{storage}/{FRONT_FILE} cannot be read ({reason}): accepted is a Parquet file") from None
+        raise InvalidInput(
+            f"{storage}/{FRONT_FILE} cannot be read ({_reason(error)}): accepted is a Parquet file"
+        ) from None
+
+
+def _check_nothing_lost(storage: Storage, kinds: Collection[str]) -> None:
+    """Raise DamagedFiles where the tables of these kinds, or of the front that is there, do not have all their rows."""
+    try:
+        before = _read_front(storage)
+    except (FileNotFoundError, InvalidInput):  # one that cannot be read is made again
+        before = pd.DataFrame()
+    told = set(before["kind"]) if "kind" in before.columns else set[str]()
+    for table in TABLES.values():
+        if table.kind not in {*kinds, *told}:
+            continue
+        rows = read(storage, table)
+        # Means over seeds have a row for several of the table.
+        names = [name for name in table.key if name not in ("method", "settings", "seed")]
+        if table.kind in told and set(names) <= set(before.columns):
+            known = set(rows[names].itertuples(index=False, name=None))
+            own = before.loc[before["kind"] == table.kind, names]
+            lost = [one for one in own.itertuples(index=False, name=None) if one not in known]
+            if lost:
+                raise DamagedFiles(
+                    f"{len(lost)} of {len(own)} rows of {storage}/{FRONT_FILE} are no longer in {table.name}/: a file "
+                    f"there is missing. Put it back, or delete {FRONT_FILE} to do without these rows"
+                )
 
 
 def _row_name(table: Table, row: Mapping[str, Any]) -> str:
@@ -150,12 +232,25 @@ def _to_parquet(content: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _write(storage: Storage, table: Table, row: Mapping[str, Any]) -> str:
+    schema = table.schema
+    for name, value in row.items():
+        if name not in table.names:
+            schema = schema.append(pa.field(name, pa.scalar(value).type))
+    name = row_file(table, row)
+    storage.write_bytes(name, _to_parquet(pa.Table.from_pylist([row], schema=schema)))
+    return name
+
+
 def _read_files(
     storage: Storage, table: Table, wanted: Callable[[str], bool] = lambda name: True
-) -> dict[str, pa.Table]:
-    """The wanted files' contents by name; files that cannot be read are left out with a warning."""
+) -> tuple[dict[str, pa.Table], dict[str, str]]:
+    """The wanted files' contents by name; and those that cannot be read, with the reason.
+
+    A file of one row that cannot be read, and whose row another file has, is in neither.
+    """
     files: dict[str, pa.Table] = {}
-    broken: set[str] = set()
+    damaged: dict[str, str] = {}
     # A file that vanished is in a compaction's file now, and a listing made while files come and go may miss
     # both: list again, until twice in a row nothing vanished and nothing is new. Rows that keep coming in do not
     # hold a reader for ever.
@@ -163,7 +258,7 @@ def _read_files(
     while vanished or (quiet < 2 and listings < _MOST_LISTINGS):
         listings, vanished, new = listings + 1, False, False
         for name in storage.list(table.name, ".parquet"):
-            if name in files or name in broken or not wanted(name):
+            if name in files or name in damaged or not wanted(name):
                 continue
             new = True
             try:
@@ -173,19 +268,34 @@ def _read_files(
                 vanished = True
                 continue
             except InvalidInput as error:
-                broken.add(name)
-                warnings.warn(f"{error}: it was left out", RuntimeWarning, stacklevel=3)
+                damaged[name] = _reason(error)
                 continue
             try:
                 files[name] = _checked(table, parquet(content))
             except (pa.ArrowException, OSError, ValueError, _Foreign) as error:
                 if isinstance(error, InvalidInput):
                     raise
-                broken.add(name)
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                warnings.warn(f"{storage}/{name} was left out: {reason}", RuntimeWarning, stacklevel=3)
+                damaged[name] = _reason(error)
         quiet = 0 if new or vanished else quiet + 1
-    return dict(sorted(files.items()))
+    if damaged:
+        keys = [content.select(list(table.key)).to_pylist() for content in files.values()]
+        known = {_row_name(table, row) for rows in keys for row in rows}
+        damaged = {name: reason for name, reason in damaged.items() if _ROW_NAME.sub("", _base(name)) not in known}
+    return dict(sorted(files.items())), damaged
+
+
+def _damaged(storage: Storage, damaged: Mapping[str, str]) -> DamagedFiles:
+    first = [f"{name} ({reason})" for name, reason in list(damaged.items())[:3]]
+    more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+    several = len(damaged) > 1
+    return DamagedFiles(
+        f"{storage}: {', '.join(first)}{more} cannot be read. Put back {'whole copies' if several else 'a whole copy'},"
+        f" or delete {'them' if several else 'it'} to do without {'their' if several else 'its'} rows"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class _Foreign(Exception):

@@ -1,1 +1,28 @@
-"""Black-box searchers: they propose architectures, and are told what these came to."""
+"""Black-box searchers: they propose architectures, and are told what these came to. None of them needs Ray."""
+
+from nasray.searchers.by_name import find_searcher, is_searcher
+from nasray.searchers.searcher import (
+    BASELINE,
+    EPOCH,
+    OBJECTIVES,
+    Feedback,
+    Proposal,
+    Searcher,
+    SearchProblem,
+    feedback_of,
+    rebuilt,
+)
+
+__all__ = [
+    "BASELINE",
+    "EPOCH",
+    "OBJECTIVES",
+    "Feedback",
+    "Proposal",
+    "SearchProblem",
+    "Searcher",
+    "feedback_of",
+    "find_searcher",
+    "is_searcher",
+    "rebuilt",
+]

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.searchers.searchers import BASELINE, Searcher, Task, find_searcher
+from nasray.searchers import BASELINE, OBJECTIVES, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
 from nasray.spaces import Architecture, CellSpace
 from nasray.sweeps.selection import trained_size, training_trial
 from nasray.sweeps.sweep import Arm, Sweep
 from nasray.trials.trial import Origin
 from nasray.tune.phase import Proposing
-
-if TYPE_CHECKING:
-    from ray.tune.search import Searcher as TuneSearcher
 
 
 @dataclass(frozen=True)
@@ -45,23 +43,23 @@ class Proposals:
         )
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
-    def searcher(self, sweep: Sweep) -> TuneSearcher:
-        """What proposes."""
+    def searcher(self, sweep: Sweep, told: Sequence[tuple[Architecture, Feedback]]) -> Searcher:
+        """What proposes, as it stands once it was told results, in order."""
         space: CellSpace = registry.find("space", self.space)
 
         def cost(architecture: Architecture) -> float:
             return macs(space, architecture, trained_size(sweep, space, architecture))
 
-        task = Task(
+        problem = SearchProblem(
             space=space,
             cells=sweep.cells_of(self.space),
-            objectives=sweep.objectives,
+            objectives={name: OBJECTIVES[name] for name in sweep.objectives},
             epochs=sweep.fidelities(self.space)[-1],
             budget=sweep.budget,
             macs=cost,
             seed=self.seed,
         )
-        return find_searcher(self.method).make(self.settings, task)
+        return rebuilt(find_searcher(self.method), self.settings, problem, told)
 
     def proposing(self, sweep: Sweep) -> Proposing:
         """Who proposes in a phase, and what all its trials share."""

@@ -23,9 +23,10 @@ from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
 from nasray.runs.events import show_events
+from nasray.runs.identity import EXECUTION, check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
-from nasray.searchers.searchers import is_searcher
+from nasray.searchers import is_searcher
 from nasray.spaces import CellSpace
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
@@ -33,16 +34,13 @@ from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.identity import differences, identity_of
+from nasray.trials.identity import differing_in, identity_of
 from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import sizes
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import run_phase
 from nasray.tune.phase import Phase
 from nasray.tune.session.stopping import stopping
-
-_MAY_CHANGE = ("storage", "data_root", "address", "cpus_per_trial", "gpus_per_trial", "max_failures", "trackers")
-"""Fields of a sweep that say where and how it runs, not what it computes: a resumed run may have others."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +111,12 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     evaluation = EvaluationSettings.of({**sweep.evaluation.to_dict(), **changes})
-    if (evaluation.channels, evaluation.cells) != (sweep.evaluation.channels, sweep.evaluation.cells):
-        raise InvalidInput(
-            f"channels {evaluation.channels}, cells {evaluation.cells}: accepted are the run's own "
-            f"({sweep.evaluation.channels}, {sweep.evaluation.cells}), at which its candidates' cost was counted"
-        )
+    for name in ("channels", "cells", "skeleton", "width_budget"):
+        if getattr(evaluation, name) != getattr(sweep.evaluation, name):
+            raise InvalidInput(
+                f"{name} {getattr(evaluation, name)}: the run's candidates were counted at "
+                f"{getattr(sweep.evaluation, name)}; leave it out, or start another run"
+            )
     with ExitStack() as session:
         session.enter_context(stopping(sweep.name))
         session.enter_context(lease(run, sweep.name))
@@ -149,7 +148,7 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
         theirs = values.get("identity")
         if not isinstance(theirs, dict) or not isinstance(values.get("sweep"), dict):
             raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
-        differing = differences(mine, theirs)
+        differing = differing_in(mine, theirs)
         if differing:
             raise InvalidInput(
                 f"run {sweep.name!r} in {sweep.storage} is of another sweep, which differs in "
@@ -157,6 +156,7 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
                 "accepted is the same sweep, or another --name"
             )
         return
+    check_new(storage)
     storage.write_json(
         "run.json",
         {
@@ -173,7 +173,7 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
 
 def _identity(sweep: Sweep) -> dict[str, Any]:
     """What makes two runs the same one: all but where and how they run, and the content of data and code."""
-    values = {name: value for name, value in sweep.to_dict().items() if name not in (*_MAY_CHANGE, "table")}
+    values = {name: value for name, value in sweep.to_dict().items() if name not in {*EXECUTION, "table"}}
     names = [("searcher" if is_searcher(arm.method) else "method", arm.method) for arm in sweep.arms]
     names += [("space", arm.space) for arm in sweep.arms]
     if sweep.source is not None:
@@ -192,6 +192,10 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
         else:
             dataset = load_dataset(sweep.dataset, sweep.data_root)
             size = sizes(sweep.search_config(arm), space, dataset)[1]
+        if sweep.evaluation.width_budget is not None and not sweep.table:
+            # As wide as this allows, a network may cost more than the dearest of the space's own width.
+            largest, classes = sweep.evaluation.width_budget, size.classes
+            continue
         largest, classes = max(largest, cost_table(space, size).largest_macs), size.classes
     return largest, 1.0 / classes
 

@@ -11,7 +11,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.fronts import near_front
 from nasray.methods.random import Random
-from nasray.searchers.searchers import BASELINE
+from nasray.searchers import BASELINE
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 from nasray.sweeps.sweep import Sweep

@@ -15,7 +15,7 @@ import tyro
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.searchers.searchers import OBJECTIVES, find_searcher, is_searcher
+from nasray.searchers import OBJECTIVES, find_searcher, is_searcher
 from nasray.settings import Range, Settings, TrainingSettings, changes, check_names, check_seed
 from nasray.spaces import CellSpace
 from nasray.tabular import Unit
@@ -245,10 +245,17 @@ class Sweep(Arm):
             dataset=self.dataset,
             settings=settings,
             seed=seed,
-            evaluation_channels=self.evaluation.channels,
-            evaluation_cells=self.evaluation.cells,
             data_root=self.data_root,
+            **{f"evaluation_{name}": value for name, value in self._evaluated_size(arm.space).items()},
         )
+
+    def _evaluated_size(self, space: str) -> dict[str, Any]:
+        """What the size of the networks depends on that are trained from scratch, or looked up."""
+        names = ("channels", "cells", "skeleton")
+        if self.table:
+            published = tabular_size(registry.find("space", space, CellSpace), self.dataset)
+            return {name: getattr(published, name) for name in names}
+        return {name: getattr(self.evaluation, name) for name in (*names, "width_budget")}
 
     def cells_of(self, space: str) -> int:
         """Cells of the networks that are trained from scratch."""

@@ -41,6 +41,20 @@ def epoch_generator(seed: int, epoch: int, stream: str, device: torch.device | s
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little"))
 
 
+def transform_of(dataset: Dataset, augmentation: str) -> Transform:
+    """An augmentation of a dataset by its name.
+
+    Raises:
+        InvalidInput: it has none of this name.
+    """
+    if augmentation not in dataset.augmentations:
+        raise InvalidInput(
+            f"unknown augmentation {augmentation!r}: accepted for {dataset.name} are "
+            f"{', '.join(sorted(dataset.augmentations))}"
+        )
+    return dataset.augmentations[augmentation]
+
+
 class DeviceData:
     """The raw dataset as whole tensors on the training device: a batch costs an index, not a transfer."""
 
@@ -75,18 +89,13 @@ class DeviceData:
             InvalidInput: at once, not at the first batch: an unknown augmentation, a batch size below 1, or
                 a shuffle without a generator.
         """
-        if augmentation not in self.dataset.augmentations:
-            raise InvalidInput(
-                f"unknown augmentation {augmentation!r}: accepted for {self.dataset.name} are "
-                f"{', '.join(sorted(self.dataset.augmentations))}"
-            )
+        transform = transform_of(self.dataset, augmentation)
         count = num_batches(len(indices), batch_size, drop_last)
         order = indices.to(self.device)
         if shuffle:
             if generator is None:
                 raise InvalidInput("generator None: accepted for shuffle=True is a torch.Generator")
             order = order[torch.randperm(len(order), generator=generator, device=self.device)]
-        transform = self.dataset.augmentations[augmentation]
         return _iterate(*self.train, order, batch_size, count, transform, generator)
 
     def test_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

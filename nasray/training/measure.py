@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -47,16 +47,16 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         InvalidInput: no such device here.
     """
-    gpu = torch.cuda.is_available()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if gpu else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or (device.type == "cuda" and not gpu):
-        raise InvalidInput(f"device {name!r}: accepted here are auto, cpu{', cuda' if gpu else ''}")
-    return device
+        return torch.device("cuda" if gpus else "cpu")
+    # Of other kinds neither memory nor time is measured, and no random state is saved; on meta nothing is computed.
+    accepted = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{index}" for index in range(gpus))]
+    if name not in accepted:
+        raise InvalidInput(
+            f"device {shown(name)}: nasray runs on processors and CUDA GPUs; give {', '.join(['auto', *accepted])}"
+        )
+    return torch.device(name)
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from nasray.runs.outcomes import FOLDER
+from nasray.runs.outcomes import FOLDER, read_outcomes
 from nasray.runs.storage import Storage
 
 KEPT = 2
@@ -78,6 +78,17 @@ def newest_checkpoints(storage: Storage, trial: str) -> Iterator[tuple[str, byte
 def drop_checkpoints(storage: Storage, trial: str) -> None:
     """Delete a trial's checkpoints, which nothing needs once its outcome is final."""
     storage.delete_folder(_folder(trial))
+
+
+def drop_final_checkpoints(storage: Storage) -> None:
+    """Delete the checkpoints of all trials that need none: those that are done, were stopped at a rung, or diverged.
+
+    Called when no trial runs. A trial deletes its own, unless it was killed before it could.
+    """
+    folders = storage.folders(FOLDER)
+    for name, outcome in read_outcomes(storage, only=folders).items():
+        if outcome.state in ("done", "stopped", "diverged"):
+            drop_checkpoints(storage, name)
 
 
 def _checkpoints(storage: Storage, trial: str) -> list[str]:

@@ -13,6 +13,7 @@ from nasray.costs import Latency, macs, network_latency, params, width_for_budge
 from nasray.networks import target_network
 from nasray.settings import TrainingSettings, check_seed, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
@@ -113,6 +114,7 @@ class Evaluation:
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         settings = config.settings
         task = task_of(self.space, dataset)
+        check_batch(dataset, [settings.augmentation], self.device)
         self.size = evaluation_size(self.space, self.architecture, settings, dataset, config.budget)
         self.macs = macs(self.space, self.architecture, self.size)
         """M."""

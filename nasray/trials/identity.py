@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
+from nasray.runs.identity import differences
 from nasray.training.dataset import load_dataset
 from nasray.trials.search_config import SearchConfig
 
@@ -66,10 +67,9 @@ def without_folders(value: Any) -> Any:
     return registry.portable(value) if isinstance(value, str) and _is_name(value) else value
 
 
-def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, in words: names of fields, and whose content."""
-    ours, others = dict(_leaves(mine)), dict(_leaves(theirs))
-    return [_spoken(name) for name in dict.fromkeys([*ours, *others]) if ours.get(name) != others.get(name)]
+def differing_in(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """In what two identities differ, in words: names of settings, and whose content."""
+    return [_spoken(name) for name in differences([theirs, json.loads(json.dumps(mine))])]
 
 
 def digest_columns(config: SearchConfig | EvaluationConfig, data_digest: str | None) -> dict[str, str | None]:
@@ -140,15 +140,8 @@ def _is_name(text: str) -> bool:
     return bool(colon) and path.endswith(".py") and attribute.isidentifier()
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _leaves(inner, (*path, str(name)))
-    else:
-        yield path, json.loads(json.dumps(value))
-
-
-def _spoken(name: tuple[str, ...]) -> str:
-    if name[0] != DIGESTS:
-        return ".".join(name)
-    return "the dataset's content" if name[1:] == ("data",) else f"the code of {' '.join(name[1:])}"
+def _spoken(name: str) -> str:
+    if not name.startswith(f"{DIGESTS}."):
+        return name
+    what = name.removeprefix(f"{DIGESTS}.")
+    return "the dataset's content" if what == "data" else f"the code of {what}"

@@ -53,7 +53,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
             storage,
             CANDIDATES,
             {
-                **_common(config.settings, search.data, search.splits, search.evaluation_size),
+                **_common(config.settings, search.data, search.splits, candidate.size),
                 "run": trial.run,
                 "method": registry.portable(config.method),
                 "space": registry.portable(config.space),

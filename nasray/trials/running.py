@@ -24,9 +24,15 @@ from nasray.trials.trial import SearchTrial, Trial
 EPOCH = "epoch"
 """In a report: epochs done."""
 DONE = "done"
-"""In a report: whether nothing follows."""
+"""In a report: whether nothing follows. Tune sets it too, of a trial that it stops."""
+ENDED = "ended"
+"""In a report: whether the trial itself came to its end."""
+WAITS = "waits"
+"""In a trial's last report: that it waits for the next pass, which gives it more memory."""
+BEGUN = "begun"
+"""In a trial's first report: what it goes on from, of which nothing is new."""
 GIVEN_UP = "given_up"
-"""In a trial's last report: why it gave up, or waits for the next pass."""
+"""In a trial's last report: why it gave up."""
 
 Running = Search | Evaluation | Lookup
 Report = dict[str, Any]
@@ -73,10 +79,12 @@ class RunningTrial:
         try:
             if not self.outcome.is_open:
                 return self._of_outcome()
+            if self.outcome.state == "out_of_memory":  # its process was lost so, and the driver wrote it down
+                return {**self._shown(done=True), WAITS: True}
             if self._running is None:
                 self.begin()
                 if not isinstance(self._running, Lookup):
-                    return self._shown()
+                    return {**self._shown(), BEGUN: True}
             return self.run_epoch()
         except StorageFailure:
             raise  # no fault of the trial
@@ -194,7 +202,7 @@ class RunningTrial:
         if memory is not None:
             self.outcome = dataclasses.replace(self.outcome, memory=memory)
             self._write("out_of_memory", reason, keep=True)
-            return {**self._shown(done=True), GIVEN_UP: reason}
+            return {**self._shown(done=True), WAITS: True}
         self.outcome = dataclasses.replace(self.outcome, failures=self.outcome.failures + 1)
         if self.outcome.failures > self._max_failures:
             times = "once" if self.outcome.failures == 1 else f"{self.outcome.failures} times"
@@ -219,4 +227,4 @@ class RunningTrial:
         return {**self._shown(done=True), **gave_up}
 
     def _shown(self, *, done: bool = False) -> Report:
-        return {**self._report, "points": list(self.points), DONE: done}
+        return {**self._report, "points": list(self.points), DONE: done, ENDED: done}

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 
 from nasray import registry
-from nasray.costs import expected_macs, macs, params
-from nasray.costs.table import count_params
+from nasray.costs import cost_table, expected_macs, macs, params, width_for_budget
+from nasray.costs.counting import count_params
+from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_masks, binary_gates
 from nasray.methods.method import Problem, SearchMethod
 from nasray.networks import Network, supernet
 from nasray.networks.affine import absorb, train_affine
 from nasray.spaces import Architecture, CellSpace, NetworkSize
+from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
@@ -39,10 +41,12 @@ class Candidate:
     architecture: Architecture
     snapshot: int
     """Its number among those of one epoch."""
+    size: NetworkSize
+    """At which it would be evaluated."""
     macs: float
-    """M, at the evaluation size."""
+    """M, at this size."""
     params: float
-    """M, at the evaluation size."""
+    """M, at this size."""
     supernet_accuracy: float
     """Of the supernet under the method's gates, on the validation split."""
     accuracy: float
@@ -105,6 +109,7 @@ class Search:
         self.space: CellSpace = registry.find("space", config.space)
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         self.task = task_of(self.space, dataset)
+        check_batch(dataset, [config.settings.augmentation], self.device)
         method_class = find_method(config.method)
         settings = config.settings
         self.data = DeviceData(dataset, self.device)
@@ -116,6 +121,7 @@ class Search:
             limit=settings.train_examples,
         )
         self.size, self.evaluation_size = sizes(config, self.space, dataset)
+        cost_table(self.space, self.evaluation_size)  # refuses what cannot be counted, before anything is trained
         with self._random("init", 0):
             self.method: SearchMethod = method_class(
                 settings, Problem(self.space, self.size, self.evaluation_size, config.seed)
@@ -170,7 +176,7 @@ class Search:
             "loss": loss,
             "train_accuracy": accuracy,
             "supernet_accuracy": supernet_accuracy,
-            "macs": macs(self.space, current, self.evaluation_size),
+            "macs": macs(self.space, current, self._size_of(current)),
             "expected_macs": expected,
             "active_operations": float(active),
             "learning_rate": self.learner.learning_rate,
@@ -267,14 +273,26 @@ class Search:
 
     def _candidate(self, architecture: Architecture, snapshot: int, supernet_accuracy: float) -> Candidate:
         is_network = self.method.trained_epochs(self.config.settings) > 0
+        size = self._size_of(architecture)
         return Candidate(
             architecture=architecture,
             snapshot=snapshot,
-            macs=macs(self.space, architecture, self.evaluation_size),
-            params=params(self.space, architecture, self.evaluation_size),
+            size=size,
+            macs=macs(self.space, architecture, size),
+            params=params(self.space, architecture, size),
             supernet_accuracy=supernet_accuracy,
             accuracy=supernet_accuracy if is_network else self._inherited_accuracy(architecture),
         )
+
+    def _size_of(self, architecture: Architecture) -> NetworkSize:
+        """At which an architecture would be evaluated."""
+        size, budget = self.evaluation_size, self.config.evaluation_width_budget
+        if budget is None:
+            return size
+        try:
+            return size.replace(channels=width_for_budget(self.space, architecture, size, budget))
+        except InvalidInput:
+            return size.replace(channels=1)  # more than the budget already: its evaluation will be refused
 
     def _expected_macs(self, gates: Sequence[Gates]) -> float:
         """Of gates, in M at the evaluation size: each is the share, cut to 0 and 1, to which its operation counts.

@@ -31,6 +31,11 @@ class SearchConfig:
     """Channels of the networks whose cost counts; None is the space's own number."""
     evaluation_cells: int | None = None
     """Cells of those networks; None is the space's own number, or the supernet's where every position chooses."""
+    evaluation_skeleton: str | None = None
+    """What surrounds the cells of those networks; None is what surrounds the supernet's."""
+    evaluation_width_budget: float | None = None
+    """Multiply-adds (M): each of those networks has the largest number of channels that obeys it; None is
+    ``evaluation_channels`` for all."""
     data_root: str | None = None
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
 
@@ -75,7 +80,7 @@ def find_method(name: str) -> type[SearchMethod]:
 
 
 def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[NetworkSize, NetworkSize]:
-    """Size of the supernet, and size at which its architectures are evaluated.
+    """Size of the supernet, and size at which its architectures are evaluated, but for a width that follows from each.
 
     Raises:
         InvalidInput: so few cells that a kind of cell does not occur, or another number of them at evaluation where
@@ -98,6 +103,7 @@ def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[Net
     evaluation = search.replace(
         channels=config.evaluation_channels or space.evaluation_channels,
         cells=config.evaluation_cells or own_cells,
+        skeleton=config.evaluation_skeleton or settings.skeleton,
     )
     if space.cell_per_position and evaluation.cells != search.cells:
         raise InvalidInput(

@@ -10,10 +10,12 @@ from functools import partial
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
 from nasray.runs.events import say, show_events
+from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.training.measure import host, pick_device, versions
-from nasray.trials.identity import differences, identity
+from nasray.trials.checkpoints import drop_final_checkpoints
+from nasray.trials.identity import differing_in, identity
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
@@ -35,6 +37,7 @@ def run_search(config: SearchConfig, run: Storage) -> None:
 
 
 def _run(config: SearchConfig, run: Storage) -> None:
+    check_new(run)
     # Gone on with on another kind of device, a search would find something else.
     kind = pick_device(config.settings.device).type
     config = replace(config, settings=replace(config.settings, device=kind))
@@ -44,7 +47,7 @@ def _run(config: SearchConfig, run: Storage) -> None:
         theirs = run.read_json("run.json").get("identity")
         if not isinstance(theirs, dict):
             raise InvalidInput(f"{run} holds no search. Give another --out.")
-        differing = differences(identity(config), theirs)
+        differing = differing_in(identity(config), theirs)
         if differing:
             raise InvalidInput(
                 f"{run} holds another search, which differs in {', '.join(differing[:5])}. Give another --out, or the "
@@ -62,11 +65,10 @@ def _run(config: SearchConfig, run: Storage) -> None:
             },
         )
     running = RunningTrial(trial, run, partial(say, run=run.name, trial=trial.name))
-    if not running.outcome.is_open:
-        return
-    running.begin()
-    report: Report = {}
-    while not report.get(DONE):
+    if running.outcome.is_open:
+        running.begin()
+    report: Report = {DONE: not running.outcome.is_open}
+    while not report[DONE]:
         check_lease(run)
         report = running.run_epoch()
         print(
@@ -74,3 +76,4 @@ def _run(config: SearchConfig, run: Storage) -> None:
             f"{report['macs']:.4g} M macs, {report['seconds']:.1f} s",
             file=sys.stderr,
         )
+    drop_final_checkpoints(run)

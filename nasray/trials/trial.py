@@ -141,10 +141,15 @@ class TrainingTrial:
         return self.config.space
 
     @property
+    def cell_space(self) -> CellSpace:
+        """The search space behind its name."""
+        found: CellSpace = registry.find("space", self.config.space, CellSpace)
+        return found
+
+    @property
     def architecture(self) -> Architecture:
         """That is trained."""
-        space: CellSpace = registry.find("space", self.config.space, CellSpace)
-        return Architecture.from_json(space, self.config.architecture)
+        return Architecture.from_json(self.cell_space, self.config.architecture)
 
     @property
     def is_looked_up(self) -> bool:

@@ -28,7 +28,7 @@ from nasray.runs.events import say
 from nasray.runs.outcomes import Outcome, read_outcome, write_outcome
 from nasray.runs.patience import PATIENCE
 from nasray.trials.memory import short_of_memory
-from nasray.trials.running import DONE, EPOCH, GIVEN_UP
+from nasray.trials.running import ENDED, EPOCH, GIVEN_UP
 
 MOST_LOSSES = 10
 """Of a trial's processes, one after the other, without an epoch done between them."""
@@ -77,7 +77,7 @@ class Failures(Callback):
             outcome = self._outcome(name)
             if outcome.state in ("waiting", "retrying", "lost"):  # it did not come as far as its own outcome
                 write_outcome(self._storage, name, replace(outcome, state="refused", reason=result[GIVEN_UP]))
-        elif not result.get(DONE):
+        elif not result.get(ENDED):
             points = tuple((macs, accuracy) for macs, accuracy in result.get("points", ()))
             stopped = replace(self._outcome(name), state="stopped", epoch=int(result.get(EPOCH, 0)), points=points)
             write_outcome(self._storage, name, stopped)

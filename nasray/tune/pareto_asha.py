@@ -17,9 +17,8 @@ This file imports nothing else of nasray and works in any run of Ray Tune.
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import moocore
@@ -30,9 +29,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 Mode = Literal["min", "max"]
 Points_NM = npt.NDArray[np.float64]
 """(points, objectives), all to be minimised."""
-
-_RECORD = "pareto_asha_record"
-"""Attribute of a trial that holds its entries in the rungs."""
 
 
 def epsilon_net_order(points_NM: Points_NM) -> npt.NDArray[np.intp]:
@@ -83,6 +79,18 @@ class Entry(NamedTuple):
     """Whether the trial went on."""
 
 
+class Record(NamedTuple):
+    """What is known of a trial at a rung from an earlier run of the scheduler."""
+
+    trial: str
+    """Its name."""
+    rung: float
+    values: tuple[float, ...]
+    """Of the metrics, in their order, as reported."""
+    stopped: bool | None
+    """Whether it was stopped there; None is unknown."""
+
+
 class ParetoASHA(FIFOScheduler):
     """Stops trials that are not among the best 1/eta of those that reached a rung, by several metrics at once.
 
@@ -99,11 +107,10 @@ class ParetoASHA(FIFOScheduler):
     - A trial that reports no result at a rung but later ones is judged by its first result past it. Where that is
       past several rungs, it is judged at the last of these and is no part of the others.
     - A trial that ends at a rung by itself counts there; one that ends between two rungs is no part of the later.
-    - A trial that reports a rung again, as after a failure or a restore, is not counted again: what was decided stays.
+    - A trial that reports a rung again, as after a failure, is not counted again: what was decided stays.
 
-    The state is kept with the trials, and so in Tune's own state of the run: ``Tuner.restore`` brings it back, as old
-    as what it restores of the trials, after a kill too. (Tune itself gives a restored run the scheduler as it was at
-    the start, and calls neither :meth:`save` nor :meth:`restore`.)
+    Nothing is saved. A new scheduler takes up where an earlier one ended by :meth:`refill`. Trials are known by their
+    names, ``str(trial)``: ``trial_name_creator`` of ``TuneConfig`` must give a trial of a new run the same one.
 
     ``metric`` and ``mode`` of ``TuneConfig`` are the searcher's, and may be given or not.
 
@@ -157,23 +164,42 @@ class ParetoASHA(FIFOScheduler):
 
     @property
     def rungs(self) -> Mapping[float, Mapping[str, Entry]]:
-        """Rungs at which trials are judged (all but the last one) to the entries there by trial id."""
+        """Rungs at which trials are judged (all but the last one) to the entries there by trial name."""
         return self._rungs
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Take no notice of the searcher's metric and mode."""
         return True
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Take up the entries that a restored trial has."""
-        self._take(trial.trial_id, getattr(trial, _RECORD, ()))
+    def refill(self, records: Iterable[Record]) -> None:
+        """Fill the rungs with what trials showed there in earlier runs.
+
+        What was not decided is decided here, by the trials that had arrived before: as it would have been then.
+
+        Args:
+            records: in the order in which the trials arrived.
+
+        Raises:
+            ValueError: a rung that this scheduler does not have, or another number of values than of metrics.
+        """
+        for record in records:
+            if record.rung not in self._rungs:
+                known = ", ".join(f"{rung:g}" for rung in self._rungs) or "none"
+                raise ValueError(f"record of trial {record.trial} at rung {record.rung:g}: the rungs are {known}.")
+            if len(record.values) != len(self.metrics):
+                raise ValueError(
+                    f"record of trial {record.trial} with {len(record.values)} values: give one for each of "
+                    f"{', '.join(self.metrics)}."
+                )
+            values = tuple(map(float, record.values))
+            kept = self._kept(record.rung, values) if record.stopped is None else not record.stopped
+            self._enter(record.trial, record.rung, values, kept)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """Stop the trial at a rung if it is not kept there, and at ``max_t``."""
         if self.time_attr not in result:
             raise ValueError(
-                f"result of trial {trial.trial_id} without {self.time_attr!r}: ParetoASHA needs its time_attr in "
-                "every result"
+                f"result of trial {trial} without {self.time_attr!r}: ParetoASHA needs its time_attr in every result"
             )
         if result[self.time_attr] >= self.max_t or not self._keep(trial, result):
             return str(TrialScheduler.STOP)
@@ -189,39 +215,26 @@ class ParetoASHA(FIFOScheduler):
         told = [f"{sum(e.kept for e in of.values())} of {len(of)} past {rung:g}" for rung, of in self._rungs.items()]
         return f"ParetoASHA: {', '.join(told) or 'no rungs before the end'}"
 
-    def save(self, checkpoint_path: str) -> None:
-        """Write the entries of all rungs as JSON."""
-        with open(checkpoint_path, "w", encoding="utf-8") as file:
-            json.dump({trial_id: self._record(trial_id) for of in self._rungs.values() for trial_id in of}, file)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Replace the entries of all rungs by saved ones."""
-        with open(checkpoint_path, encoding="utf-8") as file:
-            records = json.load(file)
-        for of in self._rungs.values():
-            of.clear()
-        for trial_id, record in records.items():
-            self._take(trial_id, record)
-
     def _keep(self, trial: Any, result: Mapping[str, Any]) -> bool:
         """Whether the trial goes on; where it has come to another rung, decided now."""
+        name = str(trial)
         reached = [rung for rung in self._rungs if rung <= result[self.time_attr]]
-        mine = [of[trial.trial_id] for of in self._rungs.values() if trial.trial_id in of]
-        if not all(entry.kept for entry in mine):
+        if not all(self._rungs[rung][name].kept for rung in reached if name in self._rungs[rung]):
             return False
-        if not reached or trial.trial_id in self._rungs[reached[-1]]:
+        if not reached or name in self._rungs[reached[-1]]:
             return True
-        entries = self._rungs[reached[-1]]
         values = self._values(trial, result)
-        arrived = sorted(entries.values(), key=lambda entry: entry.arrival)
-        kept = self._kept([*(entry.values for entry in arrived), values])
-        entries[trial.trial_id] = Entry(self._arrivals, values, kept)
-        self._arrivals += 1
-        setattr(trial, _RECORD, self._record(trial.trial_id))
-        trial.invalidate_json_state()
+        kept = self._kept(reached[-1], values)
+        self._enter(name, reached[-1], values, kept)
         return kept
 
-    def _kept(self, values: Sequence[tuple[float, ...]]) -> bool:
+    def _enter(self, name: str, rung: float, values: tuple[float, ...], kept: bool) -> None:
+        self._rungs[rung][name] = Entry(self._arrivals, values, kept)
+        self._arrivals += 1
+
+    def _kept(self, rung: float, newcomer: tuple[float, ...]) -> bool:
+        """Whether a trial is kept that comes to a rung after all that are there."""
+        values = [*(entry.values for entry in self._rungs[rung].values()), newcomer]
         signs = [1.0 if mode == "min" else -1.0 for mode in self.modes]
         rank, position = standing(np.array(values) * signs, len(values) - 1)
         # The last of all stands past these, and so does what is not finite.
@@ -233,20 +246,10 @@ class ParetoASHA(FIFOScheduler):
         missing = [name for name in self.metrics if name not in result]
         if missing:
             raise ValueError(
-                f"result of trial {trial.trial_id} at {self.time_attr} {result[self.time_attr]} without "
+                f"result of trial {trial} at {self.time_attr} {result[self.time_attr]} without "
                 f"{missing[0]!r}: ParetoASHA needs {', '.join(map(repr, self.metrics))} in a result at a rung"
             )
-        return _numbers([result[name] for name in self.metrics])
-
-    def _record(self, trial_id: str) -> list[list[Any]]:
-        """The trial's entries as JSON holds them: [rung, arrival, values, whether it was kept] for each."""
-        mine = [(rung, of[trial_id]) for rung, of in self._rungs.items() if trial_id in of]
-        return [[rung, e.arrival, [v if math.isfinite(v) else None for v in e.values], e.kept] for rung, e in mine]
-
-    def _take(self, trial_id: str, record: Sequence[Sequence[Any]]) -> None:
-        for rung, arrival, values, kept in record:
-            self._rungs[rung][trial_id] = Entry(arrival, _numbers(values), kept)
-            self._arrivals = max(self._arrivals, arrival + 1)
+        return tuple(math.nan if result[name] is None else float(result[name]) for name in self.metrics)
 
 
 def _geometric(first: float, factor: float, end: float) -> list[float]:
@@ -255,7 +258,3 @@ def _geometric(first: float, factor: float, end: float) -> list[float]:
     while (rung := first * factor ** len(rungs)) < end:
         rungs.append(rung)
     return rungs
-
-
-def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
-    return tuple(math.nan if value is None else float(value) for value in values)

@@ -7,15 +7,16 @@ memory, have open outcomes, and so come back in the next pass, the latter with a
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 
 from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcomes, reopen, write_outcome
-from nasray.trials.checkpoints import drop_checkpoints
+from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.tune.execution import Execution
-from nasray.tune.phase import Phase
+from nasray.tune.phase import WORKERS, Phase
 from nasray.tune.reports.trackers import check_trackers
 from nasray.tune.resources.placement import gpus_per_trial
 from nasray.tune.session.connection import connection
@@ -31,42 +32,71 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
 
     Ray is connected to by the first phase that has something to run, and stays for the session.
     """
-    if not phase.total:
-        return ()
     done = f"phases/{phase.name}.json"
-    if storage.exists(done):
+    if not phase.total or storage.exists(done):
         return ()
     check_trackers(execution.trackers, storage)
-    # Whoever runs a command again may have mended what a trial lacked.
-    reopen(storage, {trial.name: trial.digest for trial in phase.trials})
-    _run_passes(phase, storage, execution, session)
+    if phase.proposing is None:
+        # Whoever runs a command again may have mended what a trial lacked.
+        reopen(storage, {trial.name: trial.digest for trial in phase.trials})
+        outcomes = _run_known(phase, storage, execution, session)
+        marker: dict[str, int] = {"trials": phase.total}
+    else:
+        outcomes, marker = _run_proposed(phase, storage, execution, session)
     check_lease(storage, look=True)
-    outcomes = _outcomes(phase, storage)
-    for name, outcome in outcomes.items():
-        if outcome.state == "stopped":
-            drop_checkpoints(storage, name)  # no rung is refilled any more
+    storage.delete_folder(WORKERS)
+    drop_final_checkpoints(storage)  # no rung is refilled any more
     failures = tuple(sorted(_failures(phase, outcomes)))
     if not failures:
         # Written after the last row: from here on the phase needs neither Ray nor its outcomes.
-        storage.write_json(done, {"trials": phase.total})
+        storage.write_json(done, marker)
     return failures
 
 
-def _run_passes(phase: Phase, storage: Storage, execution: Execution, session: ExitStack) -> None:
+def _run_known(phase: Phase, storage: Storage, execution: Execution, session: ExitStack) -> dict[str, Outcome]:
+    """Pass after pass over the trials without a final outcome; gives the outcomes."""
+    digests = {trial.name: trial.digest for trial in phase.trials}
     idle, before = 0, None
-    while idle < IDLE_PASSES:
-        outcomes = _outcomes(phase, storage)
+    while True:
+        outcomes = read_outcomes(storage, digests)
+        idle, before = (idle + 1 if outcomes == before else 0), dict(outcomes)
         waiting = [trial for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
-        if not waiting:
-            return
+        if not waiting or idle >= IDLE_PASSES:
+            return outcomes
         session.enter_context(connection(execution.address, phase.run))
         from nasray.tune.tuner import run_pass
 
         gpus = gpus_per_trial(phase, storage, execution)
         _give_memory(phase, storage, execution, outcomes, gpus)
         run_pass(phase, waiting[:BATCH], storage, execution, outcomes, gpus)
-        after = _outcomes(phase, storage)
-        idle, before = (idle + 1 if after == before else 0), after
+
+
+def _run_proposed(
+    phase: Phase, storage: Storage, execution: Execution, session: ExitStack
+) -> tuple[dict[str, Outcome], dict[str, int]]:
+    """Pass after pass until the searcher has made its proposals; gives the outcomes, and how many proposals it made."""
+    session.enter_context(connection(execution.address, phase.run))
+    from nasray.tune.proposing import Proposed
+    from nasray.tune.tuner import is_remote, run_pass
+
+    proposed = Proposed(phase, storage)
+    reopen(storage, {name: outcome.digest for name, outcome in proposed.outcomes().items()})
+    search = proposed.search()
+    idle, before = 0, None
+    while not search.is_finished:
+        outcomes = proposed.outcomes()
+        idle, before = (idle + 1 if (outcomes, search.told) == before else 0), (dict(outcomes), search.told)
+        if idle >= IDLE_PASSES:
+            break
+        gpus = gpus_per_trial(phase, storage, execution)
+        _give_memory(phase, storage, execution, outcomes, gpus)
+        search.begin_pass()
+        run_pass(phase, (), storage, execution, outcomes, gpus, search, proposed, most=min(BATCH, phase.total))
+        if is_remote():  # it was a copy that was asked, at the cluster's head
+            search = proposed.search()
+    if search.distinct < search.proposed:
+        print(f"{phase.name}: {search.proposed} proposed, {search.distinct} distinct", file=sys.stderr)
+    return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct}
 
 
 def _give_memory(
@@ -84,10 +114,6 @@ def _give_memory(
         before, after = described(outcome, cpus, gpus), described(outcomes[name], cpus, gpus)
         more = {"next": after} if after != before else {"reason": "has all that there is"}
         say("warning", "out_of_memory", run=phase.run, trial=name, memory=outcome.memory, resources=before, **more)
-
-
-def _outcomes(phase: Phase, storage: Storage) -> dict[str, Outcome]:
-    return read_outcomes(storage, {trial.name: trial.digest for trial in phase.trials})
 
 
 def _failures(phase: Phase, outcomes: dict[str, Outcome]) -> list[str]:

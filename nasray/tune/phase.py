@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nasray.searchers.searchers import Searcher
+from nasray.searchers import Feedback, Searcher
+from nasray.spaces import Architecture
 from nasray.trials.trial import Kind, TrainingTrial, Trial
+
+TRIAL = "trial"
+"""In Tune's config of a trial: its name."""
+ARCHITECTURE = "architecture"
+"""In Tune's config of a trial that a searcher proposed: what it trains, as JSON."""
+WORKERS = "workers"
+"""Folder in the run's folder in which Ray Train keeps what workers of one training have to say: never read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposing:
     """A searcher that proposes a phase's trials one after the other."""
 
-    searcher: Callable[[], Searcher]
-    """Makes the searcher."""
+    searcher: Callable[[Sequence[tuple[Architecture, Feedback]]], Searcher]
+    """Makes the searcher as it stands once it was told these results, in order."""
     evaluations: int
     """How many architectures it proposes."""
     shared: TrainingTrial
@@ -41,7 +49,7 @@ class Phase:
     reduction_factor: float = 3.0
     """The best 1/N of the trainings go on at a rung."""
     objectives: tuple[str, ...] = ("accuracy", "macs")
-    """By which they are compared."""
+    """What is traded: of accuracy, macs, params, latency_ms."""
     workers: int = 1
     """Processes that train one architecture together."""
     budget: float | None = None
@@ -56,6 +64,16 @@ class Phase:
         """Whether its trials look accuracies up in a table, which takes milliseconds."""
         trial = self.proposing.shared if self.proposing else next(iter(self.trials), None)
         return trial is not None and trial.is_looked_up
+
+    @property
+    def compared_by(self) -> tuple[str, ...]:
+        """What trainings are compared by at rungs: accuracy first, which leads, and then the other objectives."""
+        return ("accuracy", *(name for name in self.objectives if name != "accuracy"))
+
+    @property
+    def trainings(self) -> list[TrainingTrial]:
+        """The known trials that are trainings."""
+        return [trial for trial in self.trials if isinstance(trial, TrainingTrial)]
 
     @property
     def total(self) -> int:

@@ -22,15 +22,12 @@ from nasray.runs import open_storage
 from nasray.runs.events import Level, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE
 from nasray.trials.evaluation import Evaluation
-from nasray.trials.running import DONE, EPOCH, GIVEN_UP, Report, Running, RunningTrial
+from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
+from nasray.tune.phase import ARCHITECTURE, TRIAL, WORKERS
 from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory
 from nasray.tune.workers import DistributedEvaluation, Group
 
-TRIAL = "trial"
-"""In Tune's config of a trial: its name."""
-ARCHITECTURE = "architecture"
-"""In Tune's config of a trial that a searcher proposed: what it trains, as JSON."""
 EVENTS = "events"
 """In a report: the events since the last one, each a level, a name and its fields, for the driver to log."""
 NODE = "node"
@@ -91,7 +88,7 @@ class TrialTrainable(Trainable):
     def step(self) -> Report:
         """One epoch, or at first what the trial goes on from; what Tune keeps of it in memory is small."""
         if self._refused is not None:
-            return {EPOCH: 0, DONE: True, GIVEN_UP: self._refused}
+            return {EPOCH: 0, DONE: True, ENDED: True, GIVEN_UP: self._refused}
         assert self._trial is not None
         report = self._trial.step()
         if self._events:
@@ -122,7 +119,7 @@ class TrialTrainable(Trainable):
 
     def _distributed(self, trial: TrainingTrial, group: Group) -> Evaluation:
         assert self._trial is not None
-        folder = str(self._trial.storage.child("tune"))  # a URI may have parameters
+        folder = str(self._trial.storage.child(WORKERS))  # a URI may have parameters
         return DistributedEvaluation(trial.config, group, folder, trial.name, trial.rungs, self._say)
 
     def hear(self, event: str, fields: dict[str, Any]) -> None:

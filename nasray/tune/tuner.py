@@ -23,17 +23,20 @@ from nasray.errors import ClusterLost, StorageFailure
 from nasray.runs import Storage
 from nasray.runs.outcomes import Outcome
 from nasray.runs.patience import reason_of
-from nasray.searchers.searchers import OBJECTIVES
+from nasray.searchers import OBJECTIVES
 from nasray.trials.running import EPOCH
 from nasray.trials.trial import Trial
 from nasray.tune.execution import Execution
 from nasray.tune.failures import Failures, killed_for_memory, note_kill, resources
 from nasray.tune.pareto_asha import ParetoASHA
-from nasray.tune.phase import Phase
+from nasray.tune.phase import TRIAL, Phase
+from nasray.tune.proposing import Proposed
 from nasray.tune.reports.callbacks import callbacks_of
 from nasray.tune.resources.placement import most_resources
+from nasray.tune.rungs import names_of_known, records
+from nasray.tune.searcher import AskTellSearch
 from nasray.tune.session.connection import tune_environment
-from nasray.tune.trainable import TRIAL, TrialTrainable
+from nasray.tune.trainable import TrialTrainable
 from nasray.tune.workers import Group
 
 
@@ -61,6 +64,9 @@ def run_pass(
     execution: Execution,
     outcomes: Mapping[str, Outcome],
     gpus: float,
+    search: AskTellSearch | None = None,
+    proposed: Proposed | None = None,
+    most: int = 0,
 ) -> None:
     """Run trials of a phase until each has ended, or is gone.
 
@@ -71,6 +77,9 @@ def run_pass(
         execution: where and how they run.
         outcomes: of all trials of the phase that have one.
         gpus: that each reserves.
+        search: proposes trials where they are not known.
+        proposed: these trials.
+        most: how many of them there may be in this pass.
 
     Raises:
         ClusterLost: Ray's head does not answer any more.
@@ -92,21 +101,27 @@ def run_pass(
     given: dict[str, Any] = {
         "storage": str(storage),
         "trials": {trial.name: trial.to_dict() for trial in waiting},
+        "shared": None if phase.proposing is None else phase.proposing.shared.to_dict(),
         "max_failures": execution.max_failures,
         "group": None if group is None else dataclasses.asdict(group),
         "folder": os.getcwd(),
     }
     trainable: Any = tune.with_resources(tune.with_parameters(TrialTrainable, **given), reserved)
-    digests, processes = {trial.name: trial.digest for trial in waiting}, Processes()
+    digests = {trial.name: trial.digest for trial in waiting} if proposed is None else proposed.digests
+    processes = Processes()
+    if phase.proposing is not None and phase.looks_up:
+        at_once = 1  # a second process would take seconds to come up, and find nothing left to do
     reports = callbacks_of(phase, waiting, storage, execution, outcomes)
     aside = tempfile.mkdtemp(prefix="nasray-tune-")
     try:
         tuner = tune.Tuner(
             trainable,
-            param_space={TRIAL: tune.grid_search(list(digests))},
+            param_space={TRIAL: tune.grid_search(list(digests))} if search is None else None,
             tune_config=tune.TuneConfig(
+                search_alg=search,
+                num_samples=most or 1,
                 max_concurrent_trials=at_once or None,
-                scheduler=_scheduler(phase, storage),
+                scheduler=_scheduler(phase, storage, outcomes, proposed),
                 reuse_actors=True,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
@@ -131,14 +146,18 @@ def run_pass(
         _delete(aside)
 
 
+def is_remote() -> bool:
+    """Whether Tune runs at the other end of a Ray Client, on copies of what it is given."""
+    return bool(ray.util.client.ray.is_connected())  # type: ignore[no-untyped-call]
+
+
 def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
-    by_client = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
     try:
         tuner.fit()
     except StorageFailure:  # the run's own storage
         raise
     except ConnectionError as error:
-        if not by_client:
+        if not is_remote():
             raise
         raise ClusterLost(
             f"The cluster stopped answering in phase {phase.name} ({reason_of(error)}). Run the same command again "
@@ -154,22 +173,31 @@ def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
 def _delete(aside: str) -> None:
     """Delete what Tune wrote: with a Ray Client it did so at the cluster's head."""
     shutil.rmtree(aside, ignore_errors=True)
-    if ray.is_initialized() and ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+    if ray.is_initialized() and is_remote():
         head = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})
         with contextlib.suppress(ConnectionError):
-            ray.get(head(shutil.rmtree).remote(aside, True))
+            ray.get(head(_remove).remote(aside))
 
 
-def _scheduler(phase: Phase, storage: Storage) -> TrialScheduler:
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scheduler(
+    phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], proposed: Proposed | None
+) -> TrialScheduler:
     if len(phase.rungs) < 2:
         return FIFOScheduler()  # type: ignore[no-untyped-call]
-    return ParetoASHA(
-        phase.objectives,
-        [OBJECTIVES[name] for name in phase.objectives],
+    scheduler = ParetoASHA(
+        phase.compared_by,
+        [OBJECTIVES[name] for name in phase.compared_by],
         time_attr=EPOCH,
         rungs=phase.rungs,
         reduction_factor=phase.reduction_factor,
     )
+    name_of = names_of_known(phase) if proposed is None else proposed.name_of_row
+    scheduler.refill(records(phase, storage, outcomes, name_of))
+    return scheduler
 
 
 def _name(trial: TuneTrial) -> str:

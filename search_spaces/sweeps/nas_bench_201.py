@@ -7,7 +7,8 @@ NAS-Bench-201 (X. Dong, Y. Yang, ICLR 2020), for GPUs. The reference point is 22
 the dearest cell has, and 86 %.
 """
 
-from nasray.searchers.searchers import NSGA2, TPE, Evolution
+from nasray.searchers.evolution import Evolution
+from nasray.searchers.optuna import NSGA2, TPE
 from nasray.sweeps import Arm, Sweep
 from nasray.trials.evaluation import EvaluationSettings
 

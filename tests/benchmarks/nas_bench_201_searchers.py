@@ -7,9 +7,8 @@ drives the searchers of nasray's sweeps, as the ready sweep ``nas_bench_201`` ma
 hypervolume as a share of the true front's (reference point 221 M and 86 %, 14 cells), medians and quartiles over the
 repetitions. Every proposal counts as an evaluation, also one that was proposed before.
 
-A searcher is asked and told as Ray Tune does it, ``suggest`` and ``on_trial_complete``, but in one process: nothing is
-lost to actors. A sweep over a table proposes the same cells in the same order (``tests/sweeps/test_black_box.py``
-compares the two), and the same seed gives the same figures.
+A searcher is asked and told by a loop, without Ray. A sweep over a table proposes the same cells in the same order
+(``tests/sweeps/test_black_box.py`` compares the two), and the same seed gives the same figures.
 
 Each (searcher, seed) that has come to 100, 300 or 1,000 evaluations is a line of ``--out``
 (``runs/nas_bench_201_searchers.jsonl``): a run that was killed goes on with the next one, and several may run at once
@@ -39,9 +38,8 @@ from nasray import registry
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks
-from nasray.searchers.searchers import EPOCH, find_searcher
+from nasray.searchers import EPOCH, Feedback, Searcher, feedback_of, find_searcher
 from nasray.spaces import Architecture, to_string
-from nasray.spaces.encoding import decode
 from nasray.sweeps import Sweep
 from nasray.sweeps.proposals import Proposals
 from nasray.trials.lookup import open_table, tabular_size
@@ -79,12 +77,8 @@ class Cells:
         """M, of every cell."""
         self._rows = {to_string(self.space, one): row for row, one in enumerate(architectures)}
 
-    def row(self, config: Mapping[str, Any]) -> int:
+    def row(self, architecture: Architecture) -> int:
         """The cell that a searcher proposed."""
-        if "architecture" in config:
-            architecture = Architecture.from_json(self.space, config["architecture"])
-        else:
-            architecture = decode(self.space, config, self.size.cells)
         return self._rows[to_string(self.space, architecture)]
 
     def result(self, row: int, epochs: int) -> dict[str, float]:
@@ -113,12 +107,25 @@ def ready_sweep(table: Path, columns: Sequence[str] = COLUMNS) -> Sweep:
 
 def proposed(sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: int) -> Iterator[int]:
     """The cells that a searcher proposes, one after the other."""
-    config = find_searcher(searcher).Config.of({"evaluations": evaluations})
-    made: Any = Proposals(searcher, sweep.space, config, seed).searcher(sweep)
-    for number in range(evaluations):
-        row = cells.row(made.suggest(str(number)))
-        made.on_trial_complete(str(number), cells.result(row, EPOCHS))
+    made = searcher_of(sweep, searcher, seed, evaluations)
+    for _ in range(evaluations):
+        proposal = made.ask()
+        assert proposal is not None
+        row = cells.row(proposal.architecture)
+        made.tell(proposal, feedback(made, cells.result(row, EPOCHS)))
         yield row
+
+
+def searcher_of(sweep: Sweep, searcher: str, seed: int, evaluations: int) -> Searcher:
+    """A searcher as the sweep makes it."""
+    config = find_searcher(searcher).Config.of({"evaluations": evaluations})
+    return Proposals(searcher, sweep.space, config, seed).searcher(sweep)
+
+
+def feedback(searcher: Searcher, result: Mapping[str, float]) -> Feedback:
+    """What a searcher is told of a result."""
+    problem = searcher.problem
+    return feedback_of(result, objectives=problem.objectives, epochs=problem.epochs, budget=problem.budget)
 
 
 def search(sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: int) -> Iterator[Line]:

@@ -31,14 +31,22 @@ from typing import Any
 
 import numpy as np
 import optuna
-from nas_bench_201_searchers import CHECKPOINTS, COLUMNS, EPOCHS, Cells, proposed, ready_sweep
+from nas_bench_201_searchers import (
+    CHECKPOINTS,
+    COLUMNS,
+    EPOCHS,
+    Cells,
+    feedback,
+    proposed,
+    ready_sweep,
+    searcher_of,
+)
 from ray.tune.search.optuna import OptunaSearch
 
 from nasray.errors import InvalidInput
-from nasray.searchers.searchers import EPOCH, OBJECTIVES, find_searcher
+from nasray.searchers import EPOCH, OBJECTIVES
+from nasray.searchers.optuna import OptunaSearcher
 from nasray.sweeps import Sweep
-from nasray.sweeps.proposals import Proposals
-from nasray.tune.optuna_search import ParetoOptunaSearch
 from nasray.tune.pareto_asha import ParetoASHA
 
 SEARCHERS = ("random_search", "evolution", "nsga2", "tpe")
@@ -46,16 +54,6 @@ RUNG = 12
 METRICS = ("accuracy", "macs")
 RATIO, SPENT = 0.999, 0.5
 """Bars: of full training's hypervolume, and of its epochs."""
-
-
-@dataclass
-class Trial:
-    """As much of a trial of Ray Tune as a scheduler touches."""
-
-    trial_id: str
-
-    def invalidate_json_state(self) -> None:
-        """Nothing is saved here."""
 
 
 @dataclass
@@ -76,34 +74,35 @@ def halve(sweep: Sweep, cells: Cells, searcher: str, seed: int, trials: int) -> 
     """A search of so many trials, one after the other, each stopped at the rung or trained to the end."""
     modes = [OBJECTIVES[name] for name in METRICS]
     asha = ParetoASHA(METRICS, modes, EPOCH, rungs=(RUNG, EPOCHS), reduction_factor=sweep.reduction_factor)
-    config = find_searcher(searcher).Config.of({"evaluations": trials})
-    made: Any = Proposals(searcher, sweep.space, config, seed).searcher(sweep)
+    made = searcher_of(sweep, searcher, seed, trials)
     found = Halved()
     ray: Any = None
-    if isinstance(made, ParetoOptunaSearch):
+    if isinstance(made, OptunaSearcher):
         whatever = {"whatever": optuna.distributions.CategoricalDistribution([0])}
         ray = OptunaSearch(whatever, metric=list(METRICS), mode=modes)
     for number in range(trials):
         name = str(number)
-        row = cells.row(made.suggest(name))
+        proposal = made.ask()
+        assert proposal is not None
+        row = cells.row(proposal.architecture)
         result = cells.result(row, RUNG)
-        if asha.on_trial_result(None, Trial(name), result) == "CONTINUE":
+        if asha.on_trial_result(None, name, result) == "CONTINUE":
             result = cells.result(row, EPOCHS)
-        made.on_trial_complete(name, result)
+        made.tell(proposal, feedback(made, result))
         if ray is not None:
             ray.suggest(name)
             ray.on_trial_complete(name, result)
         found.rows.append(row)
         found.complete.append(result[EPOCH] == EPOCHS)
-    if ray is not None:
-        found.stopped_as_complete = _stopped_as_complete(made, found.complete)
-        found.by_ray = _stopped_as_complete(ray, found.complete)
+    if isinstance(made, OptunaSearcher):
+        found.stopped_as_complete = _stopped_as_complete(made.study, found.complete)
+        found.by_ray = _stopped_as_complete(ray._ot_study, found.complete)
     return found
 
 
-def _stopped_as_complete(searcher: OptunaSearch, complete: Sequence[bool]) -> int:
+def _stopped_as_complete(study: optuna.Study, complete: Sequence[bool]) -> int:
     state = optuna.trial.TrialState.COMPLETE
-    by_optuna = [trial.state == state for trial in searcher._ot_study.trials]
+    by_optuna = [trial.state == state for trial in study.trials]
     return sum(told and not was for told, was in zip(by_optuna, complete, strict=True))
 
 

@@ -49,6 +49,7 @@ from nasray.cli import main
         ("cost gold GOLD_s1 --channels 1 --latency-batch 0", "batch 0", "from 1 up"),
         ("cost gold GOLD_s1 --latency-threads 2", "without a batch", "--latency-batch 1"),
         ("cost gold GOLD_s1 --latency-batch 1 --latency-device abacus", "'abacus'", "auto, cpu"),
+        ("cost gold GOLD_s1 --latency-batch 1 --latency-device meta", "'meta'", "auto, cpu"),
         ("draw darts", "darts", "SPACE ARCHITECTURE"),
         ("draw darts DARTS_V2", "--out", ".png, .svg or .pdf"),
         ("draw darts DARTS_V2 --out cells.bmp", "cells.bmp", ".png, .svg, .pdf"),

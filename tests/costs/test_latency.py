@@ -136,6 +136,14 @@ def test_what_cannot_be_measured_is_named(network: Network) -> None:
             network_latency(network, SMALL.input_shape, **wrong)
 
 
+@pytest.mark.parametrize("device", ["meta", "mps", "abacus"])
+def test_only_what_runs_is_timed(device: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"^device '{device}' of a latency: it is measured on cpu"):
+        architecture_latency(NAS_BENCH_201, CONVOLUTIONS, SMALL, device=device)
+    with pytest.raises(InvalidInput, match=r"^device 'meta' of a latency: it is measured on cpu"), torch.device("meta"):
+        network_latency(target_network(NAS_BENCH_201, CONVOLUTIONS, SMALL), SMALL.input_shape)
+
+
 @pytest.mark.gpu
 def test_a_gpu_is_timed_by_its_own_clock() -> None:
     architecture = from_genotype(DARTS, DARTS.references["DARTS_V2"].genotype)

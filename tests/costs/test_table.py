@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from nasray.costs import cost_table, expected_macs, macs, params
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_of, binary_gates, candidate_mask
 from nasray.networks import supernet, target_network
-from nasray.spaces import CellSpace, NetworkSize, from_genotype
+from nasray.spaces import Architecture, CellGraph, CellSpace, NetworkSize, Normalisation, from_genotype
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.gold import GOLD
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
@@ -201,8 +203,6 @@ def test_sizes_that_no_skeleton_has(change: dict[str, Any], message: str):
 
 
 def test_tables_of_spaces_with_one_name_are_kept_apart():
-    from dataclasses import replace
-
     other = replace(DARTS, evaluation_normalisation=replace(DARTS.evaluation_normalisation, affine=False))
     architecture = from_genotype(DARTS, DARTS.references["DARTS_V2"].genotype)
     size = SIZES[0]
@@ -211,3 +211,87 @@ def test_tables_of_spaces_with_one_name_are_kept_apart():
     ]
     affine = sum(p.numel() for norm in norms for p in norm.parameters())
     assert (params(DARTS, architecture, size) - params(other, architecture, size)) * 1e6 == pytest.approx(affine)
+
+
+OWN_OPERATIONS = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+from nasray.networks.operations import Operation
+
+
+class Own(nn.Module):
+    def __init__(self, channels, stride):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, channels, 3, 3))
+        self.stride = stride
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight, stride=self.stride, padding=1)
+
+
+class Mixed(nn.Module):
+    def __init__(self, channels, stride):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, channels))
+        self.stride = stride
+
+    def forward(self, x):
+        return torch.einsum("nchw,cd->ndhw", x, self.weight)[:, :, :: self.stride, :: self.stride]
+
+
+def conv(channels, stride, normalisation):
+    return Operation.of(Own(channels, stride), activated=True)
+
+
+def mixed(channels, stride, normalisation):
+    return Operation.of(Mixed(channels, stride))
+
+
+def narrow(channels, stride, normalisation):
+    return Operation.of(nn.AdaptiveAvgPool2d(1))
+"""
+
+
+def own_space(file: Path, *names: str) -> CellSpace:
+    """Of one node, which both inputs enter, with the operations of a user's file."""
+    file.write_text(OWN_OPERATIONS)
+    operations = tuple(f"{file}:{name}" for name in names)
+    cells = {
+        kind: CellGraph(inputs=2, nodes=1, operations=operations, stride=stride)
+        for kind, stride in (("normal", 1), ("reduce", 2))
+    }
+    plain = Normalisation(affine=True, after_pool=False, after_identity=False)
+    return CellSpace(
+        name="own", cells=cells, search_channels=4, search_cells=3, evaluation_channels=4, evaluation_cells=3,
+        search_normalisation=plain, evaluation_normalisation=plain,
+    )  # fmt: skip
+
+
+def test_operations_of_a_users_are_counted_whatever_code_they_are(tmp_path: Path, random_masks: Any):
+    space, size = own_space(tmp_path / "mine.py", "conv", "mixed"), SIZES[0]
+    conv = f"{tmp_path}/mine.py:conv"
+    both = Architecture.of(space, {name: [(0, 2, conv), (1, 2, conv)] for name in space.cells})
+    # Six 3x3 convolutions of 4, 8 and 8 channels, onto 8x8, 4x4 (reductions stand at 1 and 2) and 2x2 pixels of 8 and
+    # 16 channels, among the rest; the figure is that of torch's counter.
+    assert macs(space, both, size) * 1e6 == pytest.approx(79_776)
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        masks = random_masks(space, size.cells, generator)
+        with torch.device("meta"):
+            network = target_network(space, architecture_of(space, masks), size).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(torch.empty(1, *size.input_shape, device="meta"))
+        gates = [Gates(torch.from_numpy(mask).double(), mask) for mask in masks]
+        exact = macs(space, architecture_of(space, masks), size)
+        assert exact * 1e6 == pytest.approx(counter.get_total_flops() / 2)
+        assert float(expected_macs(space, gates, size)) == pytest.approx(exact, rel=1e-12)
+
+
+def test_an_operation_that_gives_another_shape_is_refused(tmp_path: Path):
+    space = own_space(tmp_path / "mine.py", "narrow")
+    with pytest.raises(
+        InvalidInput,
+        match=r"narrow' with stride 1 gives shape \(1, 4, 1, 1\) for an input of shape \(1, 4, 8, 8\): it must give",
+    ):
+        cost_table(space, SIZES[0])

@@ -10,6 +10,7 @@ import pytest
 
 from nasray.errors import InvalidInput
 from nasray.fronts import attained, repetitions
+from nasray.runs.identity import EXECUTION
 from tests.run_files import WriteRun
 
 
@@ -93,7 +94,7 @@ def test_candidates_can_be_repeated(write_run: WriteRun) -> None:
         ({}, {"method": "darts"}, r"method \('darts', 'gold_nas'\)"),
         ({}, {"settings": {"lambda0": 0.2}}, r"settings\.lambda0 \(0\.1, 0\.2\)"),
         ({"others": [{"method": "darts"}]}, {"others": [{"method": "random"}]}, r"others\.0\.method"),
-        ({}, {"budget": 3.0}, r"budget \('missing', 3\.0\)"),
+        ({}, {"budget": 3.0}, r"budget \(3\.0, missing\)"),
     ],
 )
 def test_what_is_no_repetition_is_refused(
@@ -106,7 +107,7 @@ def test_what_is_no_repetition_is_refused(
 
 
 def test_repetitions_differ_in_their_seeds_and_in_where_they_ran(write_run: WriteRun) -> None:
-    other = {"seeds": [1], "retrain_seeds": [5], "storage": "/elsewhere", "gpus_per_trial": 1.0, "address": "auto"}
+    other = {"seeds": [1], "retrain_seeds": [5], **dict.fromkeys(EXECUTION, "other")}
     settings = {"lambda0": 0.1, "split_seed": 1}
     rows = [row("a", 1, 0.5, settings=f'{{"split_seed": {seed}}}') for seed in (0, 1)]
     runs = {"a": write_run("a", rows[:1]), "b": write_run("b", rows[1:], settings=settings, **other)}

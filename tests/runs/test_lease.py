@@ -42,7 +42,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[Storage, str], Lease
 
     def make(storage: Storage, machine: str) -> Lease:
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_place", lambda: machine)
+            patch.setattr(module, "here", lambda: machine)
             return Lease(storage, "digits", beat_seconds=0.05, silent_seconds=2.0)
 
     return make

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,17 +22,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nasray.errors import InvalidInput
-from nasray.fronts import pareto_front
+from nasray.errors import DamagedFiles, DamagedFilesWarning, InvalidInput
+from nasray.fronts import average_over_seeds, pareto_front
 from nasray.runs import (
     CANDIDATES,
     EVALUATIONS,
+    SCHEMA_VERSION,
     Storage,
     Table,
+    amend_row,
     compact,
     load,
     open_storage,
     read,
+    row_file,
     write_front,
     write_row,
 )
@@ -180,9 +185,9 @@ def test_the_newest_row_of_a_key_counts_wherever_it_lies(storage: Storage, candi
 def test_rows_of_a_later_version_are_refused(storage: Storage, candidate: Row) -> None:
     name = write_row(storage, CANDIDATES, candidate())
     content = pq.read_table(pa.BufferReader(storage.read_bytes(name)))
-    later = content.set_column(0, "schema_version", pa.array([2], pa.int64()))
+    later = content.set_column(0, "schema_version", pa.array([SCHEMA_VERSION + 1], pa.int64()))
     pq.write_table(later, Path(str(storage)) / name)
-    with pytest.raises(InvalidInput, match="version 2"):
+    with pytest.raises(InvalidInput, match=f"version {SCHEMA_VERSION + 1}"):
         read(storage, CANDIDATES)
 
 
@@ -196,15 +201,139 @@ def test_stray_files_are_left_out_with_a_warning_and_never_deleted(storage: Stor
     wrong = wrong.set_column(wrong.column_names.index("macs"), "macs", pa.array(["many"]))
     pq.write_table(wrong, Path(str(storage)) / "candidates/wrong.parquet")
     (Path(str(storage)) / "candidates/.hidden.tmp").write_bytes(b"x")
-    with pytest.warns(RuntimeWarning, match="left out") as caught:
-        assert len(read(storage, CANDIDATES)) == 1
+    with pytest.warns(DamagedFilesWarning, match="left out") as caught:
+        assert len(read(storage, CANDIDATES, strict=False)) == 1
     named = sorted(str(warning.message).split(" was left out")[0].rpartition("/")[2] for warning in caught)
     assert named == ["empty.parquet", "other.parquet", "row-cut.parquet", "wrong.parquet"]
-    with pytest.warns(RuntimeWarning, match="row-cut"):
-        assert compact(storage, CANDIDATES) == 1
+    with pytest.raises(DamagedFiles, match=r"empty\..*other\..*row-cut\..* and 1 more cannot be read"):
+        read(storage, CANDIDATES)
+    assert compact(storage, CANDIDATES) == 1
     left = files(storage)
     assert len(left) == 5
     assert sum("row-cut" in n for n in left) == 1
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "empty": lambda path: os.truncate(path, 0),
+    "a folder": lambda path: (path.unlink(), path.mkdir(), (path / "x").touch()),
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("table", [CANDIDATES, EVALUATIONS])
+def test_a_front_is_not_replaced_by_what_damage_left(
+    storage: Storage, candidate: Row, evaluation: Row, table: Table, damage: str
+) -> None:
+    row = candidate if table is CANDIDATES else evaluation
+    for place in range(2):
+        own = {"trial_id": f"t{place}"} if table is CANDIDATES else {"architecture_id": f"a{place}"}
+        write_row(storage, table, row(macs=1.0 + place, accuracy=0.5 + place / 10, **own))
+        compact(storage, table) if not place else None
+    write_front(storage, pareto_front(read(storage, table)))
+    whole = storage.read_bytes("front.parquet")
+    (path,) = Path(str(storage), table.name).glob("compact-*")
+    DAMAGE[damage](path)
+    with contextlib.suppress(DamagedFiles):
+        write_front(storage, pareto_front(read(storage, table)))
+    assert storage.read_bytes("front.parquet") == whole
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        left = pareto_front(load(str(storage), table.name))
+    assert len(left) == 1
+    gone = damage in ("missing", "a folder")
+    with pytest.raises(DamagedFiles, match=r"1 of 2 rows.*front\.parquet" if gone else path.name) as caught:
+        write_front(storage, left)
+    assert "\n" not in str(caught.value)
+    assert storage.read_bytes("front.parquet") == whole
+    # A compaction keeps the damaged file, and its rows are not taken for gone.
+    compact(storage, table)
+    assert path.exists() == (damage != "missing")
+    with pytest.raises(DamagedFiles):
+        write_front(storage, left)
+    # What was damaged by accident may be whole in another copy.
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
+    write_row(storage, table, row(macs=1.0, accuracy=0.5, **({"trial_id": "t0"} if table is CANDIDATES else {})))
+    write_front(storage, pareto_front(read(storage, table)))
+
+
+def test_a_front_that_cannot_be_read_is_made_again(storage: Storage, evaluation: Row) -> None:
+    write_row(storage, EVALUATIONS, evaluation())
+    storage.write_bytes("front.parquet", b"PAR1")
+    with pytest.raises(InvalidInput, match=r"front\.parquet cannot be read"):
+        load(str(storage), "front")
+    write_front(storage, pareto_front(read(storage, EVALUATIONS)))
+    assert len(load(str(storage), "front")) == 1
+
+
+def test_a_front_of_means_is_covered_by_its_seeds(storage: Storage, evaluation: Row) -> None:
+    for seed in range(2):
+        write_row(storage, EVALUATIONS, evaluation(seed=seed))
+    for _ in range(2):
+        write_front(storage, pareto_front(average_over_seeds(read(storage, EVALUATIONS))))
+    # Another fidelity's front takes its place, for no row was lost.
+    write_row(storage, EVALUATIONS, evaluation(epochs=50))
+    write_front(storage, pareto_front(read(storage, EVALUATIONS).query("epochs == 50")))
+    assert load(str(storage), "front")["epochs"].tolist() == [50]
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_damaged_row_that_lies_whole_in_another_file_is_no_loss(
+    storage: Storage, candidate: Row, claimed: bool
+) -> None:
+    name = write_row(storage, CANDIDATES, candidate())
+    write_row(storage, CANDIDATES, candidate(epoch=1))
+    storage.write_bytes(name, b"")
+    if claimed:
+        compact(storage, CANDIDATES)
+    with pytest.raises(DamagedFiles, match=name.rpartition("/")[2]):
+        read(storage, CANDIDATES)
+    # As the trial does that wrote it, where it goes on.
+    assert write_row(storage, CANDIDATES, candidate()) == name == row_file(CANDIDATES, candidate())
+    assert len(read(storage, CANDIDATES)) == 2
+    compact(storage, CANDIDATES)
+    assert len(read(storage, CANDIDATES)) == 2
+
+
+# --- amended rows
+
+
+def test_an_amended_row_has_its_other_values_as_they_were(storage: Storage, evaluation: Row) -> None:
+    name = write_row(storage, EVALUATIONS, evaluation(), {"lambda0": 0.25, "order": "first"})
+    other = write_row(storage, EVALUATIONS, evaluation(seed=1))
+    before = read(storage, EVALUATIONS)
+    assert before["told"].isna().all()
+    amend_row(storage, EVALUATIONS, name, told=3)
+    after = read(storage, EVALUATIONS)
+    assert after["told"].tolist() == [3, pd.NA]
+    pd.testing.assert_frame_equal(after.drop(columns="told"), before.drop(columns="told"))
+    assert len(files(storage, EVALUATIONS)) == 2
+    # Once they are compacted too, in whichever order the files are read.
+    compact(storage, EVALUATIONS)
+    amend_row(storage, EVALUATIONS, other, told=4)
+    amend_row(storage, EVALUATIONS, name, told=5)
+    for _ in range(2):
+        later = read(storage, EVALUATIONS)
+        assert later["told"].tolist() == [5, 4]
+        same = ["told", "created_at"]
+        pd.testing.assert_frame_equal(later.drop(columns=same), before.drop(columns=same))
+        compact(storage, EVALUATIONS)
+
+
+def test_what_cannot_be_amended(storage: Storage, evaluation: Row) -> None:
+    name = write_row(storage, EVALUATIONS, evaluation())
+    for values in ({"seed": 1}, {"colour": 1}, {"schema_version": 3}, {"told": -1}, {"told": 0.5}):
+        with pytest.raises(InvalidInput, match=next(iter(values))):
+            amend_row(storage, EVALUATIONS, name, **values)
+    with pytest.raises(FileNotFoundError):
+        amend_row(storage, EVALUATIONS, row_file(EVALUATIONS, evaluation(seed=7)), told=1)
+    storage.write_bytes(name, b"")
+    with pytest.raises(DamagedFiles, match=name):
+        amend_row(storage, EVALUATIONS, name, told=1)
+    assert storage.read_bytes(name) == b""
 
 
 # --- compaction

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,9 +18,11 @@ from nasray.errors import InvalidInput
 from nasray.fronts import near_front
 from nasray.methods.random import Random
 from nasray.runs import open_storage
-from nasray.searchers.searchers import EPOCH, NSGA2, TPE, Evolution, RandomSearch, find_searcher, is_searcher
+from nasray.searchers import EPOCH, feedback_of, find_searcher, is_searcher
+from nasray.searchers.evolution import Evolution
+from nasray.searchers.optuna import NSGA2, TPE
+from nasray.searchers.random import RandomSearch
 from nasray.spaces import Architecture, to_string
-from nasray.spaces.encoding import decode
 from nasray.sweeps import Arm, EvaluationSettings, Sweep
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import Outcome, read_run, run_sweep
@@ -173,28 +174,24 @@ def test_what_is_looked_up_is_told_before_the_next_is_proposed(
     sweep = looked_up(table, tmp_path, method=method, settings=searcher, random_baseline=False, gpus_per_trial=1.0)
     # The same searcher, asked and told by a loop.
     ((one,), truth) = proposals(sweep), pd.read_parquet(table).set_index("arch")["cifar10_test_acc_200"] / 100
-    asked: Any = one.searcher(sweep)
+    asked = one.searcher(sweep)
     expected = []
-    for number in range(25):
-        config = asked.suggest(str(number))
-        architecture = (
-            Architecture.from_json(SPACE, config["architecture"])
-            if "architecture" in config
-            else decode(SPACE, config, 15)
-        )
+    for _ in range(25):
+        proposal = asked.ask()
+        assert proposal is not None
+        architecture = proposal.architecture
         expected.append(architecture.id)
         told = {
             "accuracy": float(truth[to_string(SPACE, architecture)]),
             "macs": macs(SPACE, architecture, SPACE.published_sizes["cifar10"]),
             EPOCH: 200,
         }
-        asked.on_trial_complete(str(number), told)
+        asked.tell(proposal, feedback_of(told, objectives=sweep.objectives, epochs=200, budget=None))
     outcome = run_sweep(sweep)
     assert outcome.failures == ()
     rows = nasray.load(outcome.folder).sort_values("created_at")
-    # A cell that is proposed again is the same row, written later.
-    last = sorted(set(expected), key=lambda identity: len(expected) - expected[::-1].index(identity))
-    assert rows["architecture_id"].tolist() == last
+    # A cell that is proposed again is told what it came to, and looked up no more.
+    assert rows["architecture_id"].tolist() == list(dict.fromkeys(expected))
 
 
 @pytest.mark.usefixtures("ray_session")

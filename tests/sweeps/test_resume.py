@@ -42,10 +42,10 @@ def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None
     for kill in range(3):
         driver = start(tmp_path, "killed")
         deadline = time.monotonic() + 120
-        trials = tmp_path / "killed" / "tune" / "search"
+        trials = tmp_path / "killed" / "trials"
         while time.monotonic() < deadline and driver.poll() is None:
             # From the first checkpoint on, a little later at every try.
-            if list(trials.glob("*/checkpoint_*")):
+            if list(trials.glob("*/*.state")):
                 time.sleep(0.7 * (kill + 1))
                 break
             time.sleep(0.05)

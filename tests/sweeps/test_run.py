@@ -123,7 +123,7 @@ def test_a_finished_run_is_not_run_again(tiny_sweep: Sweep, tiny_run: Outcome) -
 
 
 def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    with pytest.raises(InvalidInput, match=r"another sweep, which differs in seeds, retrain: accepted"):
+    with pytest.raises(InvalidInput, match=r"another sweep, which differs in retrain, seeds\.0: accepted"):
         run_sweep(dataclasses.replace(tiny_sweep, retrain="nothing", seeds=(7,)))
     two = dataclasses.replace(tiny_sweep.settings, threads=2)
     with pytest.raises(InvalidInput, match=r"another sweep, which differs in settings.threads: accepted"):
@@ -196,6 +196,14 @@ def test_the_folder_of_a_single_search_is_refused(tiny_sweep: Sweep, tmp_path: P
     open_storage(tmp_path / "tiny").write_json("run.json", {"search": {}})
     with pytest.raises(InvalidInput, match="holds no sweep: accepted is another --name"):
         run_sweep(dataclasses.replace(tiny_sweep, storage=str(tmp_path)))
+
+
+def test_a_folder_with_tables_and_without_run_json_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "tiny")
+    storage.write_bytes("candidates/row-1.parquet", b"")
+    with pytest.raises(InvalidInput, match=r"has candidates of a run but no run\.json.*Put run\.json back"):
+        run_sweep(dataclasses.replace(tiny_sweep, storage=str(tmp_path)))
+    assert not storage.exists("run.json")
 
 
 def test_retraining_at_another_fidelity_adds_rows(tiny_run: Outcome) -> None:

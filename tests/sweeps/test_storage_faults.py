@@ -97,7 +97,7 @@ def test_s3_fails_and_the_driver_dies(object_store: Any, left_alone: Path) -> No
         # Once there are checkpoints every request fails, one way or the other, and the trials wait.
         if object_store.fails is nothing_fails:
             storage = open_storage(far)
-            if any(storage.exists(f"tune/search/{trial}/checkpoint_000001/state.pt") for trial in trials):
+            if any(storage.exists(f"trials/{trial}/000002.state") for trial in trials):
                 object_store.fails = lambda number, path: "busy" if number % 2 else "cut"
         return bool(object_store.failed > 20)
 
@@ -121,28 +121,13 @@ def test_s3_fails_and_the_driver_dies(object_store: Any, left_alone: Path) -> No
     assert all(identity in printed.stdout for identity in rows(far, "front")["architecture_id"])
 
 
-def newest(folder: Path, pattern: str) -> Path:
-    return max(folder.glob(pattern))
-
-
-@pytest.mark.parametrize("damaged", ["checkpoints", "tune"])
-def test_what_a_run_goes_on_from_is_damaged(damaged: str, left_alone: Path, tmp_path: Path) -> None:
+def test_checkpoints_that_a_run_goes_on_from_are_damaged(left_alone: Path, tmp_path: Path) -> None:
     sweep = command(left_alone, tmp_path)
-    search = tmp_path / "far" / "tune" / "search"
-
-    def saved() -> bool:
-        return bool(list(search.glob("*/checkpoint_000002/state.pt")) and list(search.glob("experiment_state-*")))
-
-    kill_when(saved, sweep)
-    # Tune may know of any of a trial's checkpoints, and not of the newest: so all were cut short.
-    for path in search.glob("*/checkpoint_*/state.pt"):
+    trials = tmp_path / "far" / "trials"
+    kill_when(lambda: bool(list(trials.glob("*/000003.state"))), sweep)
+    for path in trials.glob("*/*.state"):
         path.write_bytes(path.read_bytes()[:1000])
-    if damaged == "tune":
-        state = newest(search, "experiment_state-*.json")
-        state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
-    said = finish(sweep)
-    assert "event=checkpoint_damaged" in said
-    assert said.count("event=tune_state_damaged") == (damaged == "tune")
+    assert "event=checkpoint_damaged" in finish(sweep)
     same(tmp_path / "far", left_alone)
 
 
@@ -160,9 +145,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_the_disk_is_full_in_mid_run(left_alone: Path, small_disk: Path) -> None:
     sweep = command(left_alone, small_disk)
-    search = small_disk / "far" / "tune" / "search"
+    trials = small_disk / "far" / "trials"
     driver = subprocess.Popen(sweep, stderr=subprocess.PIPE, text=True, env=environment())
-    wait_for(lambda: bool(list(search.glob("*/checkpoint_000001/state.pt"))), driver)
+    wait_for(lambda: bool(list(trials.glob("*/000002.state"))), driver)
     filler = small_disk / "filler"
     file = os.open(filler, os.O_WRONLY | os.O_CREAT)
     with contextlib.suppress(OSError):

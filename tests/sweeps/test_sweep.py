@@ -12,7 +12,8 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
-from nasray.sweeps import Range, Sweep
+from nasray.searchers.searchers import find_searcher
+from nasray.sweeps import EvaluationSettings, Range, Sweep
 from nasray.sweeps.sweep import latin_hypercube, with_method
 from nasray.trials.rows import knob_columns, trial_id
 
@@ -53,6 +54,24 @@ def test_trial_id_depends_on_the_settings_and_not_on_where_the_data_lie() -> Non
     assert trial_id(one) == trial_id(dataclasses.replace(one, data_root="/elsewhere"))
     assert trial_id(one) != trial_id(dataclasses.replace(one, seed=1))
     assert trial_id(one) != trial_id(dataclasses.replace(one, settings=GoldNAS.Config(channels=4, cells=3, mu=1.0)))
+
+
+@pytest.mark.parametrize("arm", [{}, {"method": "evolution", "settings": find_searcher("evolution").Config()}])
+def test_candidates_count_at_the_size_of_the_evaluation(arm: dict) -> None:
+    size = {"channels": 5, "cells": 3, "skeleton": "imagenet", "width_budget": 0.25}
+    sweep = make(**arm, evaluation=EvaluationSettings(**size))
+    made = sweep.search_config(sweep.arms[0])
+    assert {name: getattr(made, f"evaluation_{name}") for name in size} == size
+
+
+def test_candidates_count_at_the_size_of_a_tables_networks() -> None:
+    sweep = make(
+        method="random", space="nas_bench_201", dataset="cifar10", table="table.csv", settings=Random.Config(cells=5),
+        evaluation=EvaluationSettings(channels=3, cells=5),
+    )  # fmt: skip
+    made = sweep.search_config(sweep.arms[0])
+    published = registry.find("space", "nas_bench_201").published_sizes["cifar10"]
+    assert (made.evaluation_channels, made.evaluation_cells) == (published.channels, published.cells) == (16, 15)
 
 
 @pytest.mark.parametrize("name", registry.names("sweep"))

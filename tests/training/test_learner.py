@@ -240,10 +240,12 @@ def test_a_space_and_a_dataset_must_be_of_one_known_task():
         task_of(replace(DARTS, task="prophecy"), replace(digits, task="prophecy"))
 
 
-def test_devices_that_are_not_there():
+def test_devices_that_nasray_does_not_run_on():
     assert pick_device("cpu").type == "cpu"
-    for name in ("tpu9", "", *([] if torch.cuda.is_available() else ["cuda", "cuda:1"])):
-        with pytest.raises(InvalidInput, match=rf"^device '{name}': accepted here are auto, cpu"):
+    absent = [] if torch.cuda.is_available() else ["cuda", "cuda:1"]
+    # On the meta device nothing would be computed, and nothing is measured on those that nasray does not know.
+    for name in ("tpu9", "", "meta", "mps", "xpu:0", "cuda:99", "cpu:1", *absent):
+        with pytest.raises(InvalidInput, match=rf"^device '{name}': nasray runs on .*; give auto, cpu"):
             pick_device(name)
 
 

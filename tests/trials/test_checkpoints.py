@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,16 +13,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import fs
 
-from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.runs import CANDIDATES, open_storage, read
-from nasray.trials.checkpoints import DamagedState, newest_first, pack, unpack
+from nasray.runs.outcomes import read_outcomes
+from nasray.trials.checkpoints import DamagedState, drop_checkpoints, newest_checkpoints, pack, save_checkpoint, unpack
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
-from nasray.trials.single import BEFORE, STATE, run_search
-from nasray.tune.trainables import SearchTrainable
+from nasray.trials.single import run_search
 
 STATE_OF_TWO = {"epoch": 3, "weights": {"w": torch.arange(6.0).reshape(2, 3)}, "points": [[1.5, 0.25]]}
 WHOLE = pack(STATE_OF_TWO)
@@ -98,14 +94,16 @@ def test_a_state_with_code_in_it_is_refused_and_not_run() -> None:
     assert not Path("/tmp/nasray-was-harmed").exists()
 
 
-def test_checkpoints_come_newest_first(tmp_path: Path) -> None:
-    for name in ("checkpoint_000009", "checkpoint_000010", "other", "checkpoint_000002"):
-        (tmp_path / name).mkdir()
-        if name != "checkpoint_000009":
-            (tmp_path / name / "state.pt").write_bytes(name.encode())
-    found = list(newest_first(fs.LocalFileSystem(), str(tmp_path), "state.pt"))
-    assert found == [(name, name.encode()) for name in ("checkpoint_000010", "checkpoint_000002")]
-    assert list(newest_first(fs.LocalFileSystem(), str(tmp_path / "nowhere"), "state.pt")) == []
+def test_checkpoints_come_newest_first_and_two_are_kept(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    assert list(newest_checkpoints(storage, "one")) == []
+    for epoch in (2, 9, 10):
+        save_checkpoint(storage, "one", epoch, {"epoch": epoch})
+    found = [(name, unpack(content)["epoch"]) for name, content in newest_checkpoints(storage, "one")]
+    assert found == [("000010.state", 10), ("000009.state", 9)]
+    drop_checkpoints(storage, "one")
+    drop_checkpoints(storage, "one")  # as another driver may have
+    assert list(newest_checkpoints(storage, "one")) == []
 
 
 def candidates(folder: Path) -> pd.DataFrame:
@@ -115,6 +113,10 @@ def candidates(folder: Path) -> pd.DataFrame:
 
 class Killed(BaseException):
     """As a kill ends a process: nothing of nasray catches it."""
+
+
+def run(folder: Path) -> None:
+    run_search(CONFIG, open_storage(folder))
 
 
 def search_killed_after(epochs: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,124 +130,51 @@ def search_killed_after(epochs: int, folder: Path, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(Search, "run_epoch", killed)
         with pytest.raises(Killed):
-            run_search(CONFIG, open_storage(folder))
+            run(folder)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted(folder.glob("trials/*/*.state"), reverse=True)
 
 
 @pytest.mark.parametrize("damage", [cut, flip, nothing])
 @pytest.mark.parametrize("both", [False, True])
-def test_a_single_search_goes_on_from_the_state_before(
+def test_a_search_goes_on_from_the_checkpoint_before(
     damage: Any, both: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_search(CONFIG, open_storage(tmp_path / "left_alone"))
+    run(tmp_path / "left_alone")
     folder = tmp_path / "damaged"
     search_killed_after(2, folder, monkeypatch)
-    for name in (STATE, BEFORE) if both else (STATE,):
-        (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    for path in checkpoints(folder) if both else checkpoints(folder)[:1]:
+        path.write_bytes(damage(path.read_bytes()))
     # Killed once more right after: what was whole must still be there.
     search_killed_after(0 if both else 1, folder, monkeypatch)
     said = capsys.readouterr().err
     assert said.count("event=checkpoint_damaged") == 1
-    assert ("the search begins anew" if both else f"used={BEFORE}") in said
-    run_search(CONFIG, open_storage(folder))
+    assert ("the trial starts again" if both else "used=000001.state") in said
+    run(folder)
     assert "epoch 1:" not in capsys.readouterr().err or both
     pd.testing.assert_frame_equal(candidates(folder), candidates(tmp_path / "left_alone"))
 
 
-def trial_in(folder: Path) -> SearchTrainable:
-    """As Tune makes it, with the folder of its checkpoints."""
-    config = {"trial": {"run": "run", "storage": str(folder), "search": CONFIG.to_dict(), "varied": []}}
-    trial = SearchTrainable(config)
-    trial._storage = SimpleNamespace(storage_filesystem=fs.LocalFileSystem(), trial_fs_path=str(folder / "trial"))
-    return trial
-
-
-def saved(folder: Path, epochs: int) -> Path:
-    """The folder of a trial that was left after some epochs, with all of its checkpoints."""
-    trial = trial_in(folder)
-    for number in range(epochs):
-        trial.step()
-        checkpoint = folder / "trial" / f"checkpoint_{number:06d}"
-        checkpoint.mkdir(parents=True)
-        trial.save_checkpoint(str(checkpoint))
-    return folder / "trial"
-
-
-@pytest.mark.parametrize("damage", [cut, flip, nothing, None])
-def test_a_trial_goes_on_from_the_checkpoint_before(
-    damage: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_a_whole_state_of_another_trial_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoints = saved(tmp_path / "damaged", 2)
-    last = checkpoints / "checkpoint_000001" / "state.pt"
-    if damage is None:
-        last.unlink()
-    else:
-        last.write_bytes(damage(last.read_bytes()))
-    trial = trial_in(tmp_path / "damaged")
-    trial.load_checkpoint(str(last.parent))
-    assert trial.search is not None
-    assert trial.search.epoch == 1
-    result = trial.step()
-    ((level, event, fields),) = result["said"]
-    assert (level, event, fields["used"]) == ("warning", "checkpoint_damaged", "checkpoint_000000")
-    # The epoch that is run again is the one that was: the same rows.
-    while not result["done"]:
-        result = trial.step()
-    whole = trial_in(tmp_path / "left_alone")
-    while not whole.step()["done"]:
-        pass
-    pd.testing.assert_frame_equal(candidates(tmp_path / "damaged"), candidates(tmp_path / "left_alone"))
+    search_killed_after(1, tmp_path, monkeypatch)
+    (path,) = checkpoints(tmp_path)
+    path.write_bytes(pack({"epoch": 1, "points": [], "report": {}}))
+    run(tmp_path)
+    said = capsys.readouterr().err
+    assert "it is of another trial" in said
+    assert sorted(set(candidates(tmp_path)["epoch"])) == [CONFIG.settings.epochs]
 
 
-@pytest.mark.parametrize("epochs", [0, 2])
-def test_a_trial_that_was_refused_goes_on_from_what_it_had(
-    epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoints = saved(tmp_path, epochs)
-    with monkeypatch.context() as patch:
-
-        def refuse(*given: object) -> None:
-            raise InvalidInput("no such folder on this node")
-
-        patch.setattr(Search, "__init__", refuse)
-        # By two drivers, one after the other; Tune keeps two checkpoints.
-        for number in (2, 3):
-            trial = trial_in(tmp_path)
-            assert trial.step()["failed"] == "no such folder on this node"
-            (checkpoints / f"checkpoint_{number:06d}").mkdir(parents=True)
-            trial.save_checkpoint(str(checkpoints / f"checkpoint_{number:06d}"))
-    for number in range(epochs):
-        shutil.rmtree(checkpoints / f"checkpoint_{number:06d}")
-    trial = trial_in(tmp_path)
-    trial.load_checkpoint(str(checkpoints / "checkpoint_000003"))
-    result = trial.step()
-    assert (result["epoch"], "said" in result) == (epochs + 1, False)
-
-
-def test_a_trial_without_a_whole_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> None:
-    checkpoints = saved(tmp_path, 2)
-    for path in checkpoints.glob("*/state.pt"):
-        path.write_bytes(flip(path.read_bytes()))
-    trial = trial_in(tmp_path)
-    trial.load_checkpoint(str(checkpoints / "checkpoint_000001"))
-    result = trial.step()
-    assert result["epoch"] == 1
-    ((_, event, fields),) = result["said"]
-    assert (event, fields["used"]) == ("checkpoint_damaged", "none, the trial begins anew")
-
-
-def test_a_whole_state_of_another_trial_is_not_taken(tmp_path: Path) -> None:
-    checkpoints = saved(tmp_path, 1)
-    path = checkpoints / "checkpoint_000000" / "state.pt"
-    path.write_bytes(pack({"epoch": 1, "points": []}))
-    trial = trial_in(tmp_path)
-    trial.load_checkpoint(str(path.parent))
-    assert trial.step()["epoch"] == 1
-
-
-def test_a_trial_that_tune_knows_nothing_of_is_taken_up(tmp_path: Path) -> None:
-    saved(tmp_path, 2)
-    assert trial_in(tmp_path).step()["epoch"] == 3
-    saved(tmp_path / "finished", 3)
-    result = trial_in(tmp_path / "finished").step()
-    assert (result["epoch"], result["done"]) == (3, True)
-    assert len(result["points"]) == 1
+def test_a_finished_search_leaves_its_outcome_and_no_checkpoints(tmp_path: Path, monkeypatch: Any) -> None:
+    run(tmp_path)
+    assert checkpoints(tmp_path) == []
+    (outcome,) = read_outcomes(open_storage(tmp_path)).values()
+    assert (outcome.state, outcome.epoch, len(outcome.points)) == ("done", 3, 1)
+    # Nothing is searched again.
+    monkeypatch.setattr(Search, "run_epoch", lambda self: pytest.fail("it was run again"))
+    run(tmp_path)

@@ -17,7 +17,7 @@ from nasray.methods.random import Random
 from nasray.runs import CANDIDATES, open_storage, read
 from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
-from nasray.trials.identity import config_of_row, differences, digest_of_files, identity, without_folders
+from nasray.trials.identity import config_of_row, differing_in, digest_of_files, identity, without_folders
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
 
@@ -134,7 +134,7 @@ def test_where_data_lie_is_no_part_of_an_identity(tmp_path: Path) -> None:
     here, there = config(data_root="/here"), config(data_root=str(tmp_path))
     assert identity(here) == identity(there)
     assert SearchTrial(run="a", config=here).name == SearchTrial(run="b", config=there).name
-    assert differences(identity(here), identity(config(seed=1))) == ["seed"]
+    assert differing_in(identity(here), identity(config(seed=1))) == ["seed"]
     evaluation = EvaluationConfig(
         space="gold", dataset="digits", architecture="{}", settings=EvaluationSettings(), data_root="/here"
     )

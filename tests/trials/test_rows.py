@@ -13,6 +13,7 @@ from nasray.runs import EVALUATIONS, open_storage, read
 from nasray.spaces import NetworkSize
 from nasray.trials.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
 from nasray.trials.rows import write_evaluation
+from nasray.trials.trial import Origin, TrainingTrial
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 
 SIZE = NetworkSize(channels=2, cells=3, input_shape=(1, 8, 8), classes=10)
@@ -37,8 +38,7 @@ def test_latency_is_in_the_row_where_it_was_asked_for(batch: int | None, tmp_pat
     network.register_forward_hook(lambda _, given, __: batches.append(len(given[0])))
 
     storage = open_storage(tmp_path)
-    found = {"method": "random", "search_trial_id": None, "baseline_of": None, "knobs": {}}
-    write_evaluation(storage, "run", evaluation, {"evaluation": config.to_dict(), "table": None, "found": found})
+    write_evaluation(storage, TrainingTrial(run="run", config=config, origin=Origin(method="random")), evaluation)
     row = read(storage, EVALUATIONS).iloc[0]
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
     if batch is None:

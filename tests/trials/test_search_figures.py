@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nasray import registry
@@ -40,6 +42,39 @@ def test_even_gates_expect_the_mean_of_an_edges_operations() -> None:
     costs = cost_table(space, search.evaluation_size)
     even = sum(float(macs_EO.sum()) / macs_EO.shape[1] for macs_EO in costs.macs_EO)
     assert search.run_epoch().metrics["expected_macs"] == pytest.approx((costs.base_macs + even) / 1e6, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        {},
+        {"channels": 3, "cells": 6},
+        {"skeleton": "imagenet"},
+        {"width_budget": 0.5},
+        {"width_budget": 0.05, "skeleton": "imagenet", "cells": 7},
+    ],
+    ids=lambda size: "-".join(size) or "own",
+)
+def test_a_candidate_costs_what_its_training_from_scratch_says(size: dict[str, Any]) -> None:
+    settings = Random.Config(**{**SMALL, "epochs": 1}, cells=5)
+    search = Search(
+        SearchConfig(
+            method="random", space="darts", dataset="digits", settings=settings,
+            **{f"evaluation_{name}": value for name, value in size.items()},
+        )
+    )  # fmt: skip
+    epoch = search.run_epoch()
+    (candidate,) = epoch.candidates
+    evaluation = Evaluation(
+        EvaluationConfig(
+            space="darts",
+            dataset="digits",
+            architecture=candidate.architecture.to_json(),
+            settings=EvaluationSettings(**{**SMALL, "channels": None, **size}, drop_path=0.0),
+        )
+    )
+    assert (candidate.size, candidate.macs, candidate.params) == (evaluation.size, evaluation.macs, evaluation.params)
+    assert epoch.metrics["macs"] == candidate.macs
 
 
 def test_a_training_says_how_many_images_a_second_it_sees() -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 import os
-import pickle
-import subprocess
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasray.tune import pareto_asha
-from nasray.tune.pareto_asha import ParetoASHA, epsilon_net_order, standing
+from nasray.tune.pareto_asha import ParetoASHA, Record, epsilon_net_order, standing
 
 Point = tuple[float, ...]
 NAN = math.nan
@@ -90,28 +85,14 @@ def test_standing_is_the_place_in_the_plain_order(points: list[Point], data: st.
     assert [standing(np.array(points), row)[1] for row in order] == list(range(len(points)))
 
 
-# A trial, as much of it as a scheduler touches.
-
-
-@dataclass
-class Trial:
-    trial_id: str
-    saved: bool = False
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-    def invalidate_json_state(self) -> None:
-        self.saved = True
-
-
 def scheduler(objectives: int = 2, eta: float = 3, **arguments: Any) -> ParetoASHA:
     names = [f"m{i}" for i in range(objectives)]
     arguments = arguments or {"rungs": (12, 200)}
     return ParetoASHA(names, ["min"] * objectives, time_attr="epoch", reduction_factor=eta, **arguments)
 
 
-def report(asha: ParetoASHA, trial: Trial | str, point: Point, epoch: float = 12) -> bool:
-    """Whether the trial goes on."""
-    trial = Trial(trial) if isinstance(trial, str) else trial
+def report(asha: ParetoASHA, trial: str, point: Point, epoch: float = 12) -> bool:
+    """Whether the trial goes on: all that a scheduler touches of it is its name."""
     result = {"epoch": epoch, **{f"m{i}": value for i, value in enumerate(point)}}
     return asha.on_trial_result(None, trial, result) == "CONTINUE"
 
@@ -178,7 +159,7 @@ def test_modes_turn_the_metrics_that_are_to_be_large() -> None:
     asha = ParetoASHA(["accuracy", "macs"], ["max", "min"], "epoch", rungs=(1, 3), reduction_factor=2)
     told = [(0.5, 100.0), (0.6, 100.0), (0.7, 90.0), (0.4, 95.0)]
     results = [{"epoch": 1, "accuracy": accuracy, "macs": macs} for accuracy, macs in told]
-    decisions = [asha.on_trial_result(None, Trial(str(i)), result) for i, result in enumerate(results)]
+    decisions = [asha.on_trial_result(None, str(i), result) for i, result in enumerate(results)]
     assert decisions == ["CONTINUE", "CONTINUE", "CONTINUE", "STOP"]
 
 
@@ -204,7 +185,7 @@ def test_a_copy_of_a_point_comes_last_in_its_rank() -> None:
 def test_epochs_between_rungs_and_past_several() -> None:
     asha = scheduler(eta=3, max_t=100, grace_period=3)
     assert list(asha.rungs) == [3, 9, 27, 81]
-    trial = Trial("a")
+    trial = "a"
     assert report(asha, trial, (1.0, 1.0), epoch=2)
     assert not asha.rungs[3]
     assert report(asha, trial, (1.0, 1.0), epoch=30)
@@ -216,11 +197,11 @@ def test_epochs_between_rungs_and_past_several() -> None:
 
 def test_a_trial_that_ends_at_a_rung_counts_there_and_nowhere_else() -> None:
     asha = scheduler(eta=2, rungs=(2, 4, 8))
-    ended, between = Trial("ended"), Trial("between")
+    ended, between = "ended", "between"
     asha.on_trial_complete(None, ended, {"epoch": 2, "m0": 1.0, "m1": 1.0, "done": True})
     assert report(asha, between, (0.0, 0.0), epoch=2)
     asha.on_trial_complete(None, between, {"epoch": 3, "m0": 0.0, "m1": 0.0, "done": True})
-    asha.on_trial_complete(None, Trial("nothing reported"), {})
+    asha.on_trial_complete(None, "nothing reported", {})
     assert [list(asha.rungs[rung]) for rung in (2, 4)] == [["ended", "between"], []]
 
 
@@ -235,36 +216,45 @@ def test_a_second_report_of_a_rung_changes_nothing() -> None:
     assert asha.rungs[12] == before
 
 
-@pytest.mark.parametrize("way", ["pickle", "save and restore", "trials"])
-@given(points=point_sets(2, smallest=6, largest=20))
-def test_restored_it_decides_as_if_nothing_had_been(
-    tmp_path_factory: pytest.TempPathFactory, way: str, points: list[Point]
+@given(points=point_sets(2, smallest=6, largest=20), data=st.data())
+def test_refilled_after_a_kill_anywhere_it_decides_as_if_nothing_had_been(
+    points: list[Point], data: st.DataObject
 ) -> None:
     points[1] = (NAN, 0.0)
-    half = len(points) // 2
-    first = scheduler(eta=2)
-    trials = [Trial(str(i)) for i in range(len(points))]
-    decisions = [report(first, trial, point) for trial, point in zip(trials, points, strict=True)][half:]
+    decisions = all_decisions(points, eta=2)
+    killed = data.draw(st.integers(0, len(points)))
+    # Of rows that were written a moment before the kill, nobody knows the decisions.
+    undecided = data.draw(st.sets(st.integers(0, max(killed - 1, 0)), max_size=3))
+    refilled = scheduler(eta=2)
+    refilled.refill(Record(str(i), 12, points[i], None if i in undecided else not decisions[i]) for i in range(killed))
+    # Those that were under way report their rung again, in whatever order, among the new ones.
+    again = data.draw(st.permutations(range(killed)))
+    assert [report(refilled, str(i), points[i]) for i in again] == [decisions[i] for i in again]
+    later = range(killed, len(points))
+    assert [report(refilled, str(i), points[i]) for i in later] == [decisions[i] for i in later]
+    assert len(refilled.rungs[12]) == len(points)
 
-    halved = scheduler(eta=2)
-    for trial, point in zip(trials[:half], points, strict=False):
-        vars(trial).pop("pareto_asha_record")
-        report(halved, trial, point)
-    if way == "pickle":
-        restored = pickle.loads(pickle.dumps(halved))
-    else:
-        restored = scheduler(eta=2)
-        if way == "trials":  # as Tune does: last results first, every trial through JSON
-            for trial in reversed(trials[:half]):
-                record = json.loads(json.dumps(vars(trial)))
-                again = Trial(trial.trial_id)
-                vars(again).update(record)
-                restored.on_trial_add(None, again)
-        else:
-            path = str(tmp_path_factory.mktemp("saved") / "scheduler")
-            halved.save(path)
-            restored.restore(path)
-    assert [report(restored, t, p) for t, p in zip(trials[half:], points[half:], strict=True)] == decisions
+
+def test_a_trial_that_was_taken_up_past_its_rung_is_stopped_or_goes_on_as_decided() -> None:
+    asha = scheduler(eta=2, rungs=(2, 4, 8))
+    asha.refill(
+        [
+            Record("kept", 2, (1.0, 1.0), None),
+            Record("stopped", 2, (2.0, 2.0), True),
+            Record("kept", 4, (1.0, 1.0), False),
+            Record("undecided", 2, (3.0, 3.0), None),
+        ]
+    )
+    assert report(asha, "kept", (0.0, 0.0), epoch=5)
+    assert not report(asha, "stopped", (0.0, 0.0), epoch=3)
+    assert not report(asha, "undecided", (0.0, 0.0), epoch=3)
+
+
+def test_records_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^record of trial a at rung 7: the rungs are 12\.$"):
+        scheduler().refill([Record("a", 7, (1.0, 1.0), None)])
+    with pytest.raises(ValueError, match=r"^record of trial a with 1 values: give one for each of m0, m1\.$"):
+        scheduler().refill([Record("a", 12, (1.0,), None)])
 
 
 @pytest.mark.parametrize(
@@ -291,11 +281,11 @@ def test_arguments_that_do_not_fit_are_refused_in_one_line(arguments: dict[str, 
 
 def test_a_result_without_a_metric_is_refused_by_its_name() -> None:
     asha = scheduler()
-    asha.on_trial_result(None, Trial("a"), {"epoch": 3})  # needed at a rung only
+    asha.on_trial_result(None, "a", {"epoch": 3})  # needed at a rung only
     with pytest.raises(ValueError, match=r"^result of trial a at epoch 12 without 'm1': .*$"):
-        asha.on_trial_result(None, Trial("a"), {"epoch": 12, "m0": 1.0})
+        asha.on_trial_result(None, "a", {"epoch": 12, "m0": 1.0})
     with pytest.raises(ValueError, match=r"^result of trial a without 'epoch': .*$"):
-        asha.on_trial_result(None, Trial("a"), {"m0": 1.0, "m1": 1.0})
+        asha.on_trial_result(None, "a", {"m0": 1.0, "m1": 1.0})
 
 
 @pytest.mark.data
@@ -354,21 +344,18 @@ class Toy(tune.Trainable):
         with open(os.path.join(folder, "epoch")) as file:
             self.epoch = int(file.read())
 
-def run(folder):
+def name_of(trial):
+    return f"number_{trial.config['number']}"
+
+def run(folder, numbers, records=()):
     asha = ParetoASHA(["accuracy", "costs/macs"], ["max", "min"], "epoch", rungs=(2, 4, 8), reduction_factor=2)
-    space = {"number": tune.grid_search(list(range(12)))}
-    if tune.Tuner.can_restore(f"{folder}/toy"):
-        tuner = tune.Tuner.restore(f"{folder}/toy", Toy, param_space=space)
-    else:
-        tuner = tune.Tuner(
-            Toy,
-            param_space=space,
-            tune_config=tune.TuneConfig(scheduler=asha, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="toy", storage_path=folder, verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=2),
-            ),
-        )
+    asha.refill(records)
+    tuner = tune.Tuner(
+        Toy,
+        param_space={"number": tune.grid_search(numbers)},
+        tune_config=tune.TuneConfig(scheduler=asha, reuse_actors=True, trial_name_creator=name_of),
+        run_config=tune.RunConfig(name="toy", storage_path=folder, verbose=0),
+    )
     results = tuner.fit()
     assert not results.errors, results.errors
     return {r.config["number"]: r.metrics["epoch"] for r in results}
@@ -378,14 +365,21 @@ def run(folder):
 QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
 
 
+def accuracy_of(number: int, epoch: int) -> float:
+    return NAN if number == 5 else (number * 7 % 12) / 12 * (1 - 0.5**epoch)
+
+
+def macs_of(number: int) -> float:
+    return 50.0 + number * 5 % 12
+
+
 def plain_ends(numbers: list[int]) -> dict[int, int]:
     """Last epochs of the toy's trials that run one after another, by the plain order."""
     at: dict[int, list[Point]] = {2: [], 4: []}
     ends = dict.fromkeys(numbers, 8)
     for number in numbers:
         for rung, points in at.items():
-            accuracy = NAN if number == 5 else (number * 7 % 12) / 12 * (1 - 0.5**rung)
-            points.append((-accuracy, 50.0 + number * 5 % 12))
+            points.append((-accuracy_of(number, rung), macs_of(number)))
             position = plain_order(points).index(len(points) - 1)
             front = not any(dominates(p, points[-1]) for p in points) and number != 5
             if not (position < len(points) // 2 or (front and position < 2)):
@@ -403,37 +397,23 @@ def test_in_a_run_of_ray_tune_it_stops_the_trials_that_it_should(
     exec(TUNE, namespace)
     ends = plain_ends(list(range(12)))
     assert len(set(ends.values())) == 3  # some stopped at either rung, some not
-    assert namespace["run"](str(tmp_path)) == ends
+    assert namespace["run"](str(tmp_path / "undisturbed"), list(range(12))) == ends
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_sigkill_of_the_driver_costs_it_no_entry(tmp_path: Path, run_and_kill: Any) -> None:
-    script = tmp_path / "toy.py"
-    start_ray = "import ray; ray.init(address='local', num_cpus=1, include_dashboard=False, log_to_driver=False)"
-    tell = "import json; print(json.dumps(run(sys.argv[1])))"
-    script.write_text(f"PAUSE = 0.1\n{TUNE}\nif __name__ == '__main__':\n    {start_ray}\n    {tell}\n")
-    command = [sys.executable, str(script), str(tmp_path / "runs")]
-    environment = {**os.environ, **QUIET, "TUNE_GLOBAL_CHECKPOINT_S": "1"}
-
-    def records() -> dict[int, list[list[Any]]]:
-        """Number of a trial to its entries, as Tune's state of the run has them."""
-        written = sorted((tmp_path / "runs" / "toy").glob("experiment_state-*.json"))
-        try:
-            state = json.loads(written[-1].read_text())
-        except (IndexError, ValueError):  # none yet, or being written
-            return {}
-        trials = [json.loads(trial) for trial, _ in state["trial_data"]]
-        return {t["config"]["number"]: t["pareto_asha_record"] for t in trials if "pareto_asha_record" in t}
-
-    for judged in (3, 7):  # killed once so many trials have come to a rung
-        run_and_kill(command, environment, lambda judged=judged: len(records()) >= judged)
-    end = subprocess.run(command, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, env=environment)
-    ends = {int(number): epoch for number, epoch in json.loads(end.stdout.decode().splitlines()[-1]).items()}
-
-    # A restored run starts the trials that are left in another order; this is the one in which they came to the rungs.
-    found = records()
-    numbers = sorted(range(12), key=lambda number: found[number][0][1])
-    assert ends == plain_ends(numbers)
-    arrivals = sorted(entry[1] for record in found.values() for entry in record)
-    assert arrivals == list(range(len(arrivals)))  # none lost, none counted twice
+def test_a_second_run_goes_on_where_the_first_was_killed(
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After six trials, of which the last was being trained: it had come to its first rung, and was not decided."""
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    namespace: dict[str, Any] = {"PAUSE": 0.0}
+    exec(TUNE, namespace)
+    ends = plain_ends(list(range(12)))
+    records = [
+        Record(f"number_{number}", rung, (accuracy_of(number, rung), macs_of(number)), stopped)
+        for number in range(7)
+        for rung in (2, 4)
+        if rung <= (2 if number == 6 else ends[number])
+        for stopped in [None if number == 6 else ends[number] == rung]
+    ]
+    assert namespace["run"](str(tmp_path), list(range(6, 12)), records) == {n: ends[n] for n in range(6, 12)}

@@ -19,16 +19,16 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState, create_trial
+from optuna.trial import create_trial
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from nasray import registry
 from nasray.runs.events import say
-from nasray.searchers.searchers import EPOCH, OBJECTIVES
+from nasray.searchers import EPOCH, OBJECTIVES, feedback_of
+from nasray.searchers.optuna import STATES
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import encode, parameters
-from nasray.tune.optuna_search import trial_state
 from nasray.tune.reports.trackers import reason_of
 
 TRIAL = "trial"
@@ -73,7 +73,7 @@ class OptunaJournal(Callback):
         self.cells = cells
         self.objectives = tuple(objectives)
         self.epochs = epochs
-        self.upper_bounds = {} if budget is None else {"macs": budget}
+        self.budget = budget
         self._study: optuna.Study | None = None
         self._failed = False
         self._told: set[tuple[str, str]] = set()
@@ -130,30 +130,19 @@ class OptunaJournal(Callback):
 
     def _tell(self, trial: Trial, error: bool) -> None:
         assert self._study is not None
-        params = trial.config
-        if "architecture" in params:
-            params = encode(self._space, Architecture.from_json(self._space, params["architecture"]))
+        params = encode(self._space, Architecture.from_json(self._space, trial.config["architecture"]))
         if (trial.trial_id, _text(params)) in self._told:
             return
         result = trial.run_metadata.last_result
-        state = trial_state(
-            result,
-            error=error,
-            metrics=self.objectives,
-            time_attr=EPOCH,
-            max_t=self.epochs,
-            upper_bounds=self.upper_bounds,
-        )
+        feedback = feedback_of(result, objectives=self.objectives, epochs=self.epochs, budget=self.budget, error=error)
         known = {name: result[name] for name in _ATTRIBUTES if result.get(name) is not None}
         told = create_trial(
-            state=state,
-            values=[float(result[name]) for name in self.objectives] if state is TrialState.COMPLETE else None,
-            params=params,
+            state=STATES[feedback.state],
+            values=list(feedback.values) or None,
+            params=dict(params),
             distributions=self._distributions,
             user_attrs={TRIAL: trial.trial_id, **known},
-            constraints=None
-            if state is TrialState.FAIL
-            else {name: float(known[name]) - bound for name, bound in self.upper_bounds.items() if name in known},
+            constraints=dict(feedback.constraints),
         )
         # It is made now; how long it took is Tune's to say.
         seconds = timedelta(seconds=result.get("time_total_s", 0.0))

@@ -31,8 +31,8 @@ from nasray.runs.events import say
 from nasray.runs.outcomes import GAVE_UP, Outcome, Point, points_of
 from nasray.trials.running import GIVEN_UP
 from nasray.trials.trial import Trial
+from nasray.tune.phase import TRIAL
 from nasray.tune.reports.trackers import reason_of
-from nasray.tune.trainable import TRIAL
 
 Arm = tuple[str, str]
 """Method and space."""
@@ -173,7 +173,7 @@ class Metrics(Callback):
             self._earlier = self._rows_of_earlier_phases()
 
     def _rows_of_earlier_phases(self) -> dict[Arm, list[Point]]:
-        rows = read(self.storage, EVALUATIONS)
+        rows = read(self.storage, EVALUATIONS, strict=False)
         if not len(rows):
             return {}
         from_scratch = rows["complete"] & (rows["settings"] == self.fidelity)

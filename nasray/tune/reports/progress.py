@@ -15,7 +15,7 @@ from nasray.fronts import pareto_front
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, points_of
-from nasray.trials.running import EPOCH, GIVEN_UP
+from nasray.trials.running import BEGUN, EPOCH, GIVEN_UP
 from nasray.tune.session.stopping import end_is_asked, end_tune_if_asked
 from nasray.tune.trainable import EVENTS, NODE
 
@@ -102,6 +102,8 @@ class Events(Callback):
             say(level, event, run=self.run, trial=str(trial), **fields)
         if GIVEN_UP in result:
             say("warning", "trial_gave_up", run=self.run, trial=str(trial), reason=result[GIVEN_UP])
+        if result.get(BEGUN):
+            return
         shown = ("epoch", NODE, "accuracy", "supernet_accuracy", "macs", "seconds")
         say("debug", "epoch", run=self.run, trial=str(trial), **{name: result.get(name) for name in shown})
 

@@ -13,6 +13,7 @@ from ray.tune.logger import LoggerCallback
 
 from nasray.runs import Storage
 from nasray.runs.events import say
+from nasray.trials.running import BEGUN
 from nasray.trials.trial import TrainingTrial, Trial
 from nasray.tune.reports.trackers import Tracker, described, local_folder, numbers, reason_of
 from nasray.tune.trainable import trial_of_config
@@ -141,7 +142,8 @@ class Tracked(LoggerCallback):
 
     def log_trial_result(self, iteration: int, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Called by Tune with every report."""
-        self._tell(trial, lambda inner, shown: inner.log_trial_result(iteration, shown, numbers(result)))
+        if not result.get(BEGUN):
+            self._tell(trial, lambda inner, shown: inner.log_trial_result(iteration, shown, numbers(result)))
 
     def log_trial_end(self, trial: TuneTrial, failed: bool = False) -> None:
         """Called by Tune at a trial's end."""
@@ -163,7 +165,8 @@ class Tracked(LoggerCallback):
         inner = self._inner
         if trial.trial_id not in self._shown:
             folder = None if self.folder is None else self.folder / str(trial)
-            described_as = described(trial_of_config(trial.config, self.trials, self.shared))
+            known = trial_of_config(trial.config, self.trials, self.shared)
+            described_as = described(known, proposed=self.shared is not None)
             self._shown[trial.trial_id] = _Shown(trial, described_as, folder)
         shown = self._shown[trial.trial_id]
         self._safely(lambda: tell(inner, shown))

@@ -20,6 +20,7 @@ from pyarrow import fs
 
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
+from nasray.spaces.encoding import encode
 from nasray.trials.trial import SearchTrial, Trial
 
 Tracker = Literal["tensorboard", "mlflow", "wandb", "optuna"]
@@ -68,8 +69,13 @@ def local_folder(storage: Storage) -> Path | None:
     return Path(storage.base) if isinstance(storage.filesystem, fs.LocalFileSystem) else None
 
 
-def described(trial: Trial) -> dict[str, Any]:
-    """What a tracker is told that a trial is."""
+def described(trial: Trial, *, proposed: bool = False) -> dict[str, Any]:
+    """What a tracker is told that a trial is.
+
+    Args:
+        trial: a search or a training.
+        proposed: whether a searcher proposed it, so that its architecture's choices are what varies.
+    """
     config = trial.config
     told: dict[str, Any] = {
         "method": trial.method,
@@ -83,6 +89,8 @@ def described(trial: Trial) -> dict[str, Any]:
     origin = trial.origin
     told |= {"architecture_id": trial.architecture.id, "search_trial_id": origin.search_trial_id}
     told |= {"baseline_of": origin.baseline_of, **origin.knobs}
+    if proposed:
+        told |= encode(trial.cell_space, trial.architecture)
     return {name: value for name, value in told.items() if value is not None}
 
 

@@ -26,7 +26,7 @@ import nasray
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import open_storage
-from nasray.searchers.searchers import Evolution
+from nasray.searchers.evolution import Evolution
 from nasray.spaces import Architecture, from_string
 from nasray.spaces.encoding import decode
 from nasray.sweeps import Sweep
@@ -107,7 +107,7 @@ class _Trial:
 
 
 def test_a_journal_that_a_kill_cut_off_goes_on_and_doubles_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "tune" / "optuna.journal"
+    path = tmp_path / "journal" / "optuna.journal"
 
     def journal() -> OptunaJournal:
         return OptunaJournal(
@@ -139,9 +139,9 @@ def test_a_journal_that_a_kill_cut_off_goes_on_and_doubles_nothing(tmp_path: Pat
 
 
 def test_a_journal_that_cannot_be_written_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "tune").write_text("a file where a folder should be")
+    (tmp_path / "journal").write_text("a file where a folder should be")
     journal = OptunaJournal(
-        "r", "s", tmp_path / "tune" / "optuna.journal", space="nas_bench_201", cells=5, objectives=("accuracy",),
+        "r", "s", tmp_path / "journal" / "optuna.journal", space="nas_bench_201", cells=5, objectives=("accuracy",),
         epochs=200,
     )  # fmt: skip
     for _ in range(3):
@@ -158,7 +158,7 @@ def test_only_a_folder_can_hold_it(tmp_path: Path) -> None:
 
 DRIVER = """
 from nasray.sweeps import Sweep
-from nasray.searchers.searchers import TPE
+from nasray.searchers.optuna import TPE
 
 SWEEP = Sweep(
     name="killed", method="tpe", space="nas_bench_201", dataset="cifar10", settings=TPE.Config(evaluations=40),
@@ -174,7 +174,7 @@ def test_a_killed_search_doubles_no_trial_and_its_dashboard_shows_it(
     file = tmp_path / "killed.py"
     file.write_text(DRIVER.format(table=table, storage=str(tmp_path)))
     command = [sys.executable, "-m", "nasray.cli", "sweep", f"{file}:SWEEP"]
-    journal = tmp_path / "killed" / "tune" / "optuna.journal"
+    journal = tmp_path / "killed" / "optuna.journal"
     run_and_kill(command, dict(os.environ), lambda: journal.exists() and journal.read_bytes().count(b"\n") > 15)
     subprocess.run(command, check=True, capture_output=True, timeout=280)
     (study,) = studies(str(tmp_path / "killed")).values()

@@ -58,12 +58,17 @@ def storage(tmp_path: Path) -> Storage:
     return storage
 
 
+ARMS: dict[str, tuple[str, str]] = {}
+"""Of all trials of a test by their names."""
+
+
 class Trial:
     """As much of Tune's trial as the metrics ask."""
 
     def __init__(self, name: str, arm: tuple[str, str], status: str, **result: Any) -> None:
         self.name = name
-        self.config = {"trial": {"search": {"method": arm[0], "space": arm[1]}}}
+        self.config = {"trial": name}
+        ARMS[name] = arm
         self.status = status
         self.run_metadata = SimpleNamespace(last_result=result)
 
@@ -73,6 +78,7 @@ class Trial:
 
 def searches(storage: Storage, **changes: Any) -> Metrics:
     metrics = Metrics("mine", "digits", "searches", {GOLD: 3, DARTS: 2}, storage, **changes)
+    metrics.arms = ARMS
     metrics.setup(stop=None, num_samples=1)
     return metrics
 
@@ -82,7 +88,7 @@ def test_trials_are_counted_and_fronts_are_each_methods_own(storage: Storage) ->
     metrics = searches(storage, seconds=0.0)
     trials = [
         Trial("a", GOLD, "TERMINATED", points=[(2.0, 0.5), (6.0, 0.9)]),
-        Trial("b", GOLD, "TERMINATED", points=[(7.0, 0.8)], failed="it gave up"),
+        Trial("b", GOLD, "TERMINATED", points=[(7.0, 0.8)], given_up="it gave up"),
         Trial("c", DARTS, "RUNNING", points=[(4.0, 0.6)], epoch=3, supernet_accuracy=0.25, macs=1.5, gap=-0.125),
         Trial("d", DARTS, "ERROR"),
     ]
@@ -137,7 +143,7 @@ def test_what_is_looked_up_is_counted_and_not_watched(storage: Storage) -> None:
     metrics = Metrics("mine", "cifar10", "trainings", {("tpe", "nas_bench_201"): 9}, storage, watched=False)
     metrics.setup()
     proposed = Trial("a", GOLD, "RUNNING", epoch=200, accuracy=0.9, points=[(2.0, 0.9)])
-    proposed.config = {"normal 0-1": "none"}
+    proposed.config = {"trial": "proposed", "architecture": "{}"}
     metrics.on_step_end(1, [proposed])
     metrics.on_trial_complete(1, [proposed], proposed)
     assert values("nasray_accuracy_ratio") == []

@@ -15,37 +15,52 @@ from typing import Any
 import pytest
 
 import nasray
+from nasray import registry
 from nasray.errors import InvalidInput
+from nasray.methods.gold_nas import GoldNAS
+from nasray.methods.random import Random
 from nasray.runs import open_storage
-from nasray.sweeps import Sweep
+from nasray.spaces import Architecture, CellSpace, from_genotype
+from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.sweeps.run import run_sweep
+from nasray.trials.evaluation import EvaluationConfig
+from nasray.trials.search_config import SearchConfig
+from nasray.trials.trial import Origin, SearchTrial, TrainingTrial, Trial
 from nasray.tune.reports import tracked
 from nasray.tune.reports.trackers import check_trackers, described, numbers
+
+
+def published(space: str, name: str) -> Architecture:
+    found: CellSpace = registry.find("space", space)
+    return from_genotype(found, found.references[name].genotype)
+
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 """As long as a key of W&B's; nobody's."""
 
 
 def test_what_is_told_of_a_trial_is_short_and_plain() -> None:
-    settings = {"lambda0": 0.1, "epochs": 5, "channels": 16}
-    search = {"method": "gold_nas", "space": "gold", "dataset": "digits", "seed": 3, "settings": settings}
-    known = {"trial": {"name": "x", "storage": "s3://somewhere", "search": search, "varied": ["lambda0", "mu"]}}
-    assert described(known) == {
+    settings = GoldNAS.Config(lambda0=0.1, epochs=5, stop_macs=0.01)
+    search = SearchConfig(method="gold_nas", space="gold", dataset="digits", seed=3, settings=settings)
+    trial: Trial = SearchTrial(run="r", config=search, varied=("lambda0", "operations_per_node"))
+    assert described(trial) == {
         "method": "gold_nas", "space": "gold", "dataset": "digits", "seed": 3, "lambda0": 0.1,
     }  # fmt: skip
-    found = {"method": "tpe", "space": "s", "search_trial_id": "t", "knobs": {}, "baseline_of": None}
-    shared = {"found": found, "evaluation": {"dataset": "d", "seed": 0, "architecture": ""}, "storage": "somewhere"}
-    told = {"method": "tpe", "space": "s", "search_trial_id": "t", "dataset": "d", "seed": 0}
-    assert described({"edge": "none"}, shared) == {**told, "edge": "none"}
-    assert described({"architecture": "long JSON"}, shared) == told
-    trained = {**shared, "evaluation": {**shared["evaluation"], "architecture": "1ff0"}, "name": "y"}
-    assert described({"trial": trained}) == {**told, "architecture_id": "1ff0"}
+    architecture = published("darts", "DARTS_V2")
+    config = EvaluationConfig(
+        space="darts", dataset="digits", architecture=architecture.to_json(), settings=EvaluationSettings(), seed=1
+    )
+    trial = TrainingTrial(run="r", config=config, origin=Origin(method="tpe", search_trial_id="t", knobs={"k": 2}))
+    assert described(trial) == {
+        "method": "tpe", "space": "darts", "search_trial_id": "t", "dataset": "digits", "seed": 1, "k": 2,
+        "architecture_id": architecture.id,
+    }  # fmt: skip
 
 
 def test_of_a_result_its_finite_numbers_are_told() -> None:
     result = {
         "macs": 1.5, "accuracy": float("nan"), "points": [(1.0, 0.5)], "epoch": 2, "training_iteration": 2,
-        "config": {"trial": 1}, "pid": 7, "said": [("info", "x", {})], "node": "abc",
+        "config": {"trial": 1}, "pid": 7, "events": [("info", "x", {})], "node": "abc",
     }  # fmt: skip
     assert numbers(result) == {"macs": 1.5, "epoch": 2, "training_iteration": 2}
 
@@ -68,16 +83,19 @@ def test_what_cannot_work_is_refused_before_the_run(
         check_trackers(("mlflow",), storage)
 
 
-class Trial(SimpleNamespace):
+class TuneTrial(SimpleNamespace):
     """As much of Tune's trial as a tracker asks."""
 
     def __str__(self) -> str:
         return str(self.trial_id)
 
 
-def some_trial(name: str) -> Any:
-    search = {"method": "darts", "space": "darts", "dataset": "digits", "seed": 0, "settings": {}}
-    return Trial(trial_id=name, config={"trial": {"search": search, "varied": []}})
+def some_trial(seed: int = 0) -> tuple[TuneTrial, SearchTrial]:
+    settings = Random.Config(epochs=1)
+    trial = SearchTrial(
+        run="mine", config=SearchConfig(method="random", space="gold", dataset="digits", settings=settings, seed=seed)
+    )
+    return TuneTrial(trial_id=trial.name, config={"trial": trial.name}), trial
 
 
 def test_a_tracker_that_fails_is_left_out_and_said_once(
@@ -91,9 +109,9 @@ def test_a_tracker_that_fails_is_left_out_and_said_once(
             raise ConnectionError("the server\nis away")
 
     monkeypatch.setitem(tracked._MAKERS, "mlflow", lambda run, phase: Broken())
-    callback = tracked.Tracked("mlflow", "mine", "search", open_storage(tmp_path))
+    trial, known = some_trial()
+    callback = tracked.Tracked("mlflow", "mine", "search", open_storage(tmp_path), {known.name: known})
     callback.setup()
-    trial = some_trial("a")
     callback.log_trial_start(trial)
     callback.log_trial_result(1, trial, {"macs": 1.0})
     callback.log_trial_end(trial)
@@ -107,15 +125,17 @@ def test_a_trial_that_is_gone_on_with_is_one_run_of_mlflow(tmp_path: Path, monke
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     for last in (1, 2):  # two drivers, one after the other
-        callback = tracked.Tracked("mlflow", "mine", "search", open_storage(tmp_path))
+        both = [some_trial(seed) for seed in (0, 1)]
+        known = {trial.name: trial for _, trial in both}
+        callback = tracked.Tracked("mlflow", "mine", "search", open_storage(tmp_path), known)
         callback.setup()
-        for trial in (some_trial("a"), some_trial("b")):
+        for trial, _ in both:
             callback.log_trial_start(trial)
             callback.log_trial_result(last, trial, {"macs": 10.0 / last, "training_iteration": last})
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (experiment,) = [one for one in client.search_experiments() if one.name == "mine"]
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(one.info.run_name for one in runs) == ["a", "b"]
+    assert sorted(one.info.run_name for one in runs) == sorted(known)
     for one in runs:
         assert [(p.step, p.value) for p in client.get_metric_history(one.info.run_id, "macs")] == [(1, 10.0), (2, 5.0)]
 

@@ -20,14 +20,14 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.methods.gold_nas import GoldNAS
 from nasray.methods.random import Random
-from nasray.runs import open_storage
 from nasray.spaces import Architecture, CellSpace, from_genotype
 from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.search_config import SearchConfig, find_method
+from nasray.trials.trial import SearchTrial
 from nasray.tune.resources.limits import CONTEXT_BYTES, memory_fraction
-from nasray.tune.resources.measuring import largest_evaluation, largest_searches, measure, step_of
-from nasray.tune.resources.placement import MARGIN, SHARES_OF_A_GPU, Measured, pack
+from nasray.tune.resources.measuring import Measured, largest_evaluation, largest_searches, measure, step_of
+from nasray.tune.resources.placement import MARGIN, SHARES_OF_A_GPU, pack
 
 GIB = 2**30
 TINY: dict[str, Any] = dict(
@@ -83,11 +83,8 @@ def test_the_field_takes_a_number_or_auto(tiny_sweep: Sweep):
         dataclasses.replace(tiny_sweep, gpus_per_trial="all")  # type: ignore[arg-type]
 
 
-def searches(*settings: Any, method: str = "random", space: str = "gold") -> list[dict[str, Any]]:
-    return [
-        {"search": SearchConfig(method=method, space=space, dataset="digits", settings=one).to_dict()}
-        for one in settings
-    ]
+def searches(*settings: Any, method: str = "random", space: str = "gold") -> list[SearchConfig]:
+    return [SearchConfig(method=method, space=space, dataset="digits", settings=one) for one in settings]
 
 
 def test_the_largest_search_is_the_one_with_most_to_keep():
@@ -107,15 +104,14 @@ def test_methods_and_spaces_are_not_compared_by_a_count():
     assert [one.method for one in found] == ["random", "gold_nas"]
 
 
-def test_the_largest_training_is_the_one_with_most_to_keep(tmp_path: Path):
+def test_the_largest_training_is_the_one_with_most_to_keep():
     # PC_DARTS_cifar has 0.56 M of parameters and 30 M of multiply-adds more than either (tests/costs).
-    trials = evaluations(tmp_path, "DARTS_V2", "PC_DARTS_cifar", "DARTS_V1")
+    trials = evaluations("DARTS_V2", "PC_DARTS_cifar", "DARTS_V1")
     assert largest_evaluation(trials).architecture == reference("PC_DARTS_cifar").to_json()
 
 
-def test_what_a_searcher_will_propose_is_stood_for_by_draws(tmp_path: Path):
-    (trial,) = evaluations(tmp_path, "DARTS_V1")
-    found = largest_evaluation([{**trial, "cells": 3}])
+def test_what_a_searcher_will_propose_is_stood_for_by_draws():
+    found = largest_evaluation(evaluations("DARTS_V1"), cells=3)
     space: CellSpace = registry.find("space", "darts")
     drawn = Architecture.from_json(space, found.architecture)
     most = {"normal": 8, "reduce": 8}  # two for each of four nodes
@@ -127,16 +123,20 @@ def reference(name: str) -> Architecture:
     return from_genotype(space, space.references[name].genotype)
 
 
-def evaluations(folder: Path, *architectures: str) -> list[dict[str, Any]]:
-    storage, trials = open_storage(folder), []
-    for name in architectures:
-        architecture = reference(name)
-        storage.write_bytes(f"architectures/{architecture.id}.json", architecture.to_json().encode())
-        config = EvaluationConfig(
-            space="darts", dataset="digits", architecture=architecture.id, settings=EvaluationSettings(**TINY)
+def evaluations(*architectures: str) -> list[EvaluationConfig]:
+    return [
+        EvaluationConfig(
+            space="darts",
+            dataset="digits",
+            architecture=reference(name).to_json(),
+            settings=EvaluationSettings(**TINY),
         )
-        trials.append({"evaluation": config.to_dict(), "storage": str(storage)})
-    return trials
+        for name in architectures
+    ]
+
+
+def plain(configs: list[SearchConfig]) -> list[dict[str, Any]]:
+    return [SearchTrial(run="run", config=config).to_dict() for config in configs]
 
 
 @pytest.mark.parametrize("method", ["darts", "pc_darts", "gold_nas", "ista_nas", "entrannas", "data_egs", "random"])
@@ -152,13 +152,13 @@ def test_a_step_of_any_method_can_be_measured(method: str):
 def test_where_torch_sees_no_gpu_nothing_is_measured():
     if torch.cuda.is_available():
         pytest.skip("torch sees a GPU here")
-    assert measure("searches", searches(Random.Config(**TINY))) is None
+    assert measure(plain(searches(Random.Config(**TINY)))) is None
 
 
 @pytest.mark.gpu
 def test_a_search_and_a_training_on_a_gpu(tmp_path: Path):
     small, large = Random.Config(**TINY), Random.Config(**{**TINY, "channels": 32})
-    peaks = [measure("searches", searches(one)) for one in (small, large)]
+    peaks = [measure(plain(searches(one))) for one in (small, large)]
     assert peaks[0] is not None
     assert peaks[1] is not None
     assert 0 < peaks[0].peak_bytes < peaks[1].peak_bytes < peaks[1].available_bytes
@@ -170,10 +170,13 @@ from pathlib import Path
 import ray
 from nasray.methods.random import Random
 from nasray.runs import open_storage
-from nasray.sweeps import EvaluationSettings, Sweep, measuring
-from nasray.tune.resources.placement import Measured, gpus_per_trial
+from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.sweeps.run import run_sweep
+from nasray.trials.trial import SearchTrial
 from nasray.tune.phase import Phase
+from nasray.tune.resources import measuring
+from nasray.tune.resources.measuring import Measured
+from nasray.tune.resources.placement import gpus_per_trial
 
 folder, tiny, GIB = Path(sys.argv[1]), json.loads(sys.argv[2]), 2**30
 ray.init(
@@ -181,7 +184,8 @@ ray.init(
     object_store_memory=100 * 2**20,
 )
 
-def measure(kind, trials):
+def measure(trials, cells=None):
+    kind = "searches" if "varied" in trials[0] else "trainings"
     # Runs in a worker, in place of what needs a real GPU: 2 searches or 6 trainings have room on 80 GiB.
     with (folder / "measured").open("a") as file:
         print(kind, len(trials), ray.get_runtime_context().get_assigned_resources()["GPU"], file=file)
@@ -196,7 +200,9 @@ sweep = Sweep(
     storage=str(folder), gpus_per_trial="auto", cpus_per_trial=float(sys.argv[5]), seeds=(0, 1),
 )
 outcome = run_sweep(sweep)
-again = gpus_per_trial(sweep, open_storage(folder).child("auto"), Phase(name="search", kind="searches", trials=[{}]))
+trials = [SearchTrial(run="auto", config=config) for config in sweep.searches()]
+phase = Phase(name="search", kind="searches", run="auto", dataset=sweep.dataset, trials=trials)
+again = gpus_per_trial(phase, open_storage(folder).child("auto"), sweep.execution)
 print(json.dumps({"failures": outcome.failures, "rows": len(outcome.front), "again": again}))
 """
 
@@ -267,7 +273,7 @@ def test_trials_get_the_shares_that_were_measured_for_their_phase(tmp_path: Path
     ]
     # Kept: asked for again, nothing is measured.
     assert outcome["again"] == 0.5
-    kept = json.loads((tmp_path / "auto" / "tune" / "search-placement.json").read_text())
+    kept = json.loads((tmp_path / "auto" / "phases" / "search-placement.json").read_text())
     assert (kept["trials"], kept["share"], kept["peak_bytes"]) == (2, 0.5, 30 * GIB)
 
 

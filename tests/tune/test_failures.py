@@ -1,4 +1,4 @@
-"""Trials that run out of memory are tried again with more of it, on a real Ray, by really causing it."""
+"""Lost processes and too little memory: the driver writes down what trials cannot, and gives more where it can."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-import torch
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
 from ray.tune import PlacementGroupFactory
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
 
 import nasray
-from nasray.tune.out_of_memory import KilledForMemory, MoreMemory, short_of
+from nasray.runs import open_storage
+from nasray.runs.outcomes import Outcome, read_outcome, read_outcomes, write_outcome
+from nasray.tune.failures import (
+    MOST_LOSSES,
+    Failures,
+    killed_for_memory,
+    note_kill,
+    resources,
+    with_more_memory,
+)
 
 VOLATILE = ["created_at", "seconds", "peak_memory_bytes", "run"]
 
@@ -172,84 +180,125 @@ def test_a_trial_that_rays_memory_monitor_kills_has_fewer_beside_it(tmp_path: Pa
     assert set(rows["epoch"]) == {3}
 
 
-@pytest.mark.parametrize(
-    ("error", "memory"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "gpu"),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "gpu"),
-        (RuntimeError("CUDA error: out of memory"), "gpu"),
-        (MemoryError(), "host"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "host"),
-        (RuntimeError("the disk is on fire"), None),
-    ],
+class Trial:
+    """As much of Tune's trial as the callback asks."""
+
+    def __init__(self, folder: Path, name: str = "one") -> None:
+        self.name, self.last_result = name, {}
+        self.error_file = str(folder / f"{name}-error.txt")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def ends(self, error: Exception) -> None:
+        """As Tune notes it, behind what it noted before."""
+        with open(self.error_file, "a") as file:
+            file.write(f"Failure # 1 (occurred at 2026-11-26_12-00-00)\n{error}\n")
+
+
+@pytest.fixture
+def failures(tmp_path: Path) -> Failures:
+    return Failures("digits", open_storage(tmp_path), {"one": "d1"})
+
+
+def ends(failures: Failures, trial: Any, error: Exception) -> Outcome:
+    trial.ends(error)
+    failures.on_trial_recover(0, [trial], trial)
+    outcome = read_outcome(failures._storage, "one", "d1")
+    assert outcome is not None
+    return outcome
+
+
+GONE = [ActorDiedError(), ActorUnavailableError("socket closed", None)]
+
+
+@pytest.mark.parametrize("error", GONE)
+def test_a_lost_process_is_no_failure(error: Exception, failures: Failures, tmp_path: Path) -> None:
+    outcome = ends(failures, Trial(tmp_path), error)
+    assert (outcome.state, outcome.failures, outcome.losses) == ("lost", 0, 1)
+
+
+def test_an_error_that_the_trial_wrote_down_itself_is_no_loss(
+    failures: Failures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = Trial(tmp_path)
+    for count in (1, 2):
+        mine = Outcome(state="retrying", digest="d1", failures=count, reason="OSError: the disk is on fire")
+        write_outcome(open_storage(tmp_path), "one", mine)
+        assert ends(failures, trial, RayTaskError("step", "Traceback\nOSError: the disk", OSError("the disk"))) == mine
+    assert [message.split()[0] for message in caplog.messages] == ["event=trial_retried"] * 2
+
+
+def test_a_trial_that_takes_its_process_down_again_and_again_fails(failures: Failures, tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    states = [ends(failures, trial, GONE[0]).state for _ in range(MOST_LOSSES + 1)]
+    assert states == ["lost"] * MOST_LOSSES + ["failed"]
+
+
+def test_an_epoch_between_two_losses_begins_the_count_anew(failures: Failures, tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    for epoch in range(3 * MOST_LOSSES):
+        trial.last_result = {"epoch": epoch}
+        assert ends(failures, trial, GONE[0]).losses == 1
+        # It goes back to its last checkpoint: an epoch that is done again is none that was gained.
+        trial.last_result = {"epoch": max(0, epoch - 1)}
+
+
+def test_a_trial_that_a_rung_stopped_is_written_down(failures: Failures, tmp_path: Path) -> None:
+    trial: Any = Trial(tmp_path)
+    trial.last_result = {"epoch": 2, "done": True, "ended": False, "points": [(1.5, 0.5)]}  # "done" is Tune's doing
+    failures.on_trial_complete(0, [trial], trial)
+    outcome = read_outcome(open_storage(tmp_path), "one", "d1")
+    assert outcome == Outcome(state="stopped", digest="d1", epoch=2, points=((1.5, 0.5),))
+
+
+def test_what_a_node_lacked_before_the_trial_could_say_so_is_written_down(failures: Failures, tmp_path: Path) -> None:
+    trial: Any = Trial(tmp_path)
+    trial.last_result = {"epoch": 0, "done": True, "ended": True, "given_up": "unknown space"}
+    failures.on_trial_complete(0, [trial], trial)
+    outcome = read_outcome(open_storage(tmp_path), "one", "d1")
+    assert outcome is not None
+    assert (outcome.state, outcome.reason) == ("refused", "unknown space")
+
+
+KILL = (
+    "Task was killed due to the node running low on memory.\nMemory on the node (IP: 10.0.0.1, ID: 1ff0) where the "
+    "task (actor ID: 1ff0, name=TrialTrainable.train, pid=42, memory used=1.9GB) was running was 3.9GB / 4.0GB"
 )
-def test_which_memory_was_short(error: Exception, memory: str | None):
-    assert short_of(error) == memory
-    assert short_of(RayTaskError("train", "a traceback", error)) == memory
 
 
-def test_an_actor_that_could_not_be_made_says_why_in_its_text():
-    text = "The actor died because of an error raised in its creation task\n"
-    assert short_of(RayActorError(error_msg=text + "torch.OutOfMemoryError: CUDA out of memory")) == "gpu"
-    assert short_of(RayActorError(error_msg=text + "RuntimeError: the disk is on fire")) is None
+def test_the_trial_that_rays_memory_monitor_killed_is_the_one_of_the_process(tmp_path: Path) -> None:
+    storage, digests = open_storage(tmp_path), {"one": "d1", "two": "d2", "three": "d3"}
+    try:
+        raise RuntimeError("Caught unexpected exception") from OutOfMemoryError(KILL)
+    except RuntimeError as error:
+        killed = killed_for_memory(error)
+    assert killed is not None
+    note_kill(storage, killed, {"one": 41, "two": 42}, digests)
+    assert {name: one.memory for name, one in read_outcomes(storage).items()} == {"two": "host"}
+    # Where it does not say which, all that ran may be short.
+    note_kill(storage, OutOfMemoryError("1 worker(s) were killed"), {"one": 41, "three": 43}, digests)
+    assert {name: one.state for name, one in read_outcomes(storage).items()} == dict.fromkeys(digests, "out_of_memory")
+    assert killed_for_memory(RuntimeError("the disk is on fire")) is None
+    assert killed_for_memory(None) is None
 
 
-def test_what_ray_killed_for_memory_and_what_nobody_noted():
-    assert short_of(OutOfMemoryError("1 worker(s) were killed")) == "host"
-    assert short_of(KilledForMemory("1 worker(s) were killed")) == "host"
-    assert short_of(None) is None
-
-
-def failed(folder: Path, share: float, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Trial:
-    """A trial that Tune has just taken out of its queues, to be tried again."""
-    import ray
-
-    noted = folder / "error.pkl"
-    noted.write_bytes(ray.cloudpickle.dumps(error))
-    monkeypatch.setattr(Trial, "pickled_error_file", property(lambda _: str(noted)))
+def test_a_trial_short_of_memory_gets_more_and_there_is_an_end_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 3.0}}])
-    trial = Trial("stub", stub=True, placement_group_factory=PlacementGroupFactory([{"CPU": 1.0, "GPU": share}]))
-    trial.create_placement_group_factory()
-    trial.set_status(Trial.ERROR)
-    trial.run_metadata.num_failures = 1
-    return trial
-
-
-def test_what_a_trial_was_given_is_kept_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    trial = failed(tmp_path, 0.25, KilledForMemory("killed"), monkeypatch)
-    scheduler = MoreMemory(FIFOScheduler(), "digits")
-    scheduler.on_trial_error(None, trial)
-    larger = PlacementGroupFactory([{"CPU": 1.0, "GPU": 0.25}, {"CPU": 1.0}], strategy="STRICT_PACK")
-    assert trial.placement_group_factory == larger
-    assert trial.num_failures == 0
-
-    # As Tune restores a run: the trial from JSON, its resources from the trainable, then the scheduler's say.
-    restored = Trial.from_json_state(trial.get_json_state()[0], stub=True)
-    restored.create_placement_group_factory()
-    assert restored.placement_group_factory == PlacementGroupFactory([{"CPU": 1.0, "GPU": 0.25}])
-    MoreMemory(FIFOScheduler(), "digits").on_trial_add(None, restored)
-    assert restored.placement_group_factory == larger
-
-
-def test_there_is_an_end_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    scheduler = MoreMemory(FIFOScheduler(), "digits")
-    shares, cores = [], []
-    trial = failed(tmp_path, 0.3, torch.OutOfMemoryError("CUDA out of memory"), monkeypatch)
+    outcome, shares, states = Outcome(state="out_of_memory", digest="d", memory="gpu", reason="short"), [], []
     for _ in range(4):
-        scheduler.on_trial_error(None, trial)
-        shares.append(trial.placement_group_factory.bundles[0]["GPU"])
+        outcome = with_more_memory(outcome, cpus=1.0, gpus=0.3, max_failures=1)
+        shares.append(resources(outcome, 1.0, 0.3).bundles[0]["GPU"])
+        states.append(outcome.state)
     assert shares == [0.6, 1.0, 1.0, 1.0]
-    trial = failed(tmp_path, 0.3, KilledForMemory("killed"), monkeypatch)
-    for _ in range(3):
-        scheduler.on_trial_error(None, trial)
-        cores.append(sum(bundle["CPU"] for bundle in trial.placement_group_factory.bundles))
-    assert cores == [2.0, 3.0, 3.0]  # as many as the largest node has
     # What has all that there is counts as a failure.
-    assert trial.num_failures == 1 - 2
+    assert states == ["retrying", "retrying", "retrying", "failed"]
 
-
-def test_other_failures_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    trial = failed(tmp_path, 0.25, RayTaskError("train", "a traceback", RuntimeError("the disk")), monkeypatch)
-    MoreMemory(FIFOScheduler(), "digits").on_trial_error(None, trial)
-    assert trial.placement_group_factory == PlacementGroupFactory([{"CPU": 1.0, "GPU": 0.25}])
-    assert trial.num_failures == 1
+    outcome, cores = Outcome(state="out_of_memory", digest="d", memory="host", reason="short"), []
+    for _ in range(3):
+        outcome = with_more_memory(outcome, cpus=1.0, gpus=0.25, max_failures=1)
+        cores.append(sum(bundle["CPU"] for bundle in resources(outcome, 1.0, 0.25).bundles))
+    assert cores == [2.0, 3.0, 3.0]  # as many as the largest node has
+    larger = PlacementGroupFactory([{"CPU": 1.0, "GPU": 0.25}, {"CPU": 2.0}], strategy="STRICT_PACK")
+    assert resources(outcome, 1.0, 0.25) == larger
+    assert resources(None, 1.0, 0.25) == PlacementGroupFactory([{"CPU": 1.0, "GPU": 0.25}])

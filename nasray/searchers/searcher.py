@@ -1,0 +1,202 @@
+"""What a black-box searcher is: it is asked for architectures, and told what their evaluations came to.
+
+Searchers stand beside the methods: a sweep takes either by name, and both leave rows in the same tables. A searcher
+keeps nothing on disk. It is rebuilt by being asked and told again (:func:`rebuilt`).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from nasray.errors import InvalidInput
+from nasray.settings import Settings, setting
+from nasray.spaces import Architecture, CellSpace
+from nasray.spaces.encoding import Parameters, parameters
+
+Mode = Literal["min", "max"]
+
+OBJECTIVES: dict[str, Mode] = {"accuracy": "max", "macs": "min", "params": "min", "latency_ms": "min"}
+"""What can be asked for, and whether more or less of it is better."""
+BASELINE = "random_search"
+"""The searcher that stands beside the others."""
+EPOCH = "epoch"
+"""In results of trials: epochs of training done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchProblem:
+    """What a searcher searches."""
+
+    space: CellSpace
+    cells: int
+    """Cells of the networks that are evaluated."""
+    objectives: Mapping[str, Mode]
+    """Names in a result, each with whether less or more is better, in the order of a :class:`Feedback`'s values."""
+    epochs: int
+    """Epochs of a complete evaluation."""
+    budget: float | None
+    """Largest multiply-adds (M); None is without one."""
+    macs: Callable[[Architecture], float]
+    """Multiply-adds (M) of an architecture at the evaluation size."""
+    seed: int
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The parameters that stand for an architecture (:mod:`nasray.spaces.encoding`)."""
+        return parameters(self.space, self.cells)
+
+    def excess(self, architecture: Architecture) -> float:
+        """Multiply-adds (M) above the budget; zero and below are within it."""
+        return 0.0 if self.budget is None else self.macs(architecture) - self.budget
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An architecture, and by what the searcher that proposed it recognises it."""
+
+    architecture: Architecture
+    number: int | None = None
+    """Which of the searcher's own proposals; None is an architecture that it did not propose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feedback:
+    """What a searcher is told of a proposal."""
+
+    state: Literal["complete", "pruned", "failed"]
+    """Pruned is stopped before its last epoch, failed without a usable result."""
+    values: tuple[float, ...] = ()
+    """Of a complete one: its objectives, in the problem's order."""
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    """How far each bounded quantity lies above its bound; zero and below are within it. None of a failed one."""
+
+
+class Searcher(ABC):
+    """A way of proposing architectures.
+
+    A subclass is found through the entry points ``nasray.searchers``, or as ``file.py:NAME``. It proposes by what it
+    was told and by a generator of its own that begins at the problem's seed, and by nothing else: asked and told the
+    same, it proposes the same.
+
+    Args:
+        config: of the subclass's own ``Config``.
+        problem: what is searched.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Settings):
+        """Settings of every searcher."""
+
+        evaluations: int = setting(100, low=1)
+        """Number of architectures that the searcher proposes."""
+
+    def __init__(self, config: Config, problem: SearchProblem) -> None:
+        self.config = config
+        self.problem = problem
+
+    @abstractmethod
+    def ask(self) -> Proposal | None:
+        """The next proposal; several may be open at once. None where the searcher has no further one."""
+
+    @abstractmethod
+    def tell(self, proposal: Proposal, feedback: Feedback) -> None:
+        """Learn what a proposal came to, or an architecture that another searcher proposed.
+
+        Raises:
+            InvalidInput: another number of values than of objectives.
+        """
+
+
+def feedback_of(
+    result: Mapping[str, Any] | None,
+    *,
+    objectives: Iterable[str],
+    epochs: float,
+    budget: float | None,
+    error: bool = False,
+    time_attr: str = EPOCH,
+) -> Feedback:
+    """What a searcher is told of a trial that ended.
+
+    It is complete if it reached its last epoch, pruned if it was stopped before: its figures belong to another
+    fidelity. It failed if it raised an error, did nothing though it was within the budget, or if an objective or its
+    cost is missing or not a number.
+
+    Args:
+        result: the trial's last one; None or empty if it ended before it began.
+        objectives: names of the objectives in a result.
+        epochs: of a complete evaluation.
+        budget: largest multiply-adds (M).
+        error: whether the trial raised an error.
+        time_attr: what counts epochs in a result.
+    """
+    if error:
+        return Feedback(state="failed")
+    if not result:
+        return Feedback(state="pruned")
+    if _is_missing(result, time_attr) or (budget is not None and _is_missing(result, "macs")):
+        return Feedback(state="failed")
+    constraints = {} if budget is None else {"macs": float(result["macs"]) - budget}
+    if result[time_attr] < epochs:
+        refused = result[time_attr] <= 0 and not any(above > 0 for above in constraints.values())
+        return Feedback(state="failed") if refused else Feedback(state="pruned", constraints=constraints)
+    names = tuple(objectives)
+    if any(_is_missing(result, name) for name in names):
+        return Feedback(state="failed")
+    values = tuple(float(result[name]) for name in names)
+    return Feedback(state="complete", values=values, constraints=constraints)
+
+
+def _is_missing(result: Mapping[str, Any], name: str) -> bool:
+    value = result.get(name)
+    return value is None or math.isnan(value)
+
+
+def rebuilt(
+    kind: type[Searcher],
+    config: Searcher.Config,
+    problem: SearchProblem,
+    told: Iterable[tuple[Architecture, Feedback]],
+) -> Searcher:
+    """A searcher that goes on where another one was told some results, whoever proposed them.
+
+    Its random numbers are not those that the other would have drawn next: they follow from the problem's seed and from
+    how many results there are. Where every result is known beforehand, as in a table, a new searcher with the same seed
+    that is asked and told again proposes the very same.
+
+    Args:
+        kind: the searcher's class.
+        config: its settings.
+        problem: what is searched, with the seed of the whole search.
+        told: architectures with what they came to, in the order in which they were told.
+    """
+    results = list(told)
+    searcher = kind(config, replace(problem, seed=seed_after(problem.seed, len(results))))
+    for architecture, feedback in results:
+        searcher.tell(Proposal(architecture), feedback)
+    return searcher
+
+
+def seed_after(seed: int, told: int) -> int:
+    """Seed of a searcher that goes on after so many results; the seed itself where there are none."""
+    return int(np.random.SeedSequence([seed, told]).generate_state(1)[0]) if told else seed
+
+
+def check_values(feedback: Feedback, problem: SearchProblem) -> None:
+    """Refuse a complete result with another number of values than the problem has objectives.
+
+    Raises:
+        InvalidInput: it has.
+    """
+    if feedback.state == "complete" and len(feedback.values) != len(problem.objectives):
+        raise InvalidInput(
+            f"{len(feedback.values)} values for {len(problem.objectives)} objectives: give one for each of "
+            f"{', '.join(problem.objectives)}."
+        )
