@@ -29,8 +29,8 @@ from nasray.spaces import Architecture
 from nasray.sweeps import EvaluationSettings, Sweep
 from nasray.sweeps.run import read_run
 from nasray.tabular import read_table
-from nasray.trials.trial import path_part
 from nasray.trials.search_config import SearchConfig
+from nasray.trials.trial import path_part
 
 ROOT = Path(nasray.__file__).parent
 SECRET = "canary-7f3a-secret"

@@ -52,8 +52,8 @@ class SearchTrial:
 
     @property
     def method(self) -> str:
-        """Of the search."""
-        return self.config.method
+        """Of the search, as its rows have it."""
+        return registry.portable(self.config.method)
 
     @property
     def space(self) -> str:
@@ -132,8 +132,8 @@ class TrainingTrial:
 
     @property
     def method(self) -> str:
-        """That found the architecture."""
-        return self.origin.method
+        """That found the architecture, as its rows have it."""
+        return portable_methods(self.origin.method)
 
     @property
     def space(self) -> str:
