@@ -151,6 +151,8 @@ class Sweep(Arm):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "dataset", registry.absolute(self.dataset))
+        if not self.table:  # which names its dataset only
+            registry.find("dataset", self.dataset)
         for name in ("data_root", "table"):
             object.__setattr__(self, name, registry.absolute_path(getattr(self, name)))
         for name in ("seeds", "retrain_seeds"):

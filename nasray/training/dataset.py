@@ -99,7 +99,7 @@ class Dataset:
         for tensor in (*self.train, *self.test):
             whole.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
             real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-            whole.update(real.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            whole.update(real.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return whole.hexdigest()[:12]
 
     def _check_part(self, part: str, inputs: Tensor, targets: Tensor) -> None:

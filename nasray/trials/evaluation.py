@@ -68,7 +68,8 @@ class EvaluationConfig:
         object.__setattr__(self, "data_root", registry.absolute_path(self.data_root))
         for kind in ("space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-            registry.find(kind, getattr(self, kind), CellSpace if kind == "space" else None)
+        # Of a table the dataset is a name only: it is looked for where it is loaded.
+        registry.find("space", self.space, CellSpace)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

@@ -28,9 +28,15 @@ class AccuracySource:
     """Columns of accuracies, as ``COLUMN=EPOCHS``; empty takes the columns whose names tell their epochs."""
     unit: Unit = "percent"
     """Unit of the accuracies: percent or fraction."""
+    input_shape: tuple[int, ...] | None = None
+    """Shape of one input of the networks, (channels, height, width); None is that of the published ones."""
+    classes: int | None = None
+    """Classes that the networks tell apart; None is as many as the published ones."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", registry.absolute_path(self.path))
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", tuple(self.input_shape))
 
     def open(self, space: str, dataset: str) -> AccuracyTable:
         """The table, read once in a process.
@@ -48,7 +54,14 @@ class AccuracySource:
     def settings(self) -> str:
         """What rows that were looked up were trained with: which table it was, as JSON."""
         return json.dumps(
-            {"table": Path(self.path).name, "digest": self.digest, "columns": list(self.columns), "unit": self.unit}
+            {
+                "table": Path(self.path).name,
+                "digest": self.digest,
+                "columns": list(self.columns),
+                "unit": self.unit,
+                "input_shape": self.input_shape,
+                "classes": self.classes,
+            }
         )
 
     @property
@@ -64,18 +77,24 @@ def _open(source: AccuracySource, space: str, dataset: str) -> AccuracyTable:
     return read_table(source.path, found, columns=columns, dataset=dataset, unit=source.unit)
 
 
-def tabular_size(space: CellSpace, dataset: str) -> NetworkSize:
-    """Size of the networks that a table's accuracies are of: the published one.
+def tabular_size(space: CellSpace, dataset: str, source: AccuracySource | None = None) -> NetworkSize:
+    """Size of the networks that a table's accuracies are of: the published one, as far as the source does not say
+    otherwise. The dataset is a name, and need not be one that nasray can load.
 
     Raises:
-        InvalidInput: the space has no published networks on the dataset.
+        InvalidInput: neither the source nor the space says what an input of the dataset is.
     """
-    if dataset not in space.published_sizes:
+    shape, classes = (None, None) if source is None else (source.input_shape, source.classes)
+    published = space.published_sizes.get(dataset)
+    if published is None and (shape is None or classes is None):
         raise InvalidInput(
-            f"table for space {space.name!r} on {dataset!r}: accepted are datasets with a published size, "
-            f"{', '.join(space.published_sizes) or 'of which it has none'}"
+            f"table for space {space.name!r} on {dataset!r}: accepted are its input_shape and classes, or a dataset "
+            f"with a published size ({', '.join(space.published_sizes) or 'the space has none'})"
         )
-    return space.published_sizes[dataset]
+    size = published or NetworkSize(
+        channels=space.evaluation_channels, cells=space.evaluation_cells, input_shape=shape or (), classes=classes or 0
+    )
+    return size.replace(input_shape=shape or size.input_shape, classes=classes or size.classes)
 
 
 class Lookup:

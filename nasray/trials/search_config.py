@@ -47,7 +47,6 @@ class SearchConfig:
         reason = find_method(self.method).unsupported(registry.find("space", self.space, CellSpace))
         if reason is not None:
             raise InvalidInput(f"method {self.method!r} on space {self.space!r}: {reason}")
-        registry.find("dataset", self.dataset)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

@@ -13,6 +13,7 @@ from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
+from nasray.settings import DeviceKind
 from nasray.training.measure import host, pick_device, versions
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.trials.identity import differing_in, identity
@@ -39,7 +40,7 @@ def run_search(config: SearchConfig, run: Storage) -> None:
 def _run(config: SearchConfig, run: Storage) -> None:
     check_new(run)
     # Gone on with on another kind of device, a search would find something else.
-    kind = pick_device(config.settings.device).type
+    kind: DeviceKind = "cuda" if pick_device(config.settings.device).type == "cuda" else "cpu"
     config = replace(config, settings=replace(config.settings, device=kind))
     trial = SearchTrial(run=run.name, config=config)
     trial.start()  # refuses what cannot be searched before anything is written

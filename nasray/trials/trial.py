@@ -165,7 +165,7 @@ class TrainingTrial:
         if self.source is None:
             return Evaluation(self.config)
         table = self.source.open(self.config.space, self.config.dataset)
-        return Lookup(table, self.architecture, tabular_size(table.space, self.config.dataset), self.rungs)
+        return Lookup(table, self.architecture, tabular_size(table.space, self.config.dataset, self.source), self.rungs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
