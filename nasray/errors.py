@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Iterable
 
 
 class _OneLine(Exception):
@@ -50,6 +51,21 @@ class NonFiniteLoss(_OneLine, ArithmeticError):
 
 class LeaseLost(_OneLine, RuntimeError):
     """Another driver has taken the run over, for this one gave no sign of life: it ends, and writes nothing more."""
+
+
+def told_once(failures: Iterable[tuple[str, str]]) -> list[str]:
+    """Why trials failed: a line for each reason, with how many trials it ended.
+
+    Args:
+        failures: name of a trial, and its reason.
+    """
+    of: dict[str, list[str]] = {}
+    for name, why in failures:
+        of.setdefault(why, []).append(name)
+    return [
+        f"trial {names[0]}: {why}" if len(names) == 1 else f"{len(names)} trials, {names[0]} the first: {why}"
+        for why, names in of.items()
+    ]
 
 
 _SHORT = reprlib.Repr()

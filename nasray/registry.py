@@ -33,6 +33,7 @@ from nasray.errors import InvalidInput
 
 _OURS = ("nasray", "search_spaces")
 _PREFIX = "nasray_user_"
+_PACKAGE = re.compile(rf"{_PREFIX}[0-9a-f]+")
 
 
 @cache
@@ -299,9 +300,14 @@ def _digest_of(sources: dict[str, bytes]) -> str:
     return whole.hexdigest()[:12]
 
 
+def _is_a_users(path: Path) -> bool:
+    folders = [vars(module)["__path__"][0] for name, module in list(sys.modules.items()) if _PACKAGE.fullmatch(name)]
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
 def own_failure(error: BaseException) -> str | None:
     """File and line of a user's own at which an error came up, and what it is, in one line; None where it is ours."""
-    if isinstance(error, SyntaxError) and error.filename:
+    if isinstance(error, SyntaxError) and error.filename and _is_a_users(Path(error.filename)):
         return f"{Path(error.filename).name}, line {error.lineno}: {reason(error)}"
     place = None
     for frame, line in traceback.walk_tb(error.__traceback__):

@@ -18,6 +18,11 @@ from typing import Any, Literal, TypeVar
 from nasray.errors import InvalidInput, shown
 
 Schedule = Literal["cosine", "cosine_restarts", "linear", "constant"]
+DeviceKind = Literal["auto", "cpu", "cuda"]
+Precision = Literal["tf32", "float32"]
+
+MOST_SEED = 2**63 - 1
+"""Largest random seed: what numpy, torch and a table's column of whole numbers all take."""
 
 S = TypeVar("S", bound="Settings")
 
@@ -142,8 +147,14 @@ class TrainingSettings(Settings):
     """Train on at most so many examples, balanced over classes; None is all."""
     validation_fraction: float = setting(0.1, low=0.01, high=0.9)
     """Share of the dataset's training part that is kept for validation."""
-    split_seed: int = setting(0, low=0)
+    split_seed: int = setting(0, low=0, high=MOST_SEED)
     """Of the split into training, architecture and validation parts: the same for every trial of a sweep."""
+    threads: int = setting(1, low=1, high=1024)
+    """Threads of the processor that compute. Another number rounds otherwise, and so gives slightly other results."""
+    device: DeviceKind = "auto"
+    """Kind of device that computes; auto is the GPU where there is one."""
+    precision: Precision = "tf32"
+    """How GPUs multiply: tf32 rounds factors to 10 bits, float32 is slower. Processors always use float32."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,6 +174,16 @@ def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise InvalidInput(f"unknown setting {name!r}: {hint}accepted are {', '.join(sorted(known))}")
+
+
+def check_seed(name: str, value: object) -> None:
+    """Check a random seed.
+
+    Raises:
+        InvalidInput: no whole number from 0 to :data:`MOST_SEED`.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_SEED:
+        raise InvalidInput(f"{name} {shown(value)}: accepted are whole numbers from 0 to {MOST_SEED}")
 
 
 def changes(settings: Settings) -> dict[str, Any]:

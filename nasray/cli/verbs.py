@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 """Folder of the runs, where none is given."""
+TRACEBACK = "NASRAY_TRACEBACK"
+"""In the environment: whether a failure of a user's own code is shown with all that led to it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,28 +50,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     0; 1 if something failed on the way, 2 if it could not be understood, 130 if Ctrl-C and 143 if SIGTERM ended it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
-        return 0
     try:
-        verb = _VERBS.get(arguments[0])
-        if verb is None:
-            close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
-        if arguments[1:] in (["-h"], ["--help"]):
-            print(_usage_of(arguments[0]))
-            return 0
-        with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
-            return verb(arguments[1:])
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
     except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - so that Python's last flush finds no closed pipe
+        _close_output()
         return 1
+    except Exception as error:
+        said = registry.own_failure(error)
+        if said is None and isinstance(error, OSError):
+            said = f"{error.strerror or error}{'' if error.filename is None else f': {error.filename}'}"
+        if said is None or os.environ.get(TRACEBACK):  # a fault of ours
+            raise
+        if isinstance(error, OSError):
+            _close_output()  # it may be what is full
+        print(f"nasray: {said}", file=sys.stderr)
+        return 1
+
+
+def _close_output() -> None:
+    """So that Python's last flush cannot fail again."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _run(arguments: list[str]) -> int:
+    _absolute_environment()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    verb = _VERBS.get(arguments[0])
+    if verb is None:
+        close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
+    if arguments[1:] in (["-h"], ["--help"]):
+        print(_usage_of(arguments[0]))
+        return 0
+    with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
+        return verb(arguments[1:])
+
+
+def _absolute_environment() -> None:
+    """A relative folder in the environment means this process's folder, in workers too."""
+    if "NASRAY_DATA" in os.environ:
+        os.environ["NASRAY_DATA"] = registry.absolute_path(os.environ["NASRAY_DATA"]) or ""
 
 
 def _sweep(arguments: list[str]) -> int:
@@ -105,7 +136,8 @@ def _search(arguments: list[str]) -> int:
     )
 
     default = _SingleSearch(
-        settings=find_method(method).Config(), out=f"{RUNS}/{method}-{space}-{dataset}".replace(":", "-")
+        settings=find_method(method).Config(),
+        out=f"{RUNS}/{'-'.join(map(registry.portable, (method, space, dataset)))}".replace(":", "-"),
     )
     typed = parse(_SingleSearch, rest, f"nasray search {method} {space} {dataset}", default=default)
     config = SearchConfig(

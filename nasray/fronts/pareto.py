@@ -31,9 +31,10 @@ _FIDELITY = {
     EVALUATIONS.kind: ("epochs", "cells", "train_examples", "validation_examples"),
 }
 # The other settings that an accuracy trained from scratch depends on. Channels and cells may stand there as None, for
-# the space's own numbers, and those of examples follow from shares: columns have them all as they are.
+# the space's own numbers, and those of examples follow from shares: columns have them all as they are. Threads, device
+# and precision change the last digits, not the training.
 _RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
-    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction",
+    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction", "threads", "device", "precision",
 }  # fmt: skip
 _SAMPLE = 4096
 
@@ -116,6 +117,7 @@ def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
     """
     fidelity = [name for name in EVALUATIONS.key if name not in ("method", "settings", "seed")]
     fidelity += ["train_examples", "validation_examples"]
+    fidelity += [name for name in ("dataset_digest", "code_digest") if name in evaluations.columns]
     metric = metric_of(evaluations)
     values = (metric.name, metric.test_column)
     missing = [n for n in (*fidelity, "seed", metric.name, "complete") if n not in evaluations.columns]
@@ -147,7 +149,7 @@ def check_comparable(frame: pd.DataFrame, *, but: Collection[str] = ()) -> None:
     kinds = kinds_of(frame)
     several = {"kind of accuracy": kinds} if len(kinds) > 1 else {}
     fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
-    for name in ("dataset", "metric", *fidelity):
+    for name in ("dataset", "dataset_digest", "metric", *fidelity):
         if name in frame.columns and frame[name].nunique(dropna=False) > 1:
             several[name] = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
     if kinds == [EVALUATIONS.kind] and "settings" in frame.columns:
@@ -170,7 +172,10 @@ def _usable(
     cost, gain = _numbers(frame, minimise), -sign * _numbers(frame, name)
     keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)
     usable = np.flatnonzero(keep)
-    told_by = {"dataset", "metric", "kind", "settings", "training", CANDIDATES.mark, EVALUATIONS.mark}
+    told_by = {
+        *("dataset", "dataset_digest", "metric", "kind", "settings", "training"),
+        *(CANDIDATES.mark, EVALUATIONS.mark),
+    }
     told_by = told_by.union(*_FIDELITY.values())
     checked = frame[[name for name in frame.columns if name in told_by]]
     check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable])

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasray import registry
+from nasray.errors import InvalidInput
 from nasray.spaces import Normalisation
 
 Builder = Callable[[int, int, Normalisation], "Operation"]
@@ -147,7 +148,19 @@ def build_operation(name: str, channels: int, stride: int, normalisation: Normal
     """A candidate operation by its name, or by that of a registered ``nasray.operations`` or ``file.py:NAME``.
 
     Raises:
-        InvalidInput: there is no such operation.
+        InvalidInput: there is no such operation, or it fails or gives another module.
     """
-    builder: Builder = _BUILDERS[name] if name in _BUILDERS else registry.find("operation", name)
-    return builder(channels, stride, normalisation)
+    if name in _BUILDERS:
+        return _BUILDERS[name](channels, stride, normalisation)
+    builder: Builder = registry.find("operation", name)
+    try:
+        built: object = builder(channels, stride, normalisation)
+    except Exception as error:  # somebody's own code may fail in any way
+        said = registry.own_failure(error) or registry.reason(error)
+        raise InvalidInput(f"operation {name!r} cannot be built: {said}") from error
+    if not isinstance(built, Operation):
+        raise InvalidInput(
+            f"operation {name!r} gave {type(built).__qualname__}: accepted is nasray.networks.operations.Operation, as "
+            "Operation.of(module, ...) makes it"
+        )
+    return built

@@ -238,6 +238,14 @@ _BOTH = (
         nullable=True,
         low=0,
     ),
+    Column(
+        "dataset_digest",
+        _TEXT,
+        "",
+        "Digest of the dataset's content, or of the table's that was looked up: rows of two never share a front.",
+        nullable=True,
+    ),
+    Column("code_digest", _TEXT, "", "Digest of the user's own source that the row depends on.", nullable=True),
 )
 _MEMORY = Column("peak_memory_bytes", _WHOLE, "bytes", "Most memory held at once.", nullable=True, low=0)
 

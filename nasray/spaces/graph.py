@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 
 Edge = tuple[int, int]
 """(source node, target node), earlier to later."""
@@ -32,10 +32,10 @@ class CellGraph:
     operation to their sum, and the last node is the output. A node of a block may be left out.
 
     Raises:
-        InvalidInput: an edge runs backwards, leaves the cell, or ends in an input; a block with more than one
-            input or operation on an edge, or with another number of node operations than it has nodes before its
-            output; a cell that gives its last node and has several inputs or a stride; a block whose edges take one
-            operation each.
+        InvalidInput: a field of another type; an edge runs backwards, leaves the cell, or ends in an input; a block
+            with more than one input or operation on an edge, or with another number of node operations than it has
+            nodes before its output; a cell that gives its last node and has several inputs or a stride; a block whose
+            edges take one operation each.
     """
 
     inputs: int
@@ -68,6 +68,15 @@ class CellGraph:
     of all that enters the last node, normalised, plus the block's input."""
 
     def __post_init__(self) -> None:
+        for name, low, high in (("inputs", 1, 2), ("nodes", 1, 1000), ("stride", 1, 2)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise InvalidInput(f"cell with {name} {shown(value)}: accepted are {low} to {high}")
+        for name in ("operations", "node_operations"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+                raise InvalidInput(f"cell with {name} {shown(value)}: accepted are names, in a tuple")
+            object.__setattr__(self, name, tuple(value))
         if not self.edges:
             object.__setattr__(self, "edges", complete_edges(self.inputs, self.nodes))
         for source, target in self.edges:

@@ -9,10 +9,14 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 from nasray.spaces.graph import CellGraph
 
 _WITH_SPREAD = r"(?P<mean>\d+(\.\d+)?)(\s*(±|\+/-|\+-)\s*(?P<spread>\d+(\.\d+)?))?"
+
+
+MOST_CHANNELS, MOST_CELLS, MOST_CLASSES, MOST_PIXELS = 2**16, 1000, 2**24, 2**14
+"""Beyond any network: what is larger has more weights or features than 64 bits can count, or is never built."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +24,7 @@ class NetworkSize:
     """How large a network is: with an architecture, all that its cost depends on.
 
     Raises:
-        InvalidInput: a number below 1.
+        InvalidInput: a number below 1, or beyond any network.
     """
 
     channels: int
@@ -34,11 +38,11 @@ class NetworkSize:
     """What surrounds the cells: ``cifar`` (small images) or ``imagenet`` (three stride-2 stem convolutions)."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "cells", "classes"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are whole numbers from 1 up")
-        if not self.input_shape or min(self.input_shape) < 1:
-            raise InvalidInput(f"input shape {self.input_shape}: accepted are whole numbers from 1 up")
+        for name, most in (("channels", MOST_CHANNELS), ("cells", MOST_CELLS), ("classes", MOST_CLASSES)):
+            if not 1 <= getattr(self, name) <= most:
+                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are whole numbers from 1 to {most}")
+        if not self.input_shape or not 1 <= min(self.input_shape) <= max(self.input_shape) <= MOST_PIXELS:
+            raise InvalidInput(f"input shape {self.input_shape}: accepted are whole numbers from 1 to {MOST_PIXELS}")
 
     def replace(self, **changes: Any) -> NetworkSize:
         """The same size with some fields changed."""
@@ -69,7 +73,7 @@ class CellSpace:
     every position has its own, named by kind and position (``normal_0``, ..., ``reduce_4``).
 
     Raises:
-        InvalidInput: no cells.
+        InvalidInput: no cells, or a field of another type.
     """
 
     name: str
@@ -95,8 +99,14 @@ class CellSpace:
     """Dataset to the size of the networks that the published figures are of."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.cells, Mapping) or not all(isinstance(one, CellGraph) for one in self.cells.values()):
+            raise InvalidInput(f"space {self.name!r} with cells {shown(self.cells)}: accepted are graphs by their kind")
         if not self.cells:
             raise InvalidInput(f"space {self.name!r} without cells: accepted is at least one kind of cell")
+        for name in ("search_channels", "search_cells", "evaluation_channels", "evaluation_cells"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise InvalidInput(f"space {self.name!r} with {name} {shown(value)}: accepted are whole numbers from 1")
 
     @property
     def _cells_reduce(self) -> bool:

@@ -42,7 +42,9 @@ class Proposals:
     @property
     def trial_id(self) -> str:
         """Ten hexadecimal digits that name the search by all that it depends on."""
-        text = json.dumps([self.method, self.space, self.settings.to_dict(), self.seed], sort_keys=True)
+        text = json.dumps(
+            [*map(registry.portable, (self.method, self.space)), self.settings.to_dict(), self.seed], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def searcher(self, sweep: Sweep, told: Sequence[tuple[Architecture, Feedback]] = ()) -> Searcher:

@@ -22,7 +22,7 @@ from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
 from nasray.runs.events import show_events
-from nasray.runs.identity import check_new, differences
+from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.runs.whole import mend_files
@@ -34,6 +34,7 @@ from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
+from nasray.trials.identity import differing_in, identity_of
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import run_phase
 from nasray.tune.phase import Phase
@@ -148,23 +149,25 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
 
 def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> None:
     """Write down what is run into its folder, which is new or of the same sweep."""
-    mine = sweep.to_dict()
+    mine = _identity(sweep)
     if storage.exists("run.json"):
-        theirs = storage.read_json("run.json").get("sweep")
-        if not isinstance(theirs, dict):
+        values = storage.read_json("run.json")
+        theirs = values.get("identity")
+        if not isinstance(theirs, dict) or not isinstance(values.get("sweep"), dict):
             raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
-        differing = differences([theirs, mine])
+        differing = differing_in(mine, theirs)
         if differing:
             raise InvalidInput(
-                f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep (its {', '.join(differing)} "
-                "differ): accepted is the same sweep, or another --name"
+                f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep, which differs in "
+                f"{', '.join(differing[:5])}: accepted is the same sweep, or another --name"
             )
         return
     check_new(storage)
     storage.write_json(
         "run.json",
         {
-            "sweep": mine,
+            "sweep": sweep.to_dict(),
+            "identity": mine,
             "reference": list(reference),
             "versions": versions(),
             "host": host(),
@@ -172,6 +175,17 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
             "started": datetime.now(UTC).isoformat(),
         },
     )
+
+
+def _identity(sweep: Sweep) -> dict[str, Any]:
+    """What makes two runs the same one: all but where and how they run, and the content of data and code."""
+    values = sweep.identity()
+    names = [("searcher" if arm.is_black_box else "method", arm.method) for arm in sweep.arms]
+    names += [("space", arm.space) for arm in sweep.arms]
+    if sweep.table is not None:
+        return identity_of({**values, "table": sweep.table.settings}, names, sweep.table.digest)
+    dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
+    return identity_of(values, [*names, ("dataset", sweep.dataset)], dataset.digest)
 
 
 def _reference(sweep: Sweep) -> tuple[float, float]:

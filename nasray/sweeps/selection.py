@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 
@@ -18,9 +17,9 @@ from nasray.sweeps.baseline import random_like
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, evaluation_size
+from nasray.trials.identity import config_of_row
 from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import knob_columns
-from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import Origin, TrainingTrial
 
 
@@ -54,11 +53,11 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
     baselines: dict[str, tuple[str, Architecture, Origin]] = {}
     taken, beside = set(rows["architecture_id"]), set[str]()
     for row in rows.to_dict("records"):
-        search = SearchConfig.of(json.loads(row["settings"]))
+        search = config_of_row(row["settings"], _names(sweep), sweep.execution.data_root)
         method = search.method_class
         knobs = knob_columns(search.settings, sweep.varied)
         origin = Origin(method=row["method"], search_trial_id=row["trial_id"], knobs=knobs)
-        space: CellSpace = registry.find("space", row["space"])
+        space: CellSpace = registry.find("space", search.space)
         architecture = Architecture.from_json(space, row["architecture"])
         try:
             size = trained_size(sweep, space, architecture)
@@ -66,10 +65,10 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
             print(f"architecture {architecture.id} is not trained: {error}", file=sys.stderr)
             continue
         if not method.trained_epochs(search.settings) or sweep.table:
-            *_, first = selected.setdefault(architecture.id, (row["space"], architecture, origin))
+            *_, first = selected.setdefault(architecture.id, (search.space, architecture, origin))
             if row["method"] not in first.method.split(", "):
                 joined = replace(first, method=f"{first.method}, {row['method']}")
-                selected[architecture.id] = row["space"], architecture, joined
+                selected[architecture.id] = search.space, architecture, joined
         if not sweep.random_baseline or method is Random or architecture.id in beside:
             continue
         beside.add(architecture.id)
@@ -78,7 +77,7 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
             taken.add(drawn.architecture.id)
             knobs = {"operations_per_node": drawn.operations_per_node}
             random = Origin(method="random", knobs=knobs, baseline_of=architecture.id)
-            baselines[drawn.architecture.id] = row["space"], drawn.architecture, random
+            baselines[drawn.architecture.id] = search.space, drawn.architecture, random
     return [
         training_trial(sweep, space_name, architecture, origin, seed)
         for space_name, architecture, origin in (*selected.values(), *baselines.values())
@@ -91,18 +90,22 @@ def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTri
     if sweep.training.select != "front" or len(sweep.training.seeds) == 1 or not len(evaluations):
         return []
     trials: list[TrainingTrial] = []
-    proposed = {arm.method for arm in sweep.black_box_arms} | {BASELINE}
+    proposed = {registry.portable(arm.method) for arm in sweep.black_box_arms} | {BASELINE}
     # By the first seeds alone: a run that goes on, and has some of the others already, selects the same.
     first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.training.seeds[0])]
     for method, rows in first.groupby("method", sort=True):
         for row in near_front(rows, sweep.training.within).to_dict("records"):
-            space: CellSpace = registry.find("space", row["space"])
+            name = registry.among(_names(sweep), row["space"])
+            space: CellSpace = registry.find("space", name)
             architecture = Architecture.from_json(space, row["architecture"])
             origin = Origin(method=str(method), search_trial_id=row["search_trial_id"])
-            trials += [
-                training_trial(sweep, row["space"], architecture, origin, seed) for seed in sweep.training.seeds[1:]
-            ]
+            trials += [training_trial(sweep, name, architecture, origin, seed) for seed in sweep.training.seeds[1:]]
     return trials
+
+
+def _names(sweep: Sweep) -> set[str]:
+    """Of all that its rows may be of: rows have those of a user's files without their folders."""
+    return {sweep.dataset, *(name for arm in sweep.arms for name in (arm.method, arm.space))}
 
 
 def training_trial(sweep: Sweep, space: str, architecture: Architecture, origin: Origin, seed: int) -> TrainingTrial:

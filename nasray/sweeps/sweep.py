@@ -68,7 +68,8 @@ class Sweep:
         if not isinstance(self.dataset, str):
             raise InvalidInput(f"dataset {shown(self.dataset)}: accepted is a name")
         object.__setattr__(self, "dataset", registry.absolute(self.dataset))
-        registry.find("dataset", self.dataset)
+        if not self.table:  # which names its dataset only
+            registry.find("dataset", self.dataset)
         check_seeds("seeds", self.seeds)
         self._check_objectives()
         if self.reference is not None:

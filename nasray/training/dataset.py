@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nasray import registry
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 
 Transform = Callable[[Tensor, torch.Generator | None], Tensor]
 """Raw batch on the training device, generator there for all that is drawn -> network inputs."""
@@ -48,6 +49,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
+        self._check_types()
         if not self.name or not self.task:
             raise InvalidInput(f"dataset name {self.name!r}, task {self.task!r}: accepted are non-empty names")
         if self.classes < 1:
@@ -61,6 +63,44 @@ class Dataset:
             )
         self._check_part("train", *self.train)
         self._check_part("test", *self.test)
+
+    def _check_types(self) -> None:
+        for name in ("name", "task"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidInput(f"dataset {name} {shown(getattr(self, name))}: accepted is a text")
+        if not isinstance(self.classes, int) or isinstance(self.classes, bool):
+            raise InvalidInput(f"dataset {self.name}: classes {shown(self.classes)}: accepted is a whole number")
+        shape = self.input_shape
+        if not isinstance(shape, tuple | list) or not all(type(one) is int for one in shape):
+            raise InvalidInput(f"dataset {self.name}: input_shape {shown(shape)}: accepted are whole numbers")
+        object.__setattr__(self, "input_shape", tuple(shape))
+        for part in ("train", "test"):
+            pair = getattr(self, part)
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise InvalidInput(f"dataset {self.name}: {part} {type(pair).__name__}: accepted is (inputs, targets)")
+            for what, tensor in zip(("inputs", "targets"), pair, strict=True):
+                if not isinstance(tensor, Tensor):
+                    kind = type(tensor).__name__
+                    hint = ", as torch.from_numpy makes it" if kind == "ndarray" else ""
+                    raise InvalidInput(
+                        f"dataset {self.name}: {what} of {part} are a {kind}: accepted is a tensor{hint}"
+                    )
+        augmentations = self.augmentations
+        if not isinstance(augmentations, Mapping) or not all(callable(one) for one in augmentations.values()):
+            raise InvalidInput(
+                f"dataset {self.name}: augmentations {shown(augmentations)}: accepted are functions by name"
+            )
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits of its content: all inputs and targets, and what they mean. Its name, and where it
+        lies, are not part of it."""
+        whole = hashlib.sha256(f"{self.task} {self.classes} {self.input_shape}".encode())
+        for tensor in (*self.train, *self.test):
+            whole.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+            whole.update(real.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return whole.hexdigest()[:12]
 
     def _check_part(self, part: str, inputs: Tensor, targets: Tensor) -> None:
         if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
@@ -94,7 +134,18 @@ def load_dataset(name: str, root: str | None = None) -> Dataset:
     Raises:
         InvalidInput: There is no such dataset, or its data are not to be had.
     """
-    dataset = registry.find("dataset", name)(None if root is None else Path(root))
+    make = registry.find("dataset", name)
+    if not callable(make):
+        raise InvalidInput(
+            f"dataset {name!r} is a {type(make).__name__}: accepted is a function from a folder to a Dataset"
+        )
+    try:
+        dataset = make(None if root is None else Path(root))
+    except InvalidInput:
+        raise
+    except (Exception, SystemExit) as error:  # a user's own code may fail in any way
+        said = registry.own_failure(error) or registry.reason(error)
+        raise InvalidInput(f"dataset {name!r} cannot be made: {said}") from error
     if not isinstance(dataset, Dataset):
         raise InvalidInput(f"dataset {name!r} gave {type(dataset).__name__}: accepted is nasray.training.Dataset")
     return dataset

@@ -76,8 +76,8 @@ def host() -> str:
     return socket.gethostname()
 
 
-def device_name(device: torch.device) -> str:
-    """Name of the GPU, or of the processor with the number of threads in use."""
+def device_name(device: torch.device, threads: int) -> str:
+    """Name of the GPU, or of the processor with the number of threads that compute."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return f"{platform.machine()} CPU, {threads} thread{'' if threads == 1 else 's'}"

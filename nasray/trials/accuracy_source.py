@@ -13,6 +13,7 @@ from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.spaces import CellSpace
 from nasray.tabular import AccuracyTable, Unit, column_epochs, read_table
+from nasray.trials.identity import digest_of_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +30,18 @@ class AccuracySource:
     """Columns with accuracies, each as COLUMN=EPOCHS. None are given where the columns' names tell the epochs."""
     unit: Unit = "percent"
     """Unit of the table's accuracies: percent or fraction."""
+    input_shape: tuple[int, ...] | None = None
+    """Shape of one input of the networks, (channels, height, width). None means that of the published ones."""
+    classes: int | None = None
+    """Number of classes that the networks tell apart. None means as many as the published ones."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str) or not self.path:
             raise InvalidInput(f"table {shown(self.path)}: accepted is the path of a file or folder")
+        object.__setattr__(self, "path", registry.absolute_path(self.path))
         object.__setattr__(self, "columns", tuple(self.columns))
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", tuple(self.input_shape))
         if not all(isinstance(column, str) for column in self.columns):
             raise InvalidInput(f"columns {shown(self.columns)} of a table: accepted are texts, COLUMN=EPOCHS")
         if self.unit not in get_args(Unit):
@@ -50,11 +58,18 @@ class AccuracySource:
     @property
     def settings(self) -> str:
         """What rows that were looked up here have in their column ``settings``: JSON."""
-        return json.dumps({"table": Path(self.path).name, "columns": list(self.columns), "unit": self.unit})
+        values = {name: value for name, value in self.to_dict().items() if name != "path"}
+        return json.dumps({"table": Path(self.path).name, "digest": self.digest, **values})
+
+    @property
+    def digest(self) -> str:
+        """Of the file's or folder's content (see :func:`nasray.trials.identity.digest_of_files`)."""
+        return digest_of_files(self.path)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return {**asdict(self), "columns": list(self.columns)}
+        shape = None if self.input_shape is None else list(self.input_shape)
+        return {**asdict(self), "columns": list(self.columns), "input_shape": shape}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> AccuracySource:
@@ -65,7 +80,9 @@ class AccuracySource:
         """
         unknown = sorted(set(values) - {one.name for one in fields(cls)})
         if unknown:
-            raise InvalidInput(f"table with {', '.join(unknown)}: accepted are path, columns, unit")
+            raise InvalidInput(
+                f"table with {', '.join(unknown)}: accepted are {', '.join(one.name for one in fields(cls))}"
+            )
         return cls(**values)
 
 

@@ -12,10 +12,11 @@ from nasray import registry
 from nasray.costs import Budget, Latency, macs, network_latency, params
 from nasray.errors import InvalidInput
 from nasray.networks import target_network
-from nasray.settings import TrainingSettings, setting
+from nasray.settings import TrainingSettings, check_seed, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
+from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import Learner
 from nasray.training.measure import device_name, peak_memory_bytes, pick_device, reset_peak_memory
@@ -63,9 +64,11 @@ class EvaluationConfig:
     data_root: str | None = None
 
     def __post_init__(self) -> None:
+        check_seed("seed", self.seed)
+        object.__setattr__(self, "data_root", registry.absolute_path(self.data_root))
         for kind in ("space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
-        registry.find("dataset", self.dataset)
+        # Of a table the dataset is a name only: it is looked for where it is loaded.
         if self.architecture.space != self.cell_space.name:
             raise InvalidInput(
                 f"architecture of space {self.architecture.space!r}: accepted is space {self.cell_space.name!r}"
@@ -102,7 +105,7 @@ class Evaluation:
     Args:
         config: what to train.
         dataset: in place of loading the config's.
-        device: ``auto``, or one of torch's.
+        device: one of torch's, in place of the kind that the settings say.
         workers: the processes that train it together, this one among them; each calls the same methods. None is this
             one alone.
 
@@ -114,11 +117,11 @@ class Evaluation:
         self,
         config: EvaluationConfig,
         dataset: Dataset | None = None,
-        device: str = "auto",
+        device: str | None = None,
         workers: Workers | None = None,
     ) -> None:
         self.config = config
-        self.device = pick_device(device)
+        self.device = pick_device(device or config.settings.device)
         self.space = config.cell_space
         self.architecture = config.architecture
         dataset = dataset or load_dataset(config.dataset, config.data_root)
@@ -170,7 +173,7 @@ class Evaluation:
         reset_peak_memory(self.device)
         seed, number, settings, workers = self.config.seed, self.epoch, self.config.settings, self.learner.workers
         self.learner.start_epoch(number)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with computing(settings), torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             # Drop path and dropout: each worker has its own examples, and draws of its own for them.
             stream = "steps" if workers is None or workers.rank == 0 else f"steps {workers.rank}"
             torch.manual_seed(epoch_generator(seed, number, stream).initial_seed())
@@ -188,9 +191,9 @@ class Evaluation:
                 torch.autograd.backward(loss_of_batch if share == 1.0 else loss_of_batch * share)
                 self.learner.update()
                 examples += round(len(batch[1]) / share)
-        loss, train_accuracy = self.learner.finish_epoch()
-        train_seconds = time.perf_counter() - began
-        self.accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE))
+            loss, train_accuracy = self.learner.finish_epoch()
+            train_seconds = time.perf_counter() - began
+            self.accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE))
         self.epoch += 1
         seconds = time.perf_counter() - began
         self.seconds += seconds
@@ -208,16 +211,20 @@ class Evaluation:
     @property
     def hardware(self) -> str:
         """What it is trained on."""
-        return device_name(self.device)
+        return device_name(self.device, self.config.settings.threads)
 
     def test_accuracy(self) -> float:
         """Accuracy on the test split: for the report only, nothing may be chosen by it."""
-        return self.learner.accuracy(self.data.test_batches(VALIDATION_BATCH_SIZE))
+        with computing(self.config.settings):
+            return self.learner.accuracy(self.data.test_batches(VALIDATION_BATCH_SIZE))
 
     def latency(self) -> Latency | None:
         """Latency of the network as it is now, measured anew at each call; None where the settings ask for none."""
         batch = self.config.settings.latency_batch
-        return None if batch is None else network_latency(self.learner.network, self.size.input_shape, batch=batch)
+        if batch is None:
+            return None
+        with computing(self.config.settings):
+            return network_latency(self.learner.network, self.size.input_shape, batch=batch)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on, as tensors and plain values."""

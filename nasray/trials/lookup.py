@@ -10,20 +10,27 @@ from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.tabular import AccuracyTable
+from nasray.trials.accuracy_source import AccuracySource
 
 
-def tabular_size(space: CellSpace, dataset: str) -> NetworkSize:
-    """Size of the networks that a table's accuracies are of: the published one.
+def tabular_size(space: CellSpace, dataset: str, source: AccuracySource | None = None) -> NetworkSize:
+    """Size of the networks that a table's accuracies are of: the published one, as far as the source does not say
+    otherwise. The dataset is a name, and need not be one that nasray can load.
 
     Raises:
-        InvalidInput: the space has no published networks on the dataset.
+        InvalidInput: neither the source nor the space says what an input of the dataset is.
     """
-    if dataset not in space.published_sizes:
+    shape, classes = (None, None) if source is None else (source.input_shape, source.classes)
+    published = space.published_sizes.get(dataset)
+    if published is None and (shape is None or classes is None):
         raise InvalidInput(
-            f"table for space {space.name!r} on {dataset!r}: accepted are datasets with a published size, "
-            f"{', '.join(space.published_sizes) or 'of which it has none'}"
+            f"table for space {space.name!r} on {dataset!r}: accepted are its input_shape and classes, or a dataset "
+            f"with a published size ({', '.join(space.published_sizes) or 'the space has none'})"
         )
-    return space.published_sizes[dataset]
+    size = published or NetworkSize(
+        channels=space.evaluation_channels, cells=space.evaluation_cells, input_shape=shape or (), classes=classes or 0
+    )
+    return size.replace(input_shape=shape or size.input_shape, classes=classes or size.classes)
 
 
 class Lookup:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from nasray import registry
 from nasray.networks import Network
 from nasray.networks.saved import Blueprint, to_bytes
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
@@ -17,9 +18,10 @@ from nasray.training.batches import DeviceData
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
 from nasray.trials.evaluation import Evaluation
+from nasray.trials.identity import digest_columns, identity
 from nasray.trials.lookup import Lookup
 from nasray.trials.search import Epoch, Search
-from nasray.trials.trial import SearchTrial, TrainingTrial
+from nasray.trials.trial import SearchTrial, TrainingTrial, portable_methods
 
 ROW = "row"
 """Beside the values of a written row: the name of its file."""
@@ -51,17 +53,18 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
             storage,
             CANDIDATES,
             {
-                **_common(search.data, search.splits, candidate.size),
+                **_common(config.settings, search.data, search.splits, candidate.size),
                 "run": trial.run,
-                "method": config.method,
-                "space": config.space,
-                "dataset": config.dataset,
+                "method": registry.portable(config.method),
+                "space": registry.portable(config.space),
+                "dataset": registry.portable(config.dataset),
+                **digest_columns(config, search.data.dataset.digest),
                 "seed": config.seed,
                 "architecture_id": candidate.architecture.id,
                 "architecture": candidate.architecture.to_json(),
                 "macs": candidate.macs,
                 "params": candidate.params,
-                "settings": json.dumps(config.to_dict()),
+                "settings": json.dumps(identity(config)),
                 "trial_id": trial.name,
                 "epoch": epoch.number,
                 "snapshot": candidate.snapshot,
@@ -93,11 +96,11 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
     space = config.cell_space
     row = {
         "run": trial.run,
-        "method": origin.method,
+        "method": portable_methods(origin.method),
         "search_trial_id": origin.search_trial_id,
         "baseline_of": origin.baseline_of,
-        "space": config.space,
-        "dataset": config.dataset,
+        "space": registry.portable(config.space),
+        "dataset": registry.portable(config.dataset),
         "seed": config.seed,
         "architecture_id": evaluation.architecture.id,
         "architecture": evaluation.architecture.to_json(),
@@ -112,13 +115,15 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         assert trial.source is not None
         row |= {
             **_of_machine("table", evaluation.size),
+            **digest_columns(config, trial.source.digest),
             "training": LOOKED_UP,
             "settings": trial.source.settings,
             "seconds": 0.0,
         }
         return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
     row |= {
-        **_common(evaluation.data, evaluation.splits, evaluation.size),
+        **_common(config.settings, evaluation.data, evaluation.splits, evaluation.size),
+        **digest_columns(config, evaluation.data.dataset.digest),
         "device": evaluation.hardware,
         "training": "from scratch",
         "settings": json.dumps(evaluation.config.settings.to_dict()),
@@ -149,13 +154,14 @@ def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) 
         return
     config = trial.config
     row = {
-        **_common(search.data, search.splits, trained.size),
+        **_common(config.settings, search.data, search.splits, trained.size),
         "run": trial.run,
-        "method": config.method,
+        "method": registry.portable(config.method),
         "search_trial_id": trial.name,
         "training": "one stage",
-        "space": config.space,
-        "dataset": config.dataset,
+        "space": registry.portable(config.space),
+        "dataset": registry.portable(config.dataset),
+        **digest_columns(config, search.data.dataset.digest),
         "seed": config.seed,
         "architecture_id": trained.architecture.id,
         "architecture": trained.architecture.to_json(),
@@ -184,9 +190,9 @@ def _write_network(storage: Storage, row: dict[str, Any], blueprint: Blueprint, 
     storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
 
 
-def _common(data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:
+def _common(settings: TrainingSettings, data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:
     return {
-        **_of_machine(device_name(data.device), size),
+        **_of_machine(device_name(data.device, settings.threads), size),
         "train_examples": len(splits.train),
         "architecture_examples": len(splits.architecture),
         "validation_examples": len(splits.validation),

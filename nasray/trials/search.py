@@ -21,6 +21,7 @@ from nasray.networks.affine import absorb, train_affine
 from nasray.spaces import Architecture, NetworkSize, Normalisation
 from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
+from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import Learner, accuracy_of, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
@@ -97,15 +98,15 @@ class Search:
     Args:
         config: what to search.
         dataset: in place of loading the config's.
-        device: ``auto``, or one of torch's.
+        device: one of torch's, in place of the kind that the settings say.
 
     Raises:
         InvalidInput: the dataset is not to be had, or of another task than the space.
     """
 
-    def __init__(self, config: SearchConfig, dataset: Dataset | None = None, device: str = "auto") -> None:
+    def __init__(self, config: SearchConfig, dataset: Dataset | None = None, device: str | None = None) -> None:
         self.config = config
-        self.device = pick_device(device)
+        self.device = pick_device(device or config.settings.device)
         self.space = config.cell_space
         dataset = dataset or load_dataset(config.dataset, config.data_root)
         self.task = task_of(self.space, dataset)
@@ -148,7 +149,7 @@ class Search:
         began = time.perf_counter()
         reset_peak_memory(self.device)
         number = self.epoch
-        with self._random("steps", number):
+        with computing(self.config.settings), self._random("steps", number):
             self.learner.start_epoch(*self.method.schedule_epoch(number))
             self.method.start_epoch(number)
             if (trainable := self.method.trainable_affine()) is not None:
@@ -200,6 +201,9 @@ class Search:
         network = absorb(self.learner.network, self.space, self.size, gates, normalisation)
         validation = self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE)
         architecture = self.method.architecture()
+        with computing(self.config.settings):
+            accuracy = accuracy_of(network, self.task, validation)
+            test_accuracy = accuracy_of(network, self.task, self.data.test_batches(VALIDATION_BATCH_SIZE))
         return TrainedNetwork(
             network=network,
             architecture=architecture,
@@ -208,8 +212,8 @@ class Search:
             epochs=epochs,
             macs=macs(self.space, architecture, self.size),
             params=count_params(network) / 1e6,
-            accuracy=accuracy_of(network, self.task, validation),
-            test_accuracy=accuracy_of(network, self.task, self.data.test_batches(VALIDATION_BATCH_SIZE)),
+            accuracy=accuracy,
+            test_accuracy=test_accuracy,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nasray import registry
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, shown
 from nasray.methods.method import SearchMethod
-from nasray.settings import TrainingSettings
+from nasray.settings import TrainingSettings, check_seed
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.training.dataset import Dataset
 
@@ -40,14 +40,13 @@ class SearchConfig:
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InvalidInput(f"seed {self.seed}: accepted are whole numbers from 0 up")
+        check_seed("seed", self.seed)
+        object.__setattr__(self, "data_root", registry.absolute_path(self.data_root))
         for kind in ("method", "space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
         reason = self.method_class.unsupported(self.cell_space)
         if reason is not None:
             raise InvalidInput(f"method {self.method!r} on space {self.space!r}: {reason}")
-        registry.find("dataset", self.dataset)
 
     @property
     def method_class(self) -> type[SearchMethod]:
@@ -84,6 +83,9 @@ def find_method(name: str) -> type[SearchMethod]:
     found = registry.find("method", name)
     if not (isinstance(found, type) and issubclass(found, SearchMethod)):
         raise InvalidInput(f"method {name!r} is {found!r}: accepted is a subclass of nasray.methods.SearchMethod")
+    config = found.Config
+    if not (isinstance(config, type) and issubclass(config, TrainingSettings)):
+        raise InvalidInput(f"method {name!r} with Config {shown(config)}: accepted is a subclass of TrainingSettings")
     return found
 
 

@@ -13,10 +13,12 @@ from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
+from nasray.settings import DeviceKind
 from nasray.training.dataset import load_dataset
-from nasray.training.measure import host, versions
+from nasray.training.measure import host, pick_device, versions
 from nasray.trials.check import check_search
 from nasray.trials.checkpoints import drop_final_checkpoints
+from nasray.trials.identity import differing_in, identity
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
@@ -41,15 +43,26 @@ def run_search(config: SearchConfig, run: Storage) -> None:
 
 def _run(config: SearchConfig, run: Storage) -> None:
     check_new(run)
+    # Gone on with on another kind of device, a search would find something else.
+    kind: DeviceKind = "cuda" if pick_device(config.settings.device).type == "cuda" else "cpu"
+    config = replace(config, settings=replace(config.settings, device=kind))
     trial = SearchTrial(run=run.name, config=config)
     if run.exists("run.json"):
-        if run.read_json("run.json").get("search") != config.to_dict():
-            raise InvalidInput(f"{run} holds another run: accepted is the same search, or another --out")
+        theirs = run.read_json("run.json").get("identity")
+        if not isinstance(theirs, dict):
+            raise InvalidInput(f"{run} holds no search. Give another --out.")
+        differing = differing_in(identity(config), theirs)
+        if differing:
+            raise InvalidInput(
+                f"{run} holds another search, which differs in {', '.join(differing[:5])}. Give another --out, or the "
+                "same search."
+            )
     else:
         run.write_json(
             "run.json",
             {
                 "search": config.to_dict(),
+                "identity": identity(config),
                 "versions": versions(),
                 "host": host(),
                 "started": datetime.now(UTC).isoformat(),

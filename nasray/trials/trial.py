@@ -11,11 +11,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+from nasray import registry
 from nasray.spaces import Architecture
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
+from nasray.trials.identity import identity
 from nasray.trials.lookup import Lookup, tabular_size
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
@@ -38,10 +41,10 @@ class SearchTrial:
     config: SearchConfig
     varied: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Of all that it depends on; where its data lie is not part of it."""
-        return _digest({name: value for name, value in self.config.to_dict().items() if name != "data_root"})
+        """Of all that it depends on, the content of its data and of a user's code included."""
+        return _digest(identity(self.config))
 
     @property
     def name(self) -> str:
@@ -50,8 +53,8 @@ class SearchTrial:
 
     @property
     def method(self) -> str:
-        """Of the search."""
-        return self.config.method
+        """Of the search, as its rows have it."""
+        return registry.portable(self.config.method)
 
     @property
     def space(self) -> str:
@@ -115,23 +118,23 @@ class TrainingTrial:
     rungs: tuple[int, ...] = ()
     source: AccuracySource | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Of all that its row depends on; where its data lie is not part of it."""
-        values = {name: value for name, value in self.config.to_dict().items() if name != "data_root"}
+        """Of all that its row depends on, the content of its data and of a user's code included."""
+        values = identity(self.config, None if self.source is None else self.source.digest)
         source = None if self.source is None else self.source.settings
-        return _digest({**values, "method": self.origin.method, "source": source})
+        return _digest({**values, "method": portable_methods(self.origin.method), "source": source})
 
     @property
     def name(self) -> str:
         """Architecture, method, seed, and the first digits of the digest."""
-        method = path_part(self.origin.method.replace(", ", "+"))
+        method = path_part(portable_methods(self.origin.method).replace(", ", "+"))
         return f"{self.architecture.id}_{method}_{self.config.seed}_{self.digest[:8]}"
 
     @property
     def method(self) -> str:
-        """That found the architecture."""
-        return self.origin.method
+        """That found the architecture, as its rows have it."""
+        return portable_methods(self.origin.method)
 
     @property
     def space(self) -> str:
@@ -157,7 +160,7 @@ class TrainingTrial:
         if self.source is None:
             return Evaluation(self.config)
         table = self.source.open(self.config.space, self.config.dataset)
-        return Lookup(table, self.architecture, tabular_size(table.space, self.config.dataset), self.rungs)
+        return Lookup(table, self.architecture, tabular_size(table.space, self.config.dataset, self.source), self.rungs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -190,8 +193,14 @@ def trial_of(values: Mapping[str, Any]) -> Trial:
     return SearchTrial.of(values) if "varied" in values else TrainingTrial.of(values)
 
 
+def portable_methods(names: str) -> str:
+    """Names of methods, joined by a comma, without the folders of those from files."""
+    return ", ".join(registry.portable(name) for name in names.split(", "))
+
+
 def path_part(method: str) -> str:
-    """The name of a method as a part of a path: of one from a file, which has slashes, the last part and a digest."""
+    """The name of a method as a part of a path: of one from a file its last part, and a digest."""
+    method = registry.portable(method)
     if re.fullmatch(r"[\w+-]+", method):
         return method
     readable = re.sub(r"[^A-Za-z0-9_]+", "-", method.rpartition("/")[2])[:40]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 
+from nasray.errors import told_once
 from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
@@ -123,6 +124,6 @@ def _give_memory(
 
 def _failures(phase: Phase, outcomes: dict[str, Outcome]) -> list[str]:
     """Why trials gave up, or were left."""
-    told = [f"trial {name}: {one.reason}" for name, one in outcomes.items() if one.state in GAVE_UP]
+    told = told_once((name, str(one.reason)) for name, one in outcomes.items() if one.state in GAVE_UP)
     left = [trial.name for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
     return told + [f"trial {name} did not finish. Run the same command again to resume." for name in left]

@@ -26,7 +26,7 @@ from nasray.trials.evaluation import Evaluation
 from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
 from nasray.tune.phase import ARCHITECTURE, TRIAL, WORKERS
-from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory, limit_threads
+from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory
 from nasray.tune.workers import DistributedEvaluation, Group
 
 EVENTS = "events"
@@ -65,7 +65,6 @@ class TrialTrainable(Trainable):
         with contextlib.suppress(OSError):  # another machine may not have it
             os.chdir(folder)
         share = {} if self.trial_resources is None else self.trial_resources.bundles[0]
-        limit_threads(share.get("CPU", 1.0))
         limit_gpu_memory(share.get("GPU", 0.0))
         show_events()
         self._events: list[tuple[Level, str, dict[str, Any]]] = []
@@ -75,11 +74,10 @@ class TrialTrainable(Trainable):
         try:
             known = {config[TRIAL]: trial_of(trials[config[TRIAL]])} if trials else {}
             trial = trial_of_config(config, known, None if shared is None else TrainingTrial.of(shared))
+            run = open_storage(storage, patience=PATIENCE)
+            self._trial = RunningTrial(trial, run, self._say, start=self._start, max_failures=max_failures)
         except InvalidInput as error:  # what this node lacks
             self._refused = str(error)
-            return
-        run = open_storage(storage, patience=PATIENCE)
-        self._trial = RunningTrial(trial, run, self._say, start=self._start, max_failures=max_failures)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial in the same process."""

@@ -25,7 +25,6 @@ from nasray.costs import Latency
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.training.workers import Workers
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
-from nasray.tune.resources.limits import limit_threads
 from nasray.tune.resources.room import Node, places
 
 RETRIES = 2
@@ -124,7 +123,6 @@ class DistributedEvaluation(Evaluation):
             train_loop_config={
                 "evaluation": self.config.to_dict(),
                 "state": [ray.put(state.getvalue())],  # in a list: a bare reference would be fetched for us
-                "cpus": self._group.cpus,
                 "rungs": self._rungs,
             },
             scaling_config=ScalingConfig(
@@ -154,7 +152,6 @@ def epoch_of_worker(config: dict[str, Any]) -> dict[str, Any]:
     device = get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # each worker of a node sees the GPUs of all
-    limit_threads(config["cpus"])
     workers = Workers(rank=context.get_world_rank(), count=context.get_world_size())
     evaluation = Evaluation(EvaluationConfig.of(config["evaluation"]), device=str(device), workers=workers)
     before = io.BytesIO(ray.get(config["state"][0]))

@@ -43,7 +43,7 @@ from nasray.cli import main
         ("cost darts GOLD_s1", "'GOLD_s1'", "DARTS_V2"),
         ("cost darts DARTS_V2 --input 3x32", "(3, 32)", "(channels, height, width)"),
         ("cost darts DARTS_V2 --input big", "'big'", "3x32x32"),
-        ("cost darts DARTS_V2 --channels 0", "channels 0", "from 1 up"),
+        ("cost darts DARTS_V2 --channels 0", "channels 0", "from 1 to"),
         ("cost darts DARTS_V2 --skeleton nope", "'nope'", "cifar, imagenet"),
         ("cost gold GOLD_s1 --cells 3", "3 cells", "14"),
         ("cost gold GOLD_s1 --channels 1 --latency-batch 0", "batch 0", "from 1 up"),
@@ -179,7 +179,7 @@ def test_a_single_search_writes_the_same_tables_and_goes_on_after_a_kill(
     assert whole[columns].equals(again[columns])
     capsys.readouterr()
     assert main([*command, str(tmp_path / "killed"), "--seed", "1"]) == 2
-    assert "holds another run" in capsys.readouterr().err
+    assert "holds another search, which differs in seed" in capsys.readouterr().err
 
 
 def test_a_file_that_holds_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

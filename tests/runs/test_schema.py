@@ -37,6 +37,8 @@ BOTH = [
     "channels",
     "cells",
     "told",
+    "dataset_digest",
+    "code_digest",
 ]
 
 

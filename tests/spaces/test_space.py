@@ -77,7 +77,7 @@ def test_edges_run_from_earlier_to_later_nodes(edge: tuple[int, int]):
 )
 def test_sizes_are_at_least_one(change: dict[str, object]):
     size = NetworkSize(channels=4, cells=3, input_shape=(3, 8, 8), classes=10)
-    with pytest.raises(InvalidInput, match=r"accepted are whole numbers from 1 up"):
+    with pytest.raises(InvalidInput, match=r"accepted are whole numbers from 1 to"):
         size.replace(**change)
 
 

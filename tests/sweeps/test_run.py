@@ -26,8 +26,8 @@ from nasray.sweeps import Budget, Sweep
 from nasray.sweeps.changes import with_execution, with_training
 from nasray.sweeps.run import Outcome, retrain, run_sweep
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
+from nasray.trials.identity import config_of_row
 from nasray.trials.search import Search
-from nasray.trials.search_config import SearchConfig
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -104,14 +104,9 @@ def test_several_seeds_give_a_front_of_means(tiny_run: Outcome) -> None:
 
 def test_a_row_equals_the_search_run_without_ray(tiny_run: Outcome) -> None:
     row = nasray.load(tiny_run.folder, "candidates").iloc[0]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a trial of one CPU has
-    try:
-        search = Search(SearchConfig.of(json.loads(row["settings"])))
-        while not search.finished:
-            epoch = search.run_epoch()
-    finally:
-        torch.set_num_threads(before)
+    search = Search(config_of_row(row["settings"], [row["method"], row["space"], row["dataset"]], None))
+    while not search.finished:
+        epoch = search.run_epoch()
     (candidate,) = epoch.candidates
     assert candidate.architecture.id == row["architecture_id"]
     assert candidate.accuracy == row["accuracy"]
@@ -119,7 +114,8 @@ def test_a_row_equals_the_search_run_without_ray(tiny_run: Outcome) -> None:
 
 
 def test_the_same_sweep_twice_gives_the_same_tables(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    again = run_sweep(tiny_sweep, "again")
+    # CPUs are only reserved: how many threads compute is a setting.
+    again = run_sweep(dataclasses.replace(tiny_sweep, cpus_per_trial=2.0), "again")
     for table in ("candidates", "evaluations", "front"):
         one, two = nasray.load(tiny_run.folder, table), nasray.load(again.folder, table)
         pd.testing.assert_frame_equal(
@@ -129,14 +125,18 @@ def test_the_same_sweep_twice_gives_the_same_tables(tiny_sweep: Sweep, tiny_run:
 
 def test_a_finished_run_is_not_run_again(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
     made = nasray.load(tiny_run.folder)["created_at"]
-    again = run_sweep(tiny_sweep)
+    again = run_sweep(dataclasses.replace(tiny_sweep, cpus_per_trial=2.0))
     pd.testing.assert_series_equal(nasray.load(again.folder)["created_at"], made)
     pd.testing.assert_frame_equal(again.front, tiny_run.front)
 
 
 def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    with pytest.raises(InvalidInput, match=r"another sweep \(its seeds\.0, training\.select differ\): accepted"):
+    with pytest.raises(InvalidInput, match=r"another sweep, which differs in seeds\.0, training\.select: accepted"):
         run_sweep(with_training(dataclasses.replace(tiny_sweep, seeds=(7,)), select="nothing"))
+    (arm,) = tiny_sweep.arms
+    two = dataclasses.replace(arm, settings=dataclasses.replace(arm.settings, threads=2))
+    with pytest.raises(InvalidInput, match=r"another sweep, which differs in arms\.0\.settings\.threads: accepted"):
+        run_sweep(dataclasses.replace(tiny_sweep, arms=(two,)))
 
 
 def test_failing_trials_are_reported_with_their_reasons_while_the_others_go_on(

@@ -25,6 +25,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.util.metrics import Gauge
 
+from nasray import registry
 from nasray.fronts import hypervolume, pareto_front
 from nasray.runs import EVALUATIONS, Storage, read
 from nasray.runs.events import say
@@ -242,8 +243,8 @@ class Metrics(Callback):
 
 
 def arm_of(trial: Trial) -> Arm:
-    """Method and space of a trial."""
-    return trial.method, trial.space
+    """Method and space of a trial, as its rows have them."""
+    return trial.method, registry.portable(trial.space)
 
 
 def _state(trial: TuneTrial, result: Mapping[str, Any]) -> str:

@@ -1,28 +1,12 @@
-"""What a trial may take of the machine that it shares with others: threads of the processor, memory of the GPU."""
+"""What a trial may take of the GPU that it shares with others. Its CPUs are only reserved: how many threads compute is
+a setting of what it runs (:mod:`nasray.training.computing`)."""
 
 from __future__ import annotations
 
-import os
-
 import torch
-from threadpoolctl import threadpool_limits
 
 CONTEXT_BYTES = 512 * 2**20
 """What a process keeps on a GPU outside of torch's allocator, at most (our bound): CUDA's context, loaded kernels."""
-
-
-def limit_threads(cpus: float) -> None:
-    """Let this process compute with as many threads as it has cores, and with one where it has a part of a core.
-
-    Holds for torch, and for the native libraries that are loaded (OpenMP, OpenBLAS, MKL); those that are loaded later,
-    and processes that this one starts, take it from the environment. A dataset lies on the device as a whole, so no
-    process loads data beside the trial.
-    """
-    threads = max(1, int(cpus))
-    for library in ("OMP", "MKL", "OPENBLAS"):
-        os.environ[f"{library}_NUM_THREADS"] = str(threads)
-    threadpool_limits(threads)
-    torch.set_num_threads(threads)
 
 
 def limit_gpu_memory(share: float) -> None:
