@@ -219,7 +219,7 @@ def test_damage_to_a_finished_run_is_named_and_leaves_its_front(
             run_sweep(sweep)
         assert "\n" not in str(caught.value)
         assert ((run / "front.parquet").read_bytes(), (run / "front.png").read_bytes()) == front
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def test_a_folder_with_tables_and_without_run_json_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
