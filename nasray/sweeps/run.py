@@ -21,11 +21,12 @@ from nasray.fronts import average_over_seeds, hypervolume, pareto_front
 from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
-from nasray.runs.events import show_events
+from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
+from nasray.runs.outcomes import read_outcome, read_outcomes, write_outcome
 from nasray.runs.patience import PATIENCE
-from nasray.runs.whole import mend_files
+from nasray.runs.whole import mend_files, without_rows
 from nasray.sweeps.changes import with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
@@ -81,6 +82,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     with ExitStack() as session:
         session.enter_context(lease(storage, sweep.name))
         _record(sweep, storage, reference)
+        _reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
         compact(storage, CANDIDATES)
@@ -186,6 +188,19 @@ def _identity(sweep: Sweep) -> dict[str, Any]:
         return identity_of({**values, "table": sweep.table.settings}, names, sweep.table.digest)
     dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
     return identity_of(values, [*names, ("dataset", sweep.dataset)], dataset.digest)
+
+
+def _reopen_without_rows(storage: Storage) -> None:
+    """Let trials run again that are done but whose rows are gone, with a table's file that somebody deleted."""
+    done = {name: one.points for name, one in read_outcomes(storage).items() if one.state == "done"}
+    lost = without_rows(done, read(storage, CANDIDATES), read(storage, EVALUATIONS))
+    for name in lost:
+        outcome = read_outcome(storage, name)
+        assert outcome is not None
+        write_outcome(storage, name, dataclasses.replace(outcome, state="lost", reason="its rows are gone"))
+        say("warning", "rows_lost", run=storage.name, trial=name, then="it runs again")
+    if lost:
+        storage.delete_folder("phases")
 
 
 def _reference(sweep: Sweep) -> tuple[float, float]:
