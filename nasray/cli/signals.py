@@ -18,6 +18,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LONGEST_SECONDS = 20.0
 """After a signal; then the process ends as it is. Who takes a machine away gives half a minute or more."""
 
+_cut_off: list[threading.Timer] = []
+"""What ends the process then, until the contexts are left."""
+
 
 @contextmanager
 def ends_on_signals() -> Iterator[None]:
@@ -32,6 +35,8 @@ def ends_on_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        while _cut_off:
+            _cut_off.pop().cancel()
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
@@ -46,6 +51,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     last = threading.Timer(LONGEST_SECONDS, os._exit, [128 + number])
     last.daemon = True
     last.start()
+    _cut_off.append(last)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
