@@ -117,7 +117,8 @@ def test_a_user_s_own_searcher_is_an_arm(table: str, tmp_path: Path) -> None:
 
 def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
     source = AccuracySource(path=table, columns=("cifar10_test_acc_200=200",), unit="fraction")
-    sweep = looked_up(table, tmp_path, training=Training(rungs=(12,)), table=source, budget=Budget(3.0))
+    sweep = looked_up(table, tmp_path, training=Training(rungs=(12,)), budget=Budget(3.0))
+    sweep = dataclasses.replace(sweep, table=source)
     assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
 
 
