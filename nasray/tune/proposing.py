@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from nasray.runs import EVALUATIONS, Storage, read
-from nasray.runs.outcomes import Outcome, read_outcomes, write_outcome
+from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcomes, write_outcome
 from nasray.runs.tables import amend_row
 from nasray.searchers import EPOCH, Feedback, feedback_of
 from nasray.spaces import Architecture
@@ -77,7 +77,7 @@ class Proposed:
 
     def search(self) -> AskTellSearch:
         """The searcher as it stands after all that the folder holds."""
-        results, outcomes = self._results(), self.outcomes()
+        results, outcomes = self.results(), self.outcomes()
         told: list[tuple[Architecture, Feedback]] = []
         numbers = [int(result[TOLD]) for result in results.values() if TOLD in result]
         searcher = self.proposing.searcher([])
@@ -107,23 +107,30 @@ class Proposed:
             return None
         return Architecture.from_json(self.proposing.shared.config.cell_space, outcome.architecture)
 
-    def _results(self) -> dict[str, Result]:
+    def ended(self) -> dict[str, tuple[str, Result]]:
+        """Architecture, as JSON, and last result of the trials that ended for good, by their names."""
+        space = self.proposing.shared.config.cell_space
+        return {
+            self.trial(Architecture.from_json(space, text)).name: (text, result)
+            for text, result in self.results().items()
+        }
+
+    def results(self) -> dict[str, Result]:
         """The last result of every architecture whose trial ended for good, by its JSON."""
-        shared = self.proposing.shared
+        shared, outcomes = self.proposing.shared, read_outcomes(self.storage)
         rows = read(self.storage, EVALUATIONS)
         results: dict[str, Result] = {}
         if len(rows):
             same = (rows["method"] == shared.method) & (rows["search_trial_id"] == shared.origin.search_trial_id)
             same &= (rows["settings"] == self.phase.fidelity) & (rows["seed"] == shared.config.seed)
             for row in rows[same].sort_values("epochs").to_dict("records"):
-                results[row["architecture"]] = _result(row)
-        for outcome in self.outcomes().values():
-            text = outcome.architecture
-            assert text is not None
-            if outcome.is_open:
-                results.pop(text, None)  # it goes on
-            elif outcome.state != "done" and text not in results:
-                results[text] = {EPOCH: 0}
+                outcome = outcomes.get(str(self.name_of_row(row)))
+                # Of a trial that goes on there may be rows already, of rungs.
+                if row["complete"] if outcome is None else not outcome.is_open:
+                    results[row["architecture"]] = _result(row)
+        for outcome in outcomes.values():
+            if outcome.architecture is not None and outcome.state in GAVE_UP:
+                results.setdefault(outcome.architecture, {EPOCH: 0})
         return results
 
 

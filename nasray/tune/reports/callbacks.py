@@ -19,7 +19,12 @@ from nasray.tune.reports.trackers import local_folder
 
 
 def callbacks_of(
-    phase: Phase, waiting: Sequence[Trial], storage: Storage, execution: Execution, outcomes: Mapping[str, Outcome]
+    phase: Phase,
+    waiting: Sequence[Trial],
+    storage: Storage,
+    execution: Execution,
+    outcomes: Mapping[str, Outcome],
+    ended: Mapping[str, tuple[str, Mapping[str, Any]]],
 ) -> list[Any]:
     """What is told of a pass's trials, beside the searcher and the scheduler.
 
@@ -29,6 +34,7 @@ def callbacks_of(
         storage: the run's folder.
         execution: where and how they run.
         outcomes: of all trials of the phase that have one.
+        ended: architecture, as JSON, and last result of those that a searcher proposed and that ended before.
     """
     shared = phase.proposing.shared if phase.proposing else None
     final = {name: outcome for name, outcome in outcomes.items() if not outcome.is_open}
@@ -69,6 +75,7 @@ def callbacks_of(
             objectives=phase.objectives,
             epochs=phase.rungs[-1],
             budget=phase.budget,
+            ended=ended,
         )
         callbacks.append(journal)
     return callbacks

@@ -1,16 +1,15 @@
 """Optuna's journal of a run's black-box searches, in which optuna-dashboard shows them as they go on.
 
-It is told of every proposed architecture once it is evaluated, whichever searcher proposed it: the searchers keep
-their own state with Tune's, and never read the journal. So what is proposed does not depend on it, and a line costs
+It is told of every proposed architecture once it is evaluated, whichever searcher proposed it. Searchers are rebuilt
+from the run's rows and never read the journal, so what is proposed does not depend on it, and a line costs
 one write where a study that lives in a journal costs ten.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import create_trial
 from ray.tune import Callback
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Trial as TuneTrial
 
 from nasray import registry
 from nasray.runs.events import say
@@ -29,10 +28,12 @@ from nasray.searchers import EPOCH, OBJECTIVES, feedback_of
 from nasray.searchers.optuna import STATES
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import encode, parameters
+from nasray.trials.running import GIVEN_UP, WAITS
+from nasray.tune.phase import ARCHITECTURE
 from nasray.tune.reports.trackers import reason_of
 
 TRIAL = "trial"
-"""A trial's attribute in the study: Tune's id of it."""
+"""A trial's attribute in the study: its name."""
 _ATTRIBUTES = ("accuracy", "macs", "params", "latency_ms", EPOCH)
 """What is told of a trial beside its objectives, as far as it is known."""
 
@@ -52,6 +53,7 @@ class OptunaJournal(Callback):
         objectives: of the search.
         epochs: of a complete evaluation.
         budget: largest multiply-adds (M), a constraint of the study.
+        ended: architecture, as JSON, and last result of trials that ended before, by their names: made up for.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class OptunaJournal(Callback):
         objectives: Sequence[str],
         epochs: int,
         budget: float | None = None,
+        ended: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     ) -> None:
         self.run = run
+        self.ended = dict(ended or {})
         self.name = study
         self.path = path
         self.space = space
@@ -76,35 +80,29 @@ class OptunaJournal(Callback):
         self.budget = budget
         self._study: optuna.Study | None = None
         self._failed = False
-        self._told: set[tuple[str, str]] = set()
-        """Trial and parameters of all that stand in the study."""
+        self._told: set[str] = set()
+        """Names of the trials that stand in the study."""
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Called by Tune after every event: the first time, what ended before a kill is made up for."""
         if self._study is None:
-            self._safely(self._ended(trials))
+            self._safely(lambda: None)
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Called by Tune when a trial ended by itself, or was stopped by a scheduler."""
-        self._safely([(trial, False)])
+        result = trial.run_metadata.last_result
+        if not result.get(WAITS):
+            self._safely(lambda: self._tell(str(trial), trial.config[ARCHITECTURE], result))
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Called by Tune when a trial failed for good."""
-        self._safely([(trial, True)])
-
-    def _ended(self, trials: list[Trial]) -> list[tuple[Trial, bool]]:
-        states = {Trial.TERMINATED: False, Trial.ERROR: True}
-        return [(trial, states[trial.status]) for trial in trials if trial.status in states]
-
-    def _safely(self, ended: list[tuple[Trial, bool]]) -> None:
-        """Tell of ended trials, each with whether it failed."""
+    def _safely(self, tell: Callable[[], None]) -> None:
         if self._failed:
             return
         try:
             if self._study is None:
                 self._open()
-            for trial, error in ended:
-                self._tell(trial, error)
+                for name, (architecture, result) in self.ended.items():
+                    self._tell(name, architecture, result)
+            tell()
         except Exception as error:
             self._failed = True
             say("warning", "tracker_failed", run=self.run, tracker="optuna", reason=reason_of(error))
@@ -112,6 +110,7 @@ class OptunaJournal(Callback):
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _drop_torn_line(self.path)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(self.path))),
             study_name=self.name,
@@ -122,18 +121,18 @@ class OptunaJournal(Callback):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names(list(self.objectives))
         found = self._study.get_trials(deepcopy=False)
-        self._told = {(one.user_attrs.get(TRIAL, ""), _text(one.params)) for one in found}
+        self._told = {one.user_attrs.get(TRIAL, "") for one in found}
         self._space: CellSpace = registry.find("space", self.space, CellSpace)
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(values) for name, values in parameters(self._space, self.cells).items()
         }
 
-    def _tell(self, trial: Trial, error: bool) -> None:
+    def _tell(self, name: str, architecture: str, result: Mapping[str, Any]) -> None:
         assert self._study is not None
-        params = encode(self._space, Architecture.from_json(self._space, trial.config["architecture"]))
-        if (trial.trial_id, _text(params)) in self._told:
+        if name in self._told:
             return
-        result = trial.run_metadata.last_result
+        params = encode(self._space, Architecture.from_json(self._space, architecture))
+        error = GIVEN_UP in result
         feedback = feedback_of(result, objectives=self.objectives, epochs=self.epochs, budget=self.budget, error=error)
         known = {name: result[name] for name in _ATTRIBUTES if result.get(name) is not None}
         told = create_trial(
@@ -141,7 +140,7 @@ class OptunaJournal(Callback):
             values=list(feedback.values) or None,
             params=dict(params),
             distributions=self._distributions,
-            user_attrs={TRIAL: trial.trial_id, **known},
+            user_attrs={TRIAL: name, **known},
             constraints=dict(feedback.constraints),
         )
         # It is made now; how long it took is Tune's to say.
@@ -149,11 +148,7 @@ class OptunaJournal(Callback):
         assert told.datetime_start is not None
         told.datetime_start -= seconds
         self._study.add_trial(told)
-        self._told.add((trial.trial_id, _text(params)))
-
-
-def _text(params: Mapping[str, Any]) -> str:
-    return json.dumps(params, sort_keys=True)
+        self._told.add(name)
 
 
 def _drop_torn_line(path: Path) -> None:
