@@ -61,8 +61,8 @@ def test_no_pickle_is_read_by_our_code() -> None:
     for path in [*ROOT.rglob("*.py"), *(ROOT.parent / "search_spaces").rglob("*.py")]:
         source = path.read_text()
         for name in ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml"):
-            # What this file unpickles is an error that this driver's Tune noted a moment ago, in a folder of its own.
-            if (path.name, name) != ("out_of_memory.py", "pickle"):
+            # joblib counts a machine's cores.
+            if name != "joblib":
                 assert f"import {name}" not in source, f"{path} imports {name}"
         for name, call in calls(path):
             given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
@@ -73,9 +73,9 @@ def test_no_pickle_is_read_by_our_code() -> None:
             if name == "torch.load":
                 assert given.get("weights_only") == "True", f"{path}:{call.lineno}"
             else:
-                # JSON; an entry point of an installed package; a regular expression; a run's own Parquet tables.
-                known = ("json.loads", "json.load", "entries[name].load", "re.compile")
-                assert name in known or (path.name, name) == ("out_of_memory.py", "pickle.loads"), f"{path}: {name}"
+                # JSON; an entry point of an installed package; a regular expression; tensors without code.
+                known = ("json.loads", "json.load", "entries[name].load", "re.compile", "safetensors.torch.load")
+                assert name in known, f"{path}: {name}"
     assert {"torch.load", "json.loads"} <= seen
 
 

@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
+        if os.environ.get(TRACEBACK) and isinstance(error.__cause__, Exception):
+            raise error.__cause__  # noqa: B904 - what a user's own code raised, as it was raised
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
     except KeyboardInterrupt:

@@ -44,6 +44,7 @@ class SearchConfig:
         object.__setattr__(self, "data_root", registry.absolute_path(self.data_root))
         for kind in ("method", "space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
+        registry.find("dataset", self.dataset)
         reason = self.method_class.unsupported(self.cell_space)
         if reason is not None:
             raise InvalidInput(f"method {self.method!r} on space {self.space!r}: {reason}")

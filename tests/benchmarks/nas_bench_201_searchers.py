@@ -119,7 +119,7 @@ def proposed(sweep: Sweep, cells: Cells, searcher: str, seed: int, evaluations: 
 def searcher_of(sweep: Sweep, searcher: str, seed: int, evaluations: int) -> Searcher:
     """A searcher as the sweep makes it."""
     config = find_searcher(searcher).Config.of({"evaluations": evaluations})
-    return Proposals(searcher, sweep.space, config, seed).searcher(sweep)
+    return Proposals(searcher, sweep.arms[0].space, config, seed).searcher(sweep)
 
 
 def feedback(searcher: Searcher, result: Mapping[str, float]) -> Feedback:

@@ -73,7 +73,7 @@ class Halved:
 def halve(sweep: Sweep, cells: Cells, searcher: str, seed: int, trials: int) -> Halved:
     """A search of so many trials, one after the other, each stopped at the rung or trained to the end."""
     modes = [OBJECTIVES[name] for name in METRICS]
-    asha = ParetoASHA(METRICS, modes, EPOCH, rungs=(RUNG, EPOCHS), reduction_factor=sweep.reduction_factor)
+    asha = ParetoASHA(METRICS, modes, EPOCH, rungs=(RUNG, EPOCHS), reduction_factor=sweep.training.reduction_factor)
     made = searcher_of(sweep, searcher, seed, trials)
     found = Halved()
     ray: Any = None

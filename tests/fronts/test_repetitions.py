@@ -93,7 +93,7 @@ def test_candidates_can_be_repeated(write_run: WriteRun) -> None:
         ({}, {"method": "darts"}, r"method \('darts', 'gold_nas'\)"),
         ({}, {"settings": {"lambda0": 0.2}}, r"settings\.lambda0 \(0\.1, 0\.2\)"),
         ({"arms": [{"method": "darts"}]}, {"arms": [{"method": "random"}]}, r"arms\.0\.method"),
-        ({}, {"budget": 3.0}, r"budget \('missing', 3\.0\)"),
+        ({}, {"budget": 3.0}, r"budget \(3\.0, missing\)"),
     ],
 )
 def test_what_is_no_repetition_is_refused(

@@ -62,7 +62,7 @@ def search(folder: Path, method: str, space: str, **settings: Any) -> TrainingTr
     evaluation = EvaluationConfig(
         space=space,
         dataset="digits",
-        architecture=epoch.candidates[-1].architecture.to_json(),
+        architecture=epoch.candidates[-1].architecture,
         settings=EvaluationSettings(**{**shape, "epochs": 1, "auxiliary_weight": 0.4, "learning_rate": 0.1}),
     )
     return TrainingTrial(run="run", config=evaluation, origin=Origin(method=method))

@@ -11,8 +11,8 @@ from nasray.runs import Storage
 from nasray.runs.identity import EXECUTION, check_new, differences, identity
 
 SWEEP: dict[str, Any] = {
-    "method": "darts", "settings": {"epochs": 5, "seeds": [0, 1]}, "others": [{"method": "random"}], "trackers": [],
-    "storage": "runs", "rungs": [],
+    "method": "darts", "settings": {"epochs": 5, "seeds": [0, 1]}, "others": [{"method": "random"}], "rungs": [],
+    "execution": {"storage": "runs", "trackers": []},
 }  # fmt: skip
 
 
@@ -20,7 +20,7 @@ SWEEP: dict[str, Any] = {
     ("changes", "found"),
     [
         ({}, {}),
-        (dict.fromkeys(EXECUTION, "other"), {}),
+        ({EXECUTION: {"storage": "elsewhere", "trackers": ["optuna"]}}, {}),
         ({"method": "gold_nas"}, {"method": ["'darts'", "'gold_nas'"]}),
         ({"settings": {"epochs": 6, "seeds": [0, 1]}}, {"settings.epochs": ["5", "6"]}),
         ({"settings": {"epochs": 5, "seeds": [0]}}, {"settings.seeds.1": ["1", "missing"]}),
@@ -46,7 +46,9 @@ def test_names_that_may_differ_may_do_so_anywhere() -> None:
     assert differences([SWEEP, other], but=["seeds"]) == {}
 
 
-@pytest.mark.parametrize("part", ["candidates/row-1.parquet", "trials/a.json", "architectures/a.json", "search.pt"])
+@pytest.mark.parametrize(
+    "part", ["candidates/row-1.parquet", "trials/a.json", "architectures/a.json", "phases/search.json"]
+)
 def test_parts_of_an_unknown_run_are_refused(storage: Storage, part: str) -> None:
     check_new(storage)
     storage.write_json("lease/x.json", {})

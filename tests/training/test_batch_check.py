@@ -127,7 +127,7 @@ def test_neither_search_nor_evaluation_counts_by_a_wrong_declaration() -> None:
     skips = [(source, node, "skip_connect") for source, node in ((0, 2), (2, 3), (2, 4), (2, 5))]
     architecture = Architecture.of(GOLD, dict.fromkeys(GOLD.layout(3), skips))
     evaluation = EvaluationConfig(
-        space="gold", dataset="digits", architecture=architecture.to_json(),
+        space="gold", dataset="digits", architecture=architecture,
         settings=EvaluationSettings(**small, drop_path=0.0),
     )  # fmt: skip
     with pytest.raises(InvalidInput, match="input_shape declares"):

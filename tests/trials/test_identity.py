@@ -13,13 +13,16 @@ import torch
 from nasray import registry
 from nasray.cli import main
 from nasray.errors import InvalidInput
+from nasray.methods import Problem
 from nasray.methods.random import Random
 from nasray.runs import CANDIDATES, open_storage, read
+from nasray.spaces import NetworkSize
 from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
 from nasray.trials.identity import config_of_row, differing_in, digest_of_files, identity, without_folders
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
+from search_spaces.architectures.gold import GOLD
 
 DATASET = """
 import torch
@@ -125,6 +128,9 @@ def test_a_dataset_is_its_tensors(project: Path) -> None:
     assert regression.digest == dataclasses.replace(regression).digest
 
 
+SIZE = NetworkSize(channels=2, cells=3, input_shape=(1, 8, 8), classes=10)
+
+
 def config(**changes: object) -> SearchConfig:
     values = {"method": "random", "space": "gold", "dataset": "digits", "settings": Random.Config(epochs=1)}
     return SearchConfig(**{**values, **changes})  # type: ignore[arg-type]
@@ -135,8 +141,9 @@ def test_where_data_lie_is_no_part_of_an_identity(tmp_path: Path) -> None:
     assert identity(here) == identity(there)
     assert SearchTrial(run="a", config=here).name == SearchTrial(run="b", config=there).name
     assert differing_in(identity(here), identity(config(seed=1))) == ["seed"]
+    architecture = Random(Random.Config(), Problem(GOLD, SIZE, SIZE, 0)).architecture()
     evaluation = EvaluationConfig(
-        space="gold", dataset="digits", architecture="{}", settings=EvaluationSettings(), data_root="/here"
+        space="gold", dataset="digits", architecture=architecture, settings=EvaluationSettings(), data_root="/here"
     )
     assert "/here" not in str(identity(evaluation))
 

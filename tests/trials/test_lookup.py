@@ -25,7 +25,7 @@ def test_a_table_of_a_dataset_that_nasray_does_not_know(tmp_path: Path, monkeypa
     config = EvaluationConfig(
         space="nas_bench_201",
         dataset="scenes",
-        architecture=from_string(space, TEXT).to_json(),
+        architecture=from_string(space, TEXT),
         settings=EvaluationSettings(),
     )
     trial = TrainingTrial(run="run", config=config, origin=Origin(method="tpe"), source=source)

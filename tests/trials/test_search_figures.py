@@ -69,7 +69,7 @@ def test_a_candidate_costs_what_its_training_from_scratch_says(size: dict[str, A
         EvaluationConfig(
             space="darts",
             dataset="digits",
-            architecture=candidate.architecture.to_json(),
+            architecture=candidate.architecture,
             settings=EvaluationSettings(**{**SMALL, "channels": None, **size}, drop_path=0.0),
         )
     )

@@ -49,7 +49,7 @@ def test_what_is_told_of_a_trial_is_short_and_plain() -> None:
     }  # fmt: skip
     architecture = published("darts", "DARTS_V2")
     config = EvaluationConfig(
-        space="darts", dataset="digits", architecture=architecture.to_json(), settings=EvaluationSettings(), seed=1
+        space="darts", dataset="digits", architecture=architecture, settings=EvaluationSettings(), seed=1
     )
     trial = TrainingTrial(run="r", config=config, origin=Origin(method="tpe", search_trial_id="t", knobs={"k": 2}))
     assert described(trial) == {
