@@ -22,8 +22,8 @@ from nasray.spaces import Architecture, NetworkSize
 from nasray.sweeps import Arm, EvaluationSettings, Range, Sweep, Training
 from nasray.sweeps.changes import with_execution, with_method, with_settings, with_training
 from nasray.sweeps.run import Outcome, run_sweep
+from nasray.trials.identity import config_of_row
 from nasray.trials.search import Search
-from nasray.trials.search_config import SearchConfig
 
 SMALL = dict(batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=64)
 GOLD = Arm(
@@ -126,7 +126,7 @@ def test_a_network_of_one_stage_is_kept_as_its_row_says(outcome: Outcome) -> Non
     network.eval()
     assert macs(space, architecture, size) == row["macs"]
     assert sum(weight.numel() for weight in network.parameters()) / 1e6 == pytest.approx(row["params"])
-    data = Search(SearchConfig.of(json.loads(candidate["settings"]))).data
+    data = Search(config_of_row(candidate["settings"], ["ista_nas_one_stage", "darts", "digits"], None)).data
     images, targets = next(data.test_batches(1000))
     with torch.no_grad():
         accuracy = (network(images).argmax(1) == targets).float().mean().item()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasray import registry
-from nasray.costs import macs
+from nasray.costs import Budget, macs
 from nasray.gates import architecture_of
 from nasray.methods.random import draw
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -40,9 +40,9 @@ def test_a_baseline_obeys_the_budget_and_avoids_what_is_taken() -> None:
     budget = 0.9 * macs(space, architecture, SIZE)
     taken: list[str] = []
     for _ in range(4):
-        drawn = random_like(space, SIZE, architecture, budget=budget, taken=taken)
+        drawn = random_like(space, SIZE, architecture, budget=Budget(budget), taken=taken)
         assert drawn is not None
         assert macs(space, drawn.architecture, SIZE) <= budget
         assert drawn.architecture.id not in taken
         taken.append(drawn.architecture.id)
-    assert random_like(space, SIZE, architecture, budget=1e-6) is None
+    assert random_like(space, SIZE, architecture, budget=Budget(1e-6)) is None

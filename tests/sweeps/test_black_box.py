@@ -107,7 +107,8 @@ def test_a_user_s_own_searcher_is_an_arm(table: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from nasray.searchers.random import RandomSearch\nclass Mine(RandomSearch):\n    'As random.'\n")
     method = f"{file}:Mine"
-    sweep = looked_up(table, tmp_path, method=method, settings=find_searcher(method).Config(evaluations=7))
+    arm = Arm(method=method, space="nas_bench_201", settings=find_searcher(method).Config(evaluations=7))
+    sweep = looked_up(table, tmp_path, arms=(arm,))
     mine, baseline = proposals(sweep)
     assert (mine.method, mine.evaluations, baseline.evaluations) == (method, 7, 7)
     first, second = (one.searcher(sweep).ask() for one in (mine, baseline))
@@ -243,8 +244,8 @@ def test_under_rungs_optuna_proposes_and_the_front_is_trained_with_further_seeds
     assert set(outcome.front["architecture_id"]) <= set(best["architecture_id"])
     assert (outcome.front["seeds"] == 2).all()
     # A run that was stopped after some of the second seeds selects the same architectures.
-    sweep, _ = read_run(storage := open_storage(outcome.folder))
-    assert repeated_trials(sweep, storage, ended) == repeated_trials(sweep, storage, first)
+    sweep, _ = read_run(open_storage(outcome.folder))
+    assert repeated_trials(sweep, ended) == repeated_trials(sweep, first)
 
 
 def test_rungs_that_the_table_does_not_have_are_refused_before_anything_runs(table: str, tmp_path: Path) -> None:

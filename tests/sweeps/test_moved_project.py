@@ -10,7 +10,7 @@ import pytest
 import nasray
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
-from nasray.sweeps import EvaluationSettings, Sweep
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 from nasray.sweeps.run import run_sweep
 from tests.trials.test_identity import DATASET, SPACE, edited
 
@@ -20,12 +20,14 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 def sweep(project: Path, storage: Path) -> Sweep:
     return Sweep(
         name="own",
-        method="random",
-        space=f"{project}/my_space.py:SMALL",
         dataset=f"{project}/my_dataset.py:stripes",
-        settings=Random.Config(epochs=1, batch_size=8),
-        evaluation=EvaluationSettings(epochs=1, batch_size=8, augmentation="none", auxiliary_weight=0.0),
-        storage=str(storage),
+        arms=(
+            Arm(method="random", space=f"{project}/my_space.py:SMALL", settings=Random.Config(epochs=1, batch_size=8)),
+        ),
+        training=Training(
+            settings=EvaluationSettings(epochs=1, batch_size=8, augmentation="none", auxiliary_weight=0.0)
+        ),
+        execution=Execution(storage=str(storage)),
     )
 
 

@@ -41,7 +41,8 @@ def run_interruptibly(function: Callable[[], T]) -> T:
     _asked.clear()
     threading.Thread(target=call, name="nasray-ray", daemon=True).start()
     try:
-        wait([given])
+        while not given.done():  # in short waits: a signal that another thread got wakes nobody
+            wait([given], timeout=0.2)
     except BaseException:
         _asked.set()
         wait([given], timeout=ENDING_SECONDS)
