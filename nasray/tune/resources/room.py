@@ -27,7 +27,8 @@ def cluster_nodes() -> list[Node]:
     """What each node of the connected cluster has now."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def places(nodes: Sequence[Node], need: Node) -> int:
