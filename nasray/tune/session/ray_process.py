@@ -26,7 +26,7 @@ def main(cpus: int, gpus: int, remove: bool) -> None:
 
     try:
         try:
-            context = ray.init(
+            context: Any = ray.init(
                 address="local",
                 num_cpus=cpus,
                 num_gpus=gpus,
