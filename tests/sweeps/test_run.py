@@ -106,8 +106,8 @@ def test_a_row_equals_the_search_run_without_ray(tiny_run: Outcome) -> None:
 
 
 def test_the_same_sweep_twice_gives_the_same_tables(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    # CPUs are only reserved: how many threads compute is a setting.
-    again = run_sweep(dataclasses.replace(tiny_sweep, cpus_per_trial=2.0), "again")
+    # Half a core is reserved; how many threads compute is a setting (tests/training/test_computing.py).
+    again = run_sweep(dataclasses.replace(tiny_sweep, cpus_per_trial=0.5), "again")
     for table in ("candidates", "evaluations", "front"):
         one, two = nasray.load(tiny_run.folder, table), nasray.load(again.folder, table)
         pd.testing.assert_frame_equal(
