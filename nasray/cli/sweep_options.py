@@ -48,6 +48,10 @@ class SweepOptions:
     """Columns of the table with accuracies, each as COLUMN=EPOCHS; none if their names tell the epochs."""
     table_unit: Unit
     """Unit of the table's accuracies: percent or fraction."""
+    table_input_shape: tuple[int, ...] | None
+    """Shape of one input of the table's networks, (channels, height, width); None means the published one."""
+    table_classes: int | None
+    """Number of classes that the table's networks tell apart; None means as many as the published ones."""
     random_baseline: bool
     """Whether random architectures are trained too, beside those that were found."""
     training: Training
@@ -80,14 +84,24 @@ def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
         table=None if sweep.table is None else sweep.table.path,
         table_columns=source.columns,
         table_unit=source.unit,
+        table_input_shape=source.input_shape,
+        table_classes=source.classes,
         random_baseline=sweep.random_baseline,
         training=sweep.training,
         execution=sweep.execution,
     )
     typed = parse(SweepOptions, arguments, prog, default=default)
-    if typed.table is None and (is_typed(arguments, "table_columns") or is_typed(arguments, "table_unit")):
-        raise InvalidInput("--table-columns and --table-unit describe a table: give it as --table FILE too")
-    table = typed.table and AccuracySource(path=typed.table, columns=typed.table_columns, unit=typed.table_unit)
+    described = [name for name in ("columns", "unit", "input_shape", "classes") if is_typed(arguments, f"table_{name}")]
+    if typed.table is None and described:
+        flags = ", ".join(f"--table-{name.replace('_', '-')}" for name in described)
+        raise InvalidInput(f"{flags} without a table: give it too, as --table FILE")
+    table = typed.table and AccuracySource(
+        path=typed.table,
+        columns=typed.table_columns,
+        unit=typed.table_unit,
+        input_shape=typed.table_input_shape,
+        classes=typed.table_classes,
+    )
     if typed.method is not None:
         sweep = with_method(sweep, typed.method)
     if typed.space is not None:

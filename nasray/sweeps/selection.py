@@ -133,7 +133,7 @@ def training_trial(sweep: Sweep, space: str, architecture: Architecture, origin:
 def trained_size(sweep: Sweep, space: CellSpace, architecture: Architecture) -> NetworkSize:
     """The size at which a sweep trains an architecture, or that a table's accuracies are of."""
     if sweep.table:
-        return tabular_size(space, sweep.dataset)
+        return tabular_size(space, sweep.dataset, sweep.table)
     dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
     return evaluation_size(space, architecture, sweep.training.settings, dataset, sweep.most_macs)
 

@@ -161,7 +161,7 @@ class Sweep:
         """What the size of the networks depends on that are trained from scratch, or looked up."""
         names = ("channels", "cells", "skeleton")
         if self.table:
-            published = tabular_size(arm.cell_space, self.dataset)
+            published = tabular_size(arm.cell_space, self.dataset, self.table)
             return {name: getattr(published, name) for name in names}
         return {name: getattr(self.training.settings, name) for name in (*names, "width_budget")}
 
@@ -174,7 +174,7 @@ class Sweep:
         """
         space, settings = arm.cell_space, self.training.settings
         if self.table:
-            return tabular_size(space, self.dataset)
+            return tabular_size(space, self.dataset, self.table)
         assert dataset is not None
         own = arm.settings
         cells = space.evaluation_cells
@@ -192,7 +192,7 @@ class Sweep:
         """Cells of the networks that black-box searchers propose in a space."""
         found: CellSpace = registry.find("space", space, CellSpace)
         if self.table:
-            return tabular_size(found, self.dataset).cells
+            return tabular_size(found, self.dataset, self.table).cells
         return self.training.settings.cells or found.evaluation_cells
 
     def fidelities(self, space: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from nasray.tabular import AccuracyTable
 from nasray.trials.accuracy_source import AccuracySource
 
 
-def tabular_size(space: CellSpace, dataset: str, source: AccuracySource | None = None) -> NetworkSize:
+def tabular_size(space: CellSpace, dataset: str, source: AccuracySource | None) -> NetworkSize:
     """Size of the networks that a table's accuracies are of: the published one, as far as the source does not say
     otherwise. The dataset is a name, and need not be one that nasray can load.
 

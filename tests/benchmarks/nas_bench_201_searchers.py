@@ -67,7 +67,7 @@ class Cells:
         assert sweep.table is not None
         space = sweep.arms[0].space
         self.space = registry.find("space", space)
-        self.size = tabular_size(self.space, sweep.dataset)
+        self.size = tabular_size(self.space, sweep.dataset, sweep.table)
         self.table = sweep.table.open(space, sweep.dataset)
         costs = cost_table(self.space, self.size)
         architectures = self.table.architectures()

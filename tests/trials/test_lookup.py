@@ -40,7 +40,7 @@ def test_a_table_of_a_dataset_that_nasray_does_not_know(tmp_path: Path, monkeypa
 
 def test_without_shape_and_classes_the_published_networks_are_meant() -> None:
     space = registry.find("space", "nas_bench_201")
-    assert tabular_size(space, "cifar10") == space.published_sizes["cifar10"]
+    assert tabular_size(space, "cifar10", None) == space.published_sizes["cifar10"]
     with pytest.raises(InvalidInput, match=r"on 'scenes': accepted are its input_shape and classes, or a dataset"):
         tabular_size(space, "scenes", AccuracySource(path="table.csv", classes=3))
 
