@@ -61,6 +61,13 @@ def test_budget_table_method_and_space() -> None:
     assert {arm.space for arm in typed("nas_bench_201", "--space gold").arms} == {"gold"}
 
 
+def test_a_table_of_another_dataset_says_what_its_networks_take() -> None:
+    described = "--dataset scenes --table t.csv --table-columns a=90 --table-input-shape 3 64 64 --table-classes 63"
+    sweep = typed("nas_bench_201", described)
+    size = sweep.network_size(sweep.arms[0], None)
+    assert (size.input_shape, size.classes) == ((3, 64, 64), 63)
+
+
 def test_draws_are_those_of_every_arm_with_ranges() -> None:
     sweep = registry.find("sweep", "all_methods_digits", Sweep)
     ranges = {"lambda0": Range(low=0.01, high=0.1)}

@@ -36,7 +36,7 @@ def main(cpus: int, gpus: int, remove: bool) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-            _tell({"address": context.address_info["address"]})  # type: ignore[attr-defined]
+            _tell({"address": context.address_info["address"]})
         except Exception as error:  # Ray raises plain ones where a process of its own does not come up
             _tell({"error": str(error).strip() or type(error).__name__})
             raise
