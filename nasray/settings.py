@@ -111,7 +111,7 @@ class TrainingSettings(Settings):
     """Epochs, at most: a method may finish earlier."""
     batch_size: int = setting(64, low=2)
     learning_rate: float = setting(0.025, low=0.0)
-    """Of SGD, at the start."""
+    """Initial learning rate of SGD."""
     learning_rate_min: float = setting(0.001, low=0.0)
     """At the end of a schedule that falls."""
     schedule: Schedule = "cosine"
@@ -138,7 +138,7 @@ class TrainingSettings(Settings):
     augmentation: str = "standard"
     """One of the dataset's augmentations."""
     channels: int | None = setting(None, low=1)
-    """Of the first cell; None is the space's own number."""
+    """Channels of the first cell; None means the space's own number."""
     cells: int | None = setting(None, low=1)
     """None is the space's own number."""
     skeleton: str = "cifar"
@@ -148,7 +148,7 @@ class TrainingSettings(Settings):
     validation_fraction: float = setting(0.1, low=0.01, high=0.9)
     """Share of the dataset's training part that is kept for validation."""
     split_seed: int = setting(0, low=0, high=MOST_SEED)
-    """Of the split into training, architecture and validation parts: the same for every trial of a sweep."""
+    """Seed of the split into training, architecture and validation parts: the same for every trial of a sweep."""
     threads: int = setting(1, low=1, high=1024)
     """Threads of the processor that compute. Another number rounds otherwise, and so gives slightly other results."""
     device: DeviceKind = "auto"

@@ -166,9 +166,9 @@ class _SingleSearch:
     out: str
     """Folder of the run, or its URI."""
     evaluation_channels: int | None = None
-    """Of the networks whose cost counts; None is the space's own number."""
+    """Channels of the networks whose cost counts; None means the space's own number."""
     evaluation_cells: int | None = None
-    """Of those networks; None is the space's own number."""
+    """Cells of those networks; None means the space's own number."""
     evaluation_skeleton: str | None = None
     """What surrounds the cells of those networks, cifar or imagenet; None is as in the search."""
     evaluation_width_budget: float | None = None
@@ -212,7 +212,7 @@ def _cost(arguments: list[str]) -> int:
     @dataclass(frozen=True, kw_only=True)
     class Cost:
         channels: int | None = None
-        """Of the first cell; None is the space's own number."""
+        """Channels of the first cell; None means the space's own number."""
         cells: int | None = None
         """None is the space's own number."""
         input: str = "3x32x32"
@@ -225,7 +225,7 @@ def _cost(arguments: list[str]) -> int:
         latency_batch: int | None = None
         """Examples at once at which the latency is measured too; None measures none."""
         latency_threads: int | None = None
-        """Of the processor; None is as many as torch uses."""
+        """Number of processor threads; None means as many as torch uses."""
         latency_device: str = "auto"
         """auto is the GPU where there is one, else the processor."""
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -36,7 +36,7 @@ class Latency:
     batch: int
     """Examples that go through the network at once."""
     threads: int
-    """Of the processor."""
+    """Number of processor threads."""
     device: str
     """Name of the GPU, or of the processor."""
 

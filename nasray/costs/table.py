@@ -40,7 +40,7 @@ class CostTable:
     """Stem, the cells' preprocessing, reductions without a choice, classifier: what every architecture pays."""
     base_params: int
     graphs: tuple[CellGraph, ...]
-    """Of every cell position."""
+    """The graph of every cell position."""
     macs_EO: tuple[Cost_EO, ...]
     """For every cell position (edges, operations)."""
     params_EO: tuple[Cost_EO, ...]

@@ -26,7 +26,7 @@ class Rows:
 
     table: Table
     of: Mapping[str, pd.DataFrame]
-    """Of each run, by its name."""
+    """Rows of each run, by the run's name."""
     kind: str
     """Kind of accuracy and fidelity, in words."""
     dataset: str
@@ -40,11 +40,11 @@ class Across:
 
     front: pd.DataFrame
     fronts: Mapping[str, pd.DataFrame]
-    """Of each run alone, by its name."""
+    """Front of each run alone, by the run's name."""
     rows: Rows
     """All that could be on a front."""
     hypervolume: float
-    """Of the common front (M x the metric's unit)."""
+    """Hypervolume of the common front (M x the metric's unit)."""
     reference: tuple[float, float]
     """Multiply-adds (M), metric: the worst of the runs' own reference points."""
 

@@ -27,14 +27,14 @@ class Repetitions:
     """The fronts of repetitions, of each method its own."""
 
     names: tuple[str, ...]
-    """Of the repetitions."""
+    """Names of the repetitions."""
     fronts: Mapping[str, Mapping[str, pd.DataFrame]]
     """By method, then by repetition."""
     surfaces: Mapping[str, pd.DataFrame]
-    """Of each method, as :func:`attainment_surfaces` gives them."""
+    """Attainment surfaces of each method, as :func:`attainment_surfaces` gives them."""
     spread: Mapping[str, pd.DataFrame]
-    """Of each method, at the corners of its median surface: `macs`, `mean` and `std` of the metric's values attained
-    at this cost (missing where a repetition attains none), and the value of each surface by its fraction."""
+    """Spread of each method at the corners of its median surface: `macs`, `mean` and `std` of the metric's values
+    attained at this cost (missing where a repetition attains none), and the value of each surface by its fraction."""
     volumes: pd.DataFrame
     """`method`, `repetition` and `hypervolume` (M x the metric's unit)."""
     reference: tuple[float, float]

@@ -37,7 +37,7 @@ class DARTS(SearchMethod):
         """Settings of the released code."""
 
         architecture_learning_rate: float = setting(3e-4, low=0.0)
-        """Of Adam, with betas (0.5, 0.999)."""
+        """Learning rate of Adam, with betas (0.5, 0.999)."""
         architecture_weight_decay: float = setting(1e-3, low=0.0)
         second_order: bool = False
         """Whether the architecture gradient looks one weight step ahead."""

@@ -54,7 +54,7 @@ class DataEGS(SearchMethod):
 
         epochs: int = setting(100, low=1)
         architecture_learning_rate: float = setting(3e-4, low=0.0)
-        """Of Adam, with betas (0.5, 0.999)."""
+        """Learning rate of Adam, with betas (0.5, 0.999)."""
         architecture_weight_decay: float = setting(0.0, low=0.0)
         samples: int = knob(4, 1, 16, integer=True)
         """M: draws in a group, and most candidates that a node can keep. Published are searches with 1 to 9 and

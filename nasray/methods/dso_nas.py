@@ -47,12 +47,12 @@ class DSONAS(SearchMethod):
         """Settings of the paper on CIFAR-10."""
 
         epochs: int = setting(240, low=1)
-        """Of pretraining and search together."""
+        """Epochs of pretraining and search together."""
         pretraining: float = setting(0.5, low=0.0, high=0.99)
         """Share of the epochs in which only the weights are trained, on all of the training data: 120 of 240."""
         batch_size: int = setting(128, low=2)
         learning_rate: float = setting(0.1, low=0.0)
-        """Of weights and factors."""
+        """Initial learning rate of weights and factors."""
         schedule: Schedule = "constant"
         nesterov: bool = True
         weight_decay: float = setting(1e-4, low=0.0)
@@ -195,7 +195,7 @@ class DSONAS(SearchMethod):
         self.velocity_K.copy_(torch.where(moves, velocity, 0.0))
 
     def _largest_C(self, factors_K: Tensor) -> Tensor:
-        """Of every cell without a shortcut, the largest factor at its output."""
+        """The largest factor at the output of every cell without a shortcut."""
         nothing_C = factors_K.new_zeros(len(self._names))
         return nothing_C.scatter_reduce(0, self._cell_K, factors_K * self._last_K, "amax")
 
@@ -209,7 +209,7 @@ class DSONAS(SearchMethod):
         return strength_K
 
     def _units_left_C(self, factors_K: Tensor) -> Tensor:
-        """Of every cell, how many costly units have an input left: 24 in a complete block.
+        """How many costly units of every cell have an input left: 24 in a complete block.
 
         As released: the first level's two separable convolutions count to the end.
         """

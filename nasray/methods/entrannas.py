@@ -43,16 +43,16 @@ from nasray.spaces import Architecture, CellGraph, CellSpace
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings(TrainingSettings):
-    """Settings of both searches. The paper's are not to be had: the defaults of training are those of PC-DARTS, a
+    """Settings of both searches. The paper does not give them: the defaults of training are those of PC-DARTS, a
     search on the same space with as small a supernet (our choice)."""
 
     batch_size: int = setting(256, low=2)
     learning_rate: float = setting(0.1, low=0.0)
     learning_rate_min: float = setting(0.0, low=0.0)
     architecture_learning_rate: float = setting(6e-4, low=0.0)
-    """Of Adam, with betas (0.5, 0.999)."""
+    """Learning rate of Adam, with betas (0.5, 0.999)."""
     architecture_weight_decay: float = setting(1e-3, low=0.0)
-    """Of alpha."""
+    """Weight decay of alpha."""
     engine_cells: str = "last"
     """Positions of the Engine-cells counted from 0, as in ``"5,7"``, one of each kind at least; or ``last``, the last
     of each kind (our choice: an engine deep in the network sees the features that the target network sees)."""

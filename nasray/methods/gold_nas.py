@@ -41,7 +41,7 @@ class GoldNAS(SearchMethod):
         auxiliary_weight: float = setting(0.4, low=0.0)
         augmentation: str = "cutout"
         architecture_learning_rate: float = setting(1.0, low=0.0)
-        """Of SGD with momentum 0.9."""
+        """Learning rate of SGD with momentum 0.9."""
         lambda0: float = knob(1e-5, 1e-7, 1.0, log=True)
         """The increment of the penalty's strength starts here, and returns here after an epoch that pruned enough."""
         growth: float = setting(2.0, low=1.0)
@@ -74,7 +74,7 @@ class GoldNAS(SearchMethod):
         self._positions = [names.index(name) for name in layout]
         self._incoming = list(graph.incoming.values())
         self.alpha_CEO = nn.Parameter(torch.zeros(len(names), len(graph.edges), len(graph.operations)))
-        """Of every cell that has a choice of its own: sigmoid(0) = 0.5."""
+        """Parameters of every cell that has a choice of its own: sigmoid(0) = 0.5."""
         masks = [candidate_mask(problem.space.graph(name)) for name in names]
         self.register_buffer("kept_CEO", torch.from_numpy(np.stack(masks)))
         self._kept = np.stack(masks)  # the same on the host

@@ -177,7 +177,7 @@ class ISTANAS(SearchMethod):
         batch_size: int = setting(256, low=2)
         learning_rate: float = setting(0.1, low=0.0)
         architecture_learning_rate: float = setting(6e-4, low=0.0)
-        """Of Adam, with betas (0.5, 0.999)."""
+        """Learning rate of Adam, with betas (0.5, 0.999)."""
         architecture_weight_decay: float = setting(1e-3, low=0.0)
         sparsity: int = knob(2, 1, 7, integer=True, open_above=True)
         """s: connections that a node receives, at most. The paper's value is 2; others trade accuracy for cost

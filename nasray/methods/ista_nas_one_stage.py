@@ -57,11 +57,11 @@ class ISTANASOneStage(SearchMethod):
         drop_path: float = setting(0.2, low=0.0, high=0.99)
         augmentation: str = "cutout"
         channels: int | None = setting(36, low=1)
-        """Of the target network; None is the space's number for searches."""
+        """Channels of the target network; None means the space's number for searches."""
         cells: int | None = setting(20, low=1)
-        """Of the target network; None is the space's number for searches."""
+        """Cells of the target network; None means the space's number for searches."""
         architecture_learning_rate: float = setting(3e-4, low=0.0)
-        """Of Adam, with betas (0.5, 0.999)."""
+        """Learning rate of Adam, with betas (0.5, 0.999)."""
         architecture_weight_decay: float = setting(1e-3, low=0.0)
         sparsity: int = knob(2, 1, 7, integer=True, open_above=True)
         """s: connections that a node receives, at most. The paper's value is 2; others trade accuracy for cost

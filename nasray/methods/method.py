@@ -30,9 +30,9 @@ class Problem:
 
     space: CellSpace
     size: NetworkSize
-    """Of the supernet."""
+    """Size of the supernet."""
     evaluation_size: NetworkSize
-    """Of the networks whose cost counts."""
+    """Size of the networks whose cost counts."""
     seed: int
 
     @property
@@ -69,7 +69,7 @@ class Learner(Protocol):
 
     @property
     def learning_rate(self) -> float:
-        """Of the weights, now."""
+        """Learning rate of the weights in this epoch."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class SearchMethod(nn.Module, ABC):
         self.config = config
         self.problem = problem
         self.optimizer: torch.optim.Optimizer | None = None
-        """Of the architecture parameters; saved with the search."""
+        """Optimizer of the architecture parameters; saved with the search."""
 
     @classmethod
     def unsupported(cls, space: CellSpace) -> str | None:

@@ -46,7 +46,7 @@ class PCDARTS(SearchMethod):
         ImageNet. A share rather than a number, so that a shorter search does not end before its architecture
         parameters begin (our choice)."""
         architecture_learning_rate: float = setting(6e-4, low=0.0)
-        """Of Adam, with betas (0.5, 0.999). 6e-3 on ImageNet."""
+        """Learning rate of Adam, with betas (0.5, 0.999). 6e-3 on ImageNet."""
         architecture_weight_decay: float = setting(1e-3, low=0.0)
         edges_per_node: int = knob(2, 1, 8, integer=True)
         """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours). Without

@@ -36,7 +36,7 @@ class Blueprint:
     space: str
     """Registered name, or ``file.py:NAME`` without its folders."""
     digest: str | None
-    """Of the space's source; None for nasray's own."""
+    """Digest of the space's source code; None for nasray's own spaces."""
     architecture: str
     """As JSON."""
     size: NetworkSize

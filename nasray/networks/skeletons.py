@@ -16,7 +16,7 @@ class Stem(nn.Module):
     """What comes before the cells: gives both inputs of the first one."""
 
     channels: tuple[int, int]
-    """Of the two."""
+    """Channels of the two inputs."""
 
 
 class CifarStem(Stem):

@@ -41,7 +41,7 @@ class Place:
     """Where a box stands, in inches; y grows downwards."""
 
     x: float
-    """Of its centre."""
+    """Coordinate of its centre."""
     y: float
     left: float
     """Where the column of its rank begins: outside of the columns lines may curve."""
@@ -189,7 +189,7 @@ def _heights(
 
 
 def _steps(heights: Sequence[float], between: float) -> npt.NDArray[np.float64]:
-    """Of boxes that stand as near as they may, the distances of their centres from the first one's."""
+    """Distances of the centres of boxes that stand as near as they may from the first one's centre."""
     half = np.array(heights) / 2
     return np.concatenate(([0.0], np.cumsum(half[:-1] + half[1:] + between)))
 

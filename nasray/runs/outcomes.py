@@ -39,7 +39,7 @@ class Outcome:
 
     state: State
     digest: str
-    """Of all that the trial depends on: an outcome of another digest is another trial's."""
+    """Digest of all that the trial depends on: an outcome of another digest is another trial's."""
     reason: str | None = None
     """Why it gave up, or was lost: one line."""
     epoch: int = 0
@@ -57,7 +57,7 @@ class Outcome:
     idle_cpus: float | None = None
     """Cores that are kept idle beside it, so that fewer trials share the node's memory."""
     architecture: str | None = None
-    """Of a proposed trial: what it trains, as JSON."""
+    """What a proposed trial trains, as JSON."""
 
     def __post_init__(self) -> None:
         if self.state not in get_args(State):

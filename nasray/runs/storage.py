@@ -12,7 +12,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -166,16 +166,24 @@ class Storage:
         path = self.base if folder == "." else self._path(folder)
         prefix = "" if folder == "." else f"{folder}/"
         # A file that vanishes while the folder is listed comes back as NotFound, which is no File either.
-        selector = fs.FileSelector(path, allow_not_found=True)
-        found = self._patiently(f"list {folder}", lambda: self.filesystem.get_file_info(selector))
-        names = (info.base_name for info in found if info.type == fs.FileType.File)
+        names = (info.base_name for info in self._entries(path) if info.type == fs.FileType.File)
         return tuple(sorted(f"{prefix}{n}" for n in names if n.endswith(suffix) and not n.startswith(".")))
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Sorted names of the folders directly in `folder`; a folder that does not exist holds nothing."""
-        selector = fs.FileSelector(self._path(folder), allow_not_found=True)
-        found = self._patiently(f"list {folder}", lambda: self.filesystem.get_file_info(selector))
+        found = self._entries(self._path(folder))
         return tuple(sorted(info.base_name for info in found if info.type == fs.FileType.Directory))
+
+    def _entries(self, path: str) -> Sequence[fs.FileInfo]:
+        """What lies directly in a folder; nothing if there is no folder, or no longer."""
+        selector = fs.FileSelector(path, allow_not_found=True)
+        try:
+            found: Sequence[fs.FileInfo] = self._patiently(
+                f"list {path}", lambda: self.filesystem.get_file_info(selector)
+            )
+        except FileNotFoundError:  # it was deleted while it was listed, which pyarrow does not allow for
+            return []
+        return found
 
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of this name."""
@@ -257,7 +265,7 @@ class Storage:
 
 
 def _hidden_name() -> str:
-    """Of a file that this process writes, and nobody reads: `leftovers.py` deletes it where the process was killed."""
+    """Name of a file that this process writes and nobody reads: `leftovers.py` deletes it after a kill."""
     return f".{uuid.uuid4().hex}.{signature()}"
 
 

@@ -93,7 +93,7 @@ class TPE(OptunaSearcher):
 
     @staticmethod
     def sampler(seed: int) -> BaseSampler:
-        """Of Optuna."""
+        """The sampler of Optuna's that proposes."""
         return optuna.samplers.TPESampler(seed=seed, multivariate=True)
 
 
@@ -102,7 +102,7 @@ class GP(OptunaSearcher):
 
     @staticmethod
     def sampler(seed: int) -> BaseSampler:
-        """Of Optuna."""
+        """The sampler of Optuna's that proposes."""
         return optuna.samplers.GPSampler(seed=seed)
 
 
@@ -111,7 +111,7 @@ class NSGA2(OptunaSearcher):
 
     @staticmethod
     def sampler(seed: int) -> BaseSampler:
-        """Of Optuna."""
+        """The sampler of Optuna's that proposes."""
         return optuna.samplers.NSGAIISampler(seed=seed)
 
 
@@ -120,7 +120,7 @@ class NSGA3(OptunaSearcher):
 
     @staticmethod
     def sampler(seed: int) -> BaseSampler:
-        """Of Optuna, where it is experimental, which is said here and not at every use."""
+        """The sampler of Optuna's that proposes. Optuna calls it experimental; its warning at every use is silenced."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.NSGAIIISampler(seed=seed)

@@ -80,7 +80,7 @@ class Feedback:
     state: Literal["complete", "pruned", "failed"]
     """Pruned is stopped before its last epoch, failed without a usable result."""
     values: tuple[float, ...] = ()
-    """Of a complete one: its objectives, in the problem's order."""
+    """Objectives of a complete trial, in the problem's order."""
     constraints: Mapping[str, float] = field(default_factory=dict)
     """How far each bounded quantity lies above its bound; zero and below are within it. None of a failed one."""
 

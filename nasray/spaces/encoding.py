@@ -107,7 +107,7 @@ def mutate(parameters: Parameters, values: Mapping[str, Value], generator: np.ra
 
 
 def _graphs(space: CellSpace, num_cells: int) -> dict[str, CellGraph]:
-    """Of every cell that has a choice of its own, by its name."""
+    """The graph of every cell that has a choice of its own, by the cell's name."""
     names = space.layout(num_cells) if space.cell_per_position else tuple(space.cells)
     return {name: space.graph(name) for name in names}
 

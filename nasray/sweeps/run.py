@@ -48,15 +48,15 @@ class Outcome:
 
     folder: str
     front: pd.DataFrame
-    """Of the architectures trained from scratch, or of the candidates where none were to be."""
+    """Front of the architectures trained from scratch, or of the candidates where none were trained."""
     hypervolume: float
-    """Of the front (M x fraction)."""
+    """Hypervolume of the front (M x fraction)."""
     reference: tuple[float, float]
     """Its reference point: multiply-adds (M), accuracy."""
     failures: tuple[str, ...]
     """Trials that gave up, with the reason."""
     hypervolumes: Mapping[str, float] = field(default_factory=dict)
-    """Of each method's own front."""
+    """Hypervolume of each method's own front."""
 
 
 def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
@@ -67,7 +67,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         run: name of the run; None is the sweep's name.
 
     Raises:
-        InvalidInput: the data are not to be had, the storage cannot be written, or the run is another sweep's.
+        InvalidInput: the data cannot be found, the storage cannot be written, or the run is another sweep's.
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
     show_events()

@@ -104,7 +104,7 @@ def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTri
 
 
 def _names(sweep: Sweep) -> set[str]:
-    """Of all that its rows may be of: rows have those of a user's files without their folders."""
+    """Names of all that its rows may be of: rows have those of a user's files without their folders."""
     return {sweep.dataset, *(name for arm in sweep.arms for name in (arm.method, arm.space))}
 
 

@@ -36,7 +36,7 @@ class Dataset:
     """How many values a target may take."""
 
     input_shape: tuple[int, ...]
-    """Of one network input, after the transform and without the batch: (3, 32, 32) for CIFAR-10."""
+    """Shape of one network input, after the transform and without the batch: (3, 32, 32) for CIFAR-10."""
 
     train: tuple[Tensor, Tensor]
     """Raw inputs and targets of equal first dimension. Raw images are uint8 NCHW, class targets int64 N."""
@@ -132,7 +132,7 @@ def load_dataset(name: str, root: str | None = None) -> Dataset:
         root: Folder of the data; None is the environment's NASRAY_DATA.
 
     Raises:
-        InvalidInput: There is no such dataset, or its data are not to be had.
+        InvalidInput: There is no such dataset, or its data cannot be found.
     """
     make = registry.find("dataset", name)
     if not callable(make):

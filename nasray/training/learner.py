@@ -55,7 +55,7 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """Of this epoch."""
+        """Learning rate of this epoch."""
         rate: float = self._optimizer.param_groups[0]["lr"]
         return rate
 

@@ -23,11 +23,11 @@ class Workers:
     """This process among those of torch.distributed's default group, which must be there already."""
 
     rank: int
-    """Of this process, from 0."""
+    """Rank of this process, from 0."""
     count: int
 
     def parts(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
-        """Of each batch this process's part, and what share of the batch it is; nothing where that is empty."""
+        """This process's part of each batch, and what share of the batch it is; nothing where that is empty."""
         for inputs, targets in batches:
             part = inputs[self.rank :: self.count], targets[self.rank :: self.count]
             if len(part[1]):

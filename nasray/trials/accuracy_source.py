@@ -63,7 +63,7 @@ class AccuracySource:
 
     @property
     def digest(self) -> str:
-        """Of the file's or folder's content (see :func:`nasray.trials.identity.digest_of_files`)."""
+        """Digest of the file's or folder's content (see :func:`nasray.trials.identity.digest_of_files`)."""
         return digest_of_files(self.path)
 
     def to_dict(self) -> dict[str, Any]:

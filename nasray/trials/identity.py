@@ -106,8 +106,8 @@ def config_of_row(settings: str, known: Iterable[str], data_root: str | None) ->
 
 @cache
 def digest_of_files(path: str, verify: bool = False) -> str:
-    """Of a file its content; of a folder the names and sizes of all its files, and the contents of a sample of them,
-    which is the same at every call.
+    """Digest of a file's content, or of a folder's: of the names and sizes of all its files, and of the contents of a
+    sample of them, which is the same at every call.
 
     Args:
         path: local.

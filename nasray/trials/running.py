@@ -65,7 +65,7 @@ class RunningTrial:
         self._say, self._start, self._max_failures = say, start or (lambda one: one.start()), max_failures
         self._running: Running | None = None
         self._report: Report = {EPOCH: 0}
-        """Of the last epoch: given again by a trial that goes on from its checkpoint, for those who compare trials."""
+        """The last epoch's: a trial that goes on from its checkpoint reports it again, for those who compare trials."""
         self.points: list[Point] = []
         self.outcome = read_outcome(storage, trial.name, trial.digest) or Outcome(state="waiting", digest=trial.digest)
 
@@ -220,7 +220,7 @@ class RunningTrial:
             drop_checkpoints(self.storage, self.trial.name)
 
     def _of_outcome(self) -> Report:
-        """Of a trial that was final before it was given to this process."""
+        """The report of a trial that was final before it was given to this process."""
         self.points = list(self.outcome.points)
         self._report = {EPOCH: self.outcome.epoch}
         gave_up = {GIVEN_UP: self.outcome.reason} if self.outcome.state in GAVE_UP else {}

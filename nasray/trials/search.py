@@ -47,9 +47,9 @@ class Candidate:
     params: float
     """M, at this size."""
     supernet_accuracy: float
-    """Of the supernet under the method's gates, on the validation split."""
+    """Accuracy of the supernet under the method's gates, on the validation split."""
     accuracy: float
-    """Of the architecture with the supernet's weights, on the validation split."""
+    """Accuracy of the architecture with the supernet's weights, on the validation split."""
 
     @property
     def gap(self) -> float:
@@ -101,7 +101,7 @@ class Search:
         device: one of torch's, in place of the kind that the settings say.
 
     Raises:
-        InvalidInput: the dataset is not to be had, or of another task than the space.
+        InvalidInput: the dataset cannot be found, or is of another task than the space.
     """
 
     def __init__(self, config: SearchConfig, dataset: Dataset | None = None, device: str | None = None) -> None:
@@ -297,8 +297,9 @@ class Search:
             return size.replace(channels=1)  # more than the budget already: its evaluation will be refused
 
     def _expected_macs(self, gates: Sequence[Gates]) -> float:
-        """Of gates, in M at the evaluation size: each is the share, cut to 0 and 1, to which its operation counts.
+        """Expected multiply-adds of gates, in M at the evaluation size.
 
+        Each gate is the share, cut to 0 and 1, to which its operation counts.
         Positions that share a cell count by their mean, for the evaluation size has another number of them.
         """
         of_cell: dict[str, list[Gates]] = {}

@@ -43,7 +43,7 @@ class SearchTrial:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that it depends on, the content of its data and of a user's code included."""
+        """Digest of all that it depends on, the content of its data and of a user's code included."""
         return _digest(identity(self.config))
 
     @property
@@ -53,7 +53,7 @@ class SearchTrial:
 
     @property
     def method(self) -> str:
-        """Of the search, as its rows have it."""
+        """Method of the search, as its rows have it."""
         return registry.portable(self.config.method)
 
     @property
@@ -92,9 +92,9 @@ class Origin:
     method: str
     """That found it; several are joined by a comma."""
     search_trial_id: str | None = None
-    """Of the search that found it."""
+    """Id of the search that found it."""
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """Of that search."""
+    """Swept settings of that search."""
     baseline_of: str | None = None
     """Id of the architecture that it is a random baseline of."""
 
@@ -120,7 +120,7 @@ class TrainingTrial:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that its row depends on, the content of its data and of a user's code included."""
+        """Digest of all that its row depends on, the content of its data and of a user's code included."""
         values = identity(self.config, None if self.source is None else self.source.digest)
         source = None if self.source is None else self.source.settings
         return _digest({**values, "method": portable_methods(self.origin.method), "source": source})
@@ -138,7 +138,7 @@ class TrainingTrial:
 
     @property
     def space(self) -> str:
-        """Of the architecture."""
+        """Space of the architecture."""
         return self.config.space
 
     @property

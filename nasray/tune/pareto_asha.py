@@ -74,7 +74,7 @@ class Entry(NamedTuple):
     arrival: int
     """How many entries, of any rung, came before it."""
     values: tuple[float, ...]
-    """Of the metrics, in their order, as reported."""
+    """Values of the metrics, in the metrics' order, as reported."""
     kept: bool
     """Whether the trial went on."""
 
@@ -86,7 +86,7 @@ class Record(NamedTuple):
     """Its name."""
     rung: float
     values: tuple[float, ...]
-    """Of the metrics, in their order, as reported."""
+    """Values of the metrics, in the metrics' order, as reported."""
     stopped: bool | None
     """Whether it was stopped there; None is unknown."""
 

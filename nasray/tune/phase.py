@@ -28,7 +28,7 @@ class Proposing:
     shared: TrainingTrial
     """What all proposed trials have beside their architecture."""
     cells: int
-    """Of the networks that are trained."""
+    """Number of cells of the networks that are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ class Proposed:
         self.proposing: Proposing = phase.proposing
         self.phase, self.storage = phase, storage
         self.digests: dict[str, str] = {}
-        """Of the trials that were proposed since, by their names."""
+        """Digests of the trials proposed since, by the trials' names."""
 
     def trial(self, architecture: Architecture) -> TrainingTrial:
         """The trial that trains an architecture."""

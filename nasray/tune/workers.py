@@ -37,13 +37,13 @@ class Group:
 
     workers: int
     cpus: float
-    """Of each."""
+    """CPU cores of each worker."""
     gpus: float
-    """Of each."""
+    """GPUs of each worker."""
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of each worker, as Ray names them."""
+        """Resources of each worker, as Ray names them."""
         asked = {"CPU": self.cpus, "GPU": self.gpus}
         return {name: count for name, count in asked.items() if count}
 

@@ -223,7 +223,7 @@ class Metrics(Callback):
         return self.arms.get(trial.config[TRIAL]) or next(iter(self.planned))
 
     def _fronts_of(self, points: Mapping[Arm, Iterable[Point]]) -> dict[Arm, Front]:
-        """Of each method that found points, of which an architecture may have several, and of all together."""
+        """The front of each method that found points, and that of all together. An architecture may have several."""
         of_method: dict[Arm, list[Point]] = {}
         for (methods, space), own in points.items():
             affordable = [point for point in own if point[0] <= self.budget]

@@ -120,7 +120,7 @@ class Tracked(LoggerCallback):
         self._inner: Any = None
         """Made in the driver, for it may hold what cannot be pickled."""
         self._shown: dict[str, _Shown] = {}
-        """Of the trials that have begun and not ended, by their ids."""
+        """What is shown of the trials that have begun and not ended, by their ids."""
 
     def setup(self, *arguments: Any, **info: Any) -> None:
         """Called by Tune before the first trial."""

@@ -44,7 +44,7 @@ class Measured:
     peak_bytes: int
     """Most that torch's allocator held."""
     available_bytes: int
-    """Of the GPU, to this run: its memory without what other programs hold."""
+    """GPU memory that this run may use: all of it without what other programs hold."""
     device: str
     """Name of the GPU."""
     configuration: str
@@ -96,7 +96,7 @@ def measure(trials: Sequence[Mapping[str, Any]], cells: int | None = None) -> Me
 
 
 def _others_bytes() -> int:
-    """Of the GPU, what neither torch's allocator nor the rest of this process holds."""
+    """GPU memory that neither torch's allocator nor the rest of this process holds."""
     free, total = torch.cuda.mem_get_info()
     return max(0, total - free - torch.cuda.memory_reserved() - CONTEXT_BYTES)
 
@@ -136,7 +136,7 @@ def few_examples(config: SearchConfig | EvaluationConfig) -> TrainingSettings:
 
 
 def largest_searches(configs: Sequence[SearchConfig]) -> list[SearchConfig]:
-    """Of each method and space, under each choice that is no number, the search whose step keeps most bytes."""
+    """The search whose step keeps most bytes, for each method, space and combination of choices that are no numbers."""
     if not configs:
         return []
     dataset = load_dataset(configs[0].dataset, configs[0].data_root)

@@ -42,7 +42,7 @@ class Packing:
     trials: int
     """On one GPU at once; 0 where not even one fits with its margin."""
     share: float
-    """Of a GPU, that each asks for."""
+    """Share of a GPU that each asks for."""
 
 
 def pack(measured: Measured) -> Packing:
