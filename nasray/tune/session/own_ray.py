@@ -77,13 +77,13 @@ class OwnRay:
         import ray
 
         address = self._address()
-        # Ray replaces 127.0.0.1 and localhost in an address by this machine's own, on which nothing listens. In
-        # capitals it is left alone, and found by the same rules. It is read from a file, as that of `ray start` is:
-        # only of a cluster that is found so does Ray take that it wants the token.
+        # Ray replaces 127.0.0.1 and localhost in an address by this machine's own, on which nothing listens. It leaves
+        # 0.0.0.0 alone, which leads to loopback too, and which no name server has to be asked for. It is read from a
+        # file, as that of `ray start` is: only of a cluster that is found so does Ray take that it wants the token.
         with tempfile.TemporaryDirectory(prefix="nr-", dir=self.folder) as found:
             file = Path(found, "ray", "ray_current_cluster")
             file.parent.mkdir()
-            file.write_text(address.replace("127.0.0.1", "LOCALHOST"))
+            file.write_text(address.replace("127.0.0.1", "0.0.0.0"))
             with _environment(RAY_TMPDIR=found, RAY_ADDRESS=None):
                 return ray.init(**arguments)
 
