@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Callable
 
 import hypothesis
@@ -20,6 +21,8 @@ pytest_plugins = ["tests.object_store", "tests.ray_session", "tests.run_files"]
 def pytest_configure() -> None:
     # The networks of tests are so small that a second thread gains nothing, and beside other work waits for its turn.
     torch.set_num_threads(1)
+    # A shell starts what is to run in the background with SIGINT ignored, and so would all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Beside other work any example may take long: what is too slow is told by the tests' own time-out.
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
