@@ -237,9 +237,10 @@ def test_a_folder_with_tables_and_without_run_json_is_refused(tiny_sweep: Sweep,
     assert not storage.exists("run.json")
 
 
-def test_retraining_at_another_fidelity_adds_rows(tiny_run: Outcome) -> None:
-    outcome = retrain(open_storage(tiny_run.folder), {"epochs": 3})
-    evaluations = nasray.load(tiny_run.folder)
+def test_retraining_at_another_fidelity_adds_rows(tiny_run: Outcome, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run.folder, tmp_path / "tiny")
+    outcome = retrain(open_storage(run), {"epochs": 3})
+    evaluations = nasray.load(run)
     assert set(evaluations["epochs"]) == {2, 3}
     assert (outcome.front["epochs"] == 3).all()
     with pytest.raises(InvalidInput, match="differ in epochs"):
