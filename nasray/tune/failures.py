@@ -16,19 +16,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Trial as TuneTrial
 
+from nasray.errors import StorageFailure
 from nasray.runs import Storage, open_storage
 from nasray.runs.events import say
 from nasray.runs.outcomes import Outcome, read_outcome, write_outcome
 from nasray.runs.patience import PATIENCE
 from nasray.trials.memory import short_of_memory
 from nasray.trials.running import ENDED, EPOCH, GIVEN_UP
+
+E = TypeVar("E", bound=BaseException)
 
 MOST_LOSSES = 10
 """Of a trial's processes, one after the other, without an epoch done between them."""
@@ -60,14 +63,14 @@ class Failures(Callback):
             return
         memory = short_of_memory(reason)
         if memory is not None:
-            write_outcome(self._storage, name, replace(outcome, state="out_of_memory", memory=memory, reason=reason))
+            self._write(name, replace(outcome, state="out_of_memory", memory=memory, reason=reason))
             return
         epoch = int((trial.last_result or {}).get(EPOCH, 0))
         losses = 1 if epoch > outcome.epoch else outcome.losses + 1
         lost = replace(outcome, state="lost", reason=reason, losses=losses, epoch=max(epoch, outcome.epoch))
         if losses > MOST_LOSSES:
             lost = replace(lost, state="failed", reason=f"lost its process {losses} times in a row: {reason}")
-        write_outcome(self._storage, name, lost)
+        self._write(name, lost)
         say("warning", "worker_lost", run=self.run, trial=name, in_a_row=losses, reason=reason)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -76,11 +79,19 @@ class Failures(Callback):
         if result.get(GIVEN_UP):
             outcome = self._outcome(name)
             if outcome.state in ("waiting", "retrying", "lost"):  # it did not come as far as its own outcome
-                write_outcome(self._storage, name, replace(outcome, state="refused", reason=result[GIVEN_UP]))
+                self._write(name, replace(outcome, state="refused", reason=result[GIVEN_UP]))
         elif not result.get(ENDED):
             points = tuple((macs, accuracy) for macs, accuracy in result.get("points", ()))
             stopped = replace(self._outcome(name), state="stopped", epoch=int(result.get(EPOCH, 0)), points=points)
-            write_outcome(self._storage, name, stopped)
+            self._write(name, stopped)
+
+    def _write(self, name: str, outcome: Outcome) -> None:
+        """Write an outcome; where even that fails, the run ends, and which trial it was about is said."""
+        try:
+            write_outcome(self._storage, name, outcome)
+        except StorageFailure as error:
+            say("error", "trial_failed", run=self.run, trial=name, reason=str(error))
+            raise
 
     @property
     def _storage(self) -> Storage:
@@ -91,10 +102,13 @@ class Failures(Callback):
         return read_outcome(self._storage, name, digest or None) or Outcome(state="waiting", digest=digest)
 
 
-def killed_for_memory(error: BaseException | None) -> OutOfMemoryError | None:
-    """The kill by Ray's memory monitor at which Tune ended a whole pass; None where it ended for another reason."""
+def cause_of(error: BaseException | None, kind: type[E]) -> E | None:
+    """The error of a kind that led to another one; None if there is none.
+
+    Tune turns what its callbacks raise, and a kill by Ray's memory monitor, into an error of its own.
+    """
     while error is not None:
-        if isinstance(error, OutOfMemoryError):
+        if isinstance(error, kind):
             return error
         error = error.__cause__ or error.__context__
     return None

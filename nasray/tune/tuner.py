@@ -15,11 +15,12 @@ import ray
 import ray.util.client
 from pyarrow import ArrowException
 from ray import tune
-from ray.tune import Callback, PlacementGroupFactory
+from ray.exceptions import OutOfMemoryError
+from ray.tune import Callback, PlacementGroupFactory, TuneError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from nasray.errors import ClusterLost, StorageFailure
+from nasray.errors import ClusterLost, LeaseLost, StorageFailure
 from nasray.runs import Storage
 from nasray.runs.outcomes import Outcome
 from nasray.runs.patience import reason_of
@@ -27,7 +28,7 @@ from nasray.searchers import OBJECTIVES
 from nasray.trials.running import EPOCH
 from nasray.trials.trial import Trial
 from nasray.tune.execution import Execution
-from nasray.tune.failures import Failures, killed_for_memory, note_kill, resources
+from nasray.tune.failures import Failures, cause_of, note_kill, resources
 from nasray.tune.pareto_asha import ParetoASHA
 from nasray.tune.phase import TRIAL, Phase
 from nasray.tune.proposing import Proposed
@@ -142,7 +143,7 @@ def run_pass(
         )
         _fit(tuner, phase, aside)
     except Exception as error:
-        killed = killed_for_memory(error)
+        killed = cause_of(error, OutOfMemoryError)
         if killed is None:
             raise
         note_kill(storage, killed, processes.of, digests)
@@ -168,6 +169,11 @@ def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
             f"The cluster stopped answering in phase {phase.name} ({reason_of(error)}). Run the same command again "
             "once it does."
         ) from error
+    except TuneError as error:
+        ours = cause_of(error, StorageFailure) or cause_of(error, LeaseLost)
+        if ours is None:
+            raise
+        raise ours from None
     except (OSError, ArrowException) as error:
         raise StorageFailure(
             f"Ray Tune cannot write its temporary files in {aside} ({reason_of(error)}). Free some space or set "

@@ -143,7 +143,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.xfail(reason="issue 10, open: the driver cannot write the outcome either, and ends with a traceback")
 def test_the_disk_is_full_in_mid_run(left_alone: Path, small_disk: Path) -> None:
     sweep = command(left_alone, small_disk)
     trials = small_disk / "far" / "trials"
@@ -157,7 +156,7 @@ def test_the_disk_is_full_in_mid_run(left_alone: Path, small_disk: Path) -> None
     os.close(file)
     _, said = driver.communicate(timeout=300)
     assert driver.returncode == 1, said
-    assert any("event=trial_failed" in line and "No space left on device" in line for line in said.splitlines())
+    assert any("event=trial_failed" in line and "No space left on device" in line for line in said.splitlines()), said
     assert "Traceback" not in said
     filler.unlink()
     finish(sweep)
