@@ -16,19 +16,22 @@ import pandas as pd
 import pytest
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
-from ray.tune import PlacementGroupFactory
+from ray.tune import PlacementGroupFactory, TuneError
 
 import nasray
+from nasray.errors import LeaseLost, StorageFailure
 from nasray.runs import open_storage
 from nasray.runs.outcomes import Outcome, read_outcome, read_outcomes, write_outcome
 from nasray.tune.failures import (
     MOST_LOSSES,
     Failures,
-    killed_for_memory,
+    cause_of,
     note_kill,
     resources,
     with_more_memory,
 )
+from nasray.tune.phase import Phase
+from nasray.tune.tuner import _fit
 
 VOLATILE = ["created_at", "seconds", "peak_memory_bytes", "run"]
 
@@ -273,15 +276,30 @@ def test_the_trial_that_rays_memory_monitor_killed_is_the_one_of_the_process(tmp
     try:
         raise RuntimeError("Caught unexpected exception") from OutOfMemoryError(KILL)
     except RuntimeError as error:
-        killed = killed_for_memory(error)
+        killed = cause_of(error, OutOfMemoryError)
     assert killed is not None
     note_kill(storage, killed, {"one": 41, "two": 42}, digests)
     assert {name: one.memory for name, one in read_outcomes(storage).items()} == {"two": "host"}
     # Where it does not say which, all that ran may be short.
     note_kill(storage, OutOfMemoryError("1 worker(s) were killed"), {"one": 41, "three": 43}, digests)
     assert {name: one.state for name, one in read_outcomes(storage).items()} == dict.fromkeys(digests, "out_of_memory")
-    assert killed_for_memory(RuntimeError("the disk is on fire")) is None
-    assert killed_for_memory(None) is None
+    assert cause_of(RuntimeError("the disk is on fire"), OutOfMemoryError) is None
+    assert cause_of(None, OutOfMemoryError) is None
+
+
+@pytest.mark.parametrize("ours", [StorageFailure("the disk is full"), LeaseLost("another driver has it"), None])
+def test_what_our_callbacks_raise_ends_a_pass_and_not_what_tune_makes_of_it(ours: Exception | None) -> None:
+    class Wrapping:
+        def fit(self) -> None:
+            try:
+                raise ours or KeyError("a fault of Tune's")
+            except Exception:
+                raise TuneError("Traceback (most recent call last): ...")  # noqa: B904 - as Tune does
+
+    tuner: Any = Wrapping()
+    with pytest.raises(type(ours) if ours else TuneError, match=str(ours) if ours else "Traceback") as caught:
+        _fit(tuner, Phase(name="search", kind="searches", run="run", dataset="digits"), "aside")
+    assert ours is None or caught.value is ours
 
 
 def test_a_trial_short_of_memory_gets_more_and_there_is_an_end_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
