@@ -33,6 +33,8 @@ BEGUN = "begun"
 """In a trial's first report: what it goes on from, of which nothing is new."""
 GIVEN_UP = "given_up"
 """In a trial's last report: why it gave up."""
+STATE = "state"
+"""Beside it: the state of its outcome."""
 
 Running = Search | Evaluation | Lookup
 Report = dict[str, Any]
@@ -191,7 +193,7 @@ class RunningTrial:
     def _give_up(self, state: State, reason: str) -> Report:
         # What a checkpoint holds is kept: a refused trial may be tried again, by who mended what it lacked.
         self._write(state, reason, keep=state == "refused")
-        return {**self._shown(done=True), GIVEN_UP: reason}
+        return self._given_up()
 
     def _fail(self, error: Exception) -> Report:
         """Where memory was short the trial waits for the next pass, which gives it more. Else it is tried again in
@@ -207,7 +209,7 @@ class RunningTrial:
         if self.outcome.failures > self._max_failures:
             times = "once" if self.outcome.failures == 1 else f"{self.outcome.failures} times"
             self._write("failed", f"failed {times}: {reason}", keep=True)
-            return {**self._shown(done=True), GIVEN_UP: self.outcome.reason}
+            return self._given_up()
         self._write("retrying", reason, keep=True)
         raise error
 
@@ -223,8 +225,10 @@ class RunningTrial:
         """The report of a trial that was final before it was given to this process."""
         self.points = list(self.outcome.points)
         self._report = {EPOCH: self.outcome.epoch}
-        gave_up = {GIVEN_UP: self.outcome.reason} if self.outcome.state in GAVE_UP else {}
-        return {**self._shown(done=True), **gave_up}
+        return self._given_up() if self.outcome.state in GAVE_UP else self._shown(done=True)
+
+    def _given_up(self) -> Report:
+        return {**self._shown(done=True), GIVEN_UP: self.outcome.reason, STATE: self.outcome.state}
 
     def _shown(self, *, done: bool = False) -> Report:
         return {**self._report, "points": list(self.points), DONE: done, ENDED: done}

@@ -30,6 +30,7 @@ from nasray.runs.outcomes import Outcome, read_outcome, write_outcome
 from nasray.runs.patience import PATIENCE
 from nasray.trials.memory import short_of_memory
 from nasray.trials.running import ENDED, EPOCH, GIVEN_UP
+from nasray.tune.session.secrets import keep_secrets
 
 E = TypeVar("E", bound=BaseException)
 
@@ -44,7 +45,6 @@ class Failures(Callback):
         run: name of the run.
         storage: the run's folder.
         digests: of the pass's trials by their names; a proposed trial's is added when it is proposed.
-        max_failures: how often a trial that raises an error is tried again.
     """
 
     def __init__(self, run: str, storage: Storage, digests: Mapping[str, str]) -> None:
@@ -52,6 +52,10 @@ class Failures(Callback):
         self._where = str(storage)
         self._tried: dict[str, int] = {}
         """Errors by trial that were seen to be tried again."""
+
+    def setup(self, *arguments: Any, **info: Any) -> None:
+        """Called by Tune before any trial, in the process in which it runs: with a Ray Client that is the head's."""
+        keep_secrets()
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Called by Tune when a trial's process ended with an error, before another is started for it."""

@@ -23,7 +23,7 @@ from nasray.runs.events import Level, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE
 from nasray.spaces import Architecture
 from nasray.trials.evaluation import Evaluation
-from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, Report, Running, RunningTrial
+from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, STATE, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
 from nasray.tune.phase import ARCHITECTURE, TRIAL, WORKERS
 from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory
@@ -88,7 +88,7 @@ class TrialTrainable(Trainable):
     def step(self) -> Report:
         """One epoch, or at first what the trial goes on from; what Tune keeps of it in memory is small."""
         if self._refused is not None:
-            return {EPOCH: 0, DONE: True, ENDED: True, GIVEN_UP: self._refused}
+            return {EPOCH: 0, DONE: True, ENDED: True, GIVEN_UP: self._refused, STATE: "refused"}
         assert self._trial is not None
         report = self._trial.step()
         if self._events:

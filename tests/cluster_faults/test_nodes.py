@@ -44,7 +44,9 @@ def test_a_lost_node_a_new_one_and_a_killed_driver_change_nothing(
     assert_same_tables(tmp_path / "faults", tmp_path / "alone")
     assert_all_kept(before, tmp_path / "faults")
     assert len(before["candidates"]) > 0
+    assert not first.events("trial_failed")
     assert not first.events("trial_gave_up")
+    assert not again.events("trial_failed")
     assert not again.events("trial_gave_up")
 
     reported = [*first.epochs(), *again.epochs()]

@@ -143,6 +143,7 @@ def test_a_lost_worker_is_no_failure(
         os.kill(worker_of(driver), what)
         driver.until(lambda losses=losses: len(driver.events("worker_lost")) == losses)
     assert driver.end() == 0
+    assert not driver.events("trial_failed")
     assert not driver.events("trial_gave_up")
     # Of an epoch that was reported and not saved yet, a loss costs one; what was cut through was not reported.
     reported = driver.epochs()

@@ -15,7 +15,7 @@ from nasray.fronts import pareto_front
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, points_of
-from nasray.trials.running import BEGUN, EPOCH, GIVEN_UP
+from nasray.trials.running import BEGUN, EPOCH, GIVEN_UP, STATE
 from nasray.tune.session.interruption import end_if_interrupted, interrupted
 from nasray.tune.trainable import EVENTS, NODE
 
@@ -101,7 +101,8 @@ class Events(Callback):
         for level, event, fields in result.get(EVENTS, ()):
             say(level, event, run=self.run, trial=str(trial), **fields)
         if GIVEN_UP in result:
-            say("warning", "trial_gave_up", run=self.run, trial=str(trial), reason=result[GIVEN_UP])
+            event = "trial_failed" if result.get(STATE) == "failed" else "trial_gave_up"  # or refused, or diverged
+            say("warning", event, run=self.run, trial=str(trial), reason=result[GIVEN_UP])
         if result.get(BEGUN):
             return
         shown = ("epoch", NODE, "accuracy", "supernet_accuracy", "macs", "seconds")
