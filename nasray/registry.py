@@ -163,6 +163,8 @@ def _module(kind: str, name: str) -> types.ModuleType:
         module = known or _load(module_name, path)
         vars(module)["__nasray_digest__"] = _digest_of(_sources(path))
     except (Exception, SystemExit) as error:
+        if is_of_a_signal(error):
+            raise
         # None of what it began to import stays, so that it can be put right in the same process.
         for one in set(sys.modules) - before:
             if one.startswith(f"{package}."):
@@ -314,6 +316,15 @@ def own_failure(error: BaseException) -> str | None:
         if str(frame.f_globals.get("__name__")).startswith(_PREFIX):
             place = f"{Path(frame.f_code.co_filename).name}, line {line}"
     return None if place is None else f"{place}: {reason(error)}"
+
+
+def is_of_a_signal(error: BaseException) -> bool:
+    """Whether it is the SystemExit of a signal's handler, which came while a user's code ran: Ray's or the command
+    line's, for a process that is to end."""
+    if not isinstance(error, SystemExit):
+        return False
+    *_, (raised_in, _) = traceback.walk_tb(error.__traceback__)
+    return str(raised_in.f_globals.get("__name__")).partition(".")[0] in ("ray", "nasray")
 
 
 def reason(error: BaseException) -> str:

@@ -144,6 +144,8 @@ def load_dataset(name: str, root: str | None = None) -> Dataset:
     except InvalidInput:
         raise
     except (Exception, SystemExit) as error:  # a user's own code may fail in any way
+        if registry.is_of_a_signal(error):
+            raise
         said = registry.own_failure(error) or registry.reason(error)
         raise InvalidInput(f"dataset {name!r} cannot be made: {said}") from error
     if not isinstance(dataset, Dataset):

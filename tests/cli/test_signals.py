@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,16 @@ def test_in_another_thread_nothing_changes() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.parametrize("where", ["dataset", "import"])
+def test_a_signal_in_the_midst_of_a_users_code_is_no_fault_of_it(where: str, tmp_path: Path) -> None:
+    stop = "    import signal\n    signal.raise_signal(signal.SIGTERM)\n"
+    file = tmp_path / "mine.py"
+    file.write_text(f"def mine(root):\n{stop}" if where == "dataset" else f"if True:\n{stop}")
+    ended = run(
+        "from nasray.training.dataset import load_dataset\n"
+        "with signals.ends_on_signals():\n"
+        f"    load_dataset({f'{file}:mine'!r})\n"
+    )
+    assert (ended.returncode, ended.stderr) == (143, SAID.format("SIGTERM"))

@@ -10,10 +10,11 @@ from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.logger import LoggerCallback
+from ray.tune.result import TRAINING_ITERATION
 
 from nasray.runs import Storage
 from nasray.runs.events import say
-from nasray.trials.running import BEGUN
+from nasray.trials.running import BEGUN, EPOCH
 from nasray.trials.trial import TrainingTrial, Trial
 from nasray.tune.reports.trackers import Tracker, described, local_folder, numbers, reason_of
 from nasray.tune.trainable import trial_of_config
@@ -144,7 +145,9 @@ class Tracked(LoggerCallback):
     def log_trial_result(self, iteration: int, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Called by Tune with every report."""
         if not result.get(BEGUN):
-            self._tell(trial, lambda inner, shown: inner.log_trial_result(iteration, shown, numbers(result)))
+            # The step of a tracker's curves.
+            told = {**numbers(result), TRAINING_ITERATION: result[EPOCH]}
+            self._tell(trial, lambda inner, shown: inner.log_trial_result(result[EPOCH], shown, told))
 
     def log_trial_end(self, trial: TuneTrial, failed: bool = False) -> None:
         """Called by Tune at a trial's end."""

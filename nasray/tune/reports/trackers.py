@@ -34,9 +34,10 @@ _TUNES_OWN = frozenset(
         "timestamp",
         "pid",
         "done",
+        "training_iteration",
     }
 )
-"""What Tune adds to every result; its count of results stays, for it is the step of a tracker's curves."""
+"""What Tune adds to every result. Its count of results begins anew with every driver."""
 
 
 def check_trackers(trackers: tuple[Tracker, ...], storage: Storage) -> None:

@@ -34,6 +34,8 @@ def main(cpus: int, gpus: int, remove: bool) -> None:
                 object_store_memory=100 * 2**20,
                 include_dashboard=True,
                 log_to_driver=False,
+                # The dashboard lists no jobs of such a namespace: of all jobs only the sweep concerns its readers.
+                namespace="_ray_internal_nasray",
                 logging_level=logging.ERROR,
             )
             _tell({"address": context.address_info["address"]})

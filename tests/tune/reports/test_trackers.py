@@ -60,10 +60,10 @@ def test_what_is_told_of_a_trial_is_short_and_plain() -> None:
 
 def test_of_a_result_its_finite_numbers_are_told() -> None:
     result = {
-        "macs": 1.5, "accuracy": float("nan"), "points": [(1.0, 0.5)], "epoch": 2, "training_iteration": 2,
+        "macs": 1.5, "accuracy": float("nan"), "points": [(1.0, 0.5)], "epoch": 2, "training_iteration": 1,
         "config": {"trial": 1}, "pid": 7, "events": [("info", "x", {})], "node": "abc",
     }  # fmt: skip
-    assert numbers(result) == {"macs": 1.5, "epoch": 2, "training_iteration": 2}
+    assert numbers(result) == {"macs": 1.5, "epoch": 2}
 
 
 def test_what_cannot_work_is_refused_before_the_run(
@@ -114,7 +114,7 @@ def test_a_tracker_that_fails_is_left_out_and_said_once(
     callback = tracked.Tracked("mlflow", "mine", "search", open_storage(tmp_path), {known.name: known})
     callback.setup()
     callback.log_trial_start(trial)
-    callback.log_trial_result(1, trial, {"macs": 1.0})
+    callback.log_trial_result(1, trial, {"macs": 1.0, "epoch": 1})
     callback.log_trial_end(trial)
     callback.on_experiment_end([trial])
     (said,) = [record.message for record in caplog.records]
@@ -132,7 +132,7 @@ def test_a_trial_that_is_gone_on_with_is_one_run_of_mlflow(tmp_path: Path, monke
         callback.setup()
         for trial, _ in both:
             callback.log_trial_start(trial)
-            callback.log_trial_result(last, trial, {"macs": 10.0 / last, "training_iteration": last})
+            callback.log_trial_result(last, trial, {"macs": 10.0 / last, "epoch": last, "training_iteration": 1})
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (experiment,) = [one for one in client.search_experiments() if one.name == "mine"]
     runs = client.search_runs([experiment.experiment_id])

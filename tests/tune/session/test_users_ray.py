@@ -63,7 +63,11 @@ print("resumed")
 
 def test_ctrl_c_ends_the_sweep_and_leaves_the_users_ray(tmp_path: Path) -> None:
     settings = {"learning_rate": 0.1, "epochs": 12}
-    fields = {"retrain": "nothing", "random_baseline": False, "storage": str(tmp_path / "runs")}
+    fields = {
+        "training": {"select": "nothing"},
+        "random_baseline": False,
+        "execution": {"storage": str(tmp_path / "runs")},
+    }
     file = gold_sweep(tmp_path, examples=512, settings=settings, **fields)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
