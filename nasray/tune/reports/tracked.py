@@ -10,7 +10,6 @@ from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.logger import LoggerCallback
-from ray.tune.result import TRAINING_ITERATION
 
 from nasray.runs import Storage
 from nasray.runs.events import say
@@ -146,7 +145,7 @@ class Tracked(LoggerCallback):
         """Called by Tune with every report."""
         if not result.get(BEGUN):
             # The step of a tracker's curves.
-            told = {**numbers(result), TRAINING_ITERATION: result[EPOCH]}
+            told = {**numbers(result), "training_iteration": result[EPOCH]}
             self._tell(trial, lambda inner, shown: inner.log_trial_result(result[EPOCH], shown, told))
 
     def log_trial_end(self, trial: TuneTrial, failed: bool = False) -> None:
