@@ -53,6 +53,27 @@ class LeaseLost(_OneLine, RuntimeError):
     """Another driver has taken the run over, for this one gave no sign of life: it ends, and writes nothing more."""
 
 
+def message(error: BaseException) -> str:
+    """What an error says, in one line; of an error of the operating system what went wrong, without the path."""
+    return _line(getattr(error, "strerror", None) or str(error)) or type(error).__name__
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in one line, after its class where that is not ours."""
+    text = _line(error.msg if isinstance(error, SyntaxError) else str(error))
+    if isinstance(error, _OneLine):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _line(text: str) -> str:
+    """A text in one line of at most 300 letters: of a traceback its last line, where the cause is."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(re.match(r'(Traceback |File ".*", line )', line) for line in lines):
+        return lines[-1][:300]
+    return " ".join(" ".join(lines).split())[:300]
+
+
 def told_once(failures: Iterable[tuple[str, str]]) -> list[str]:
     """Why trials failed: a line for each reason, with how many trials it ended.
 

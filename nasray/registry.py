@@ -29,7 +29,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, reason
 
 _OURS = ("nasray", "search_spaces")
 _PREFIX = "nasray_user_"
@@ -325,11 +325,3 @@ def is_of_a_signal(error: BaseException) -> bool:
         return False
     *_, (raised_in, _) = traceback.walk_tb(error.__traceback__)
     return str(raised_in.f_globals.get("__name__")).partition(".")[0] in ("ray", "nasray")
-
-
-def reason(error: BaseException) -> str:
-    """What an error says, in one line, after its kind where that is not ours."""
-    text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())[:300]
-    if isinstance(error, InvalidInput):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

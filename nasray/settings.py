@@ -11,7 +11,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
@@ -174,6 +174,30 @@ def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise InvalidInput(f"unknown setting {name!r}: {hint}accepted are {', '.join(sorted(known))}")
+
+
+def check_fields(what: str, cls: type[Any], values: Mapping[str, Any], *, without: Collection[str] = ()) -> None:
+    """Check JSON's values of a dataclass: that every name is a field, and that no field without a default is missing.
+
+    Args:
+        what: they are of, for the message.
+        cls: a dataclass.
+        values: by name.
+        without: fields that JSON does not have.
+
+    Raises:
+        InvalidInput: naming what is unknown or missing, and all that are accepted.
+    """
+    known = {one.name: one for one in fields(cls) if one.name not in without}
+    unknown = sorted(set(values) - set(known))
+    missing = [
+        one.name
+        for one in known.values()
+        if one.default is MISSING and one.default_factory is MISSING and one.name not in values
+    ]
+    if unknown or missing:
+        wrong = f"with {', '.join(unknown)}" if unknown else f"without {', '.join(missing)}"
+        raise InvalidInput(f"{what} {wrong}: accepted are {', '.join(known)}")
 
 
 def check_seed(name: str, value: object) -> None:

@@ -24,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, reason
 
 Shape = tuple[int, ...]
 
@@ -113,10 +113,7 @@ def _on_cpu(build: Callable[[], nn.Module], shape: Shape, called: str) -> tuple[
     except InvalidInput:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InvalidInput(
-            f"{called} does not run on an input of shape {(1, *shape)}: {type(error).__name__}: {reason:.300}"
-        ) from error
+        raise InvalidInput(f"{called} does not run on an input of shape {(1, *shape)}: {reason(error)}") from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasray import registry
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, reason
 from nasray.spaces import Normalisation
 
 Builder = Callable[[int, int, Normalisation], "Operation"]
@@ -156,7 +156,7 @@ def build_operation(name: str, channels: int, stride: int, normalisation: Normal
     try:
         built: object = builder(channels, stride, normalisation)
     except Exception as error:  # somebody's own code may fail in any way
-        said = registry.own_failure(error) or registry.reason(error)
+        said = registry.own_failure(error) or reason(error)
         raise InvalidInput(f"operation {name!r} cannot be built: {said}") from error
     if not isinstance(built, Operation):
         raise InvalidInput(

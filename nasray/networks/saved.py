@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from nasray import registry
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput, message, shown
 from nasray.networks.network import Network, target_network
 from nasray.networks.operations import module_name
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
@@ -84,8 +84,7 @@ def from_bytes(data: bytes, source: str) -> tuple[Blueprint, dict[str, Tensor]]:
             f"{source} does not say which network its weights are of: they were not written by this version of nasray."
         ) from None
     except (SafetensorError, ValueError, TypeError, RecursionError, struct.error) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InvalidInput(f"{source} holds no network's weights, or is damaged ({reason}).") from None
+        raise InvalidInput(f"{source} holds no network's weights, or is damaged ({message(error)}).") from None
 
 
 def rebuild(blueprint: Blueprint, weights: Mapping[str, Tensor], space: CellSpace, source: str) -> Network:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pyarrow import ArrowException
 
-from nasray.errors import InvalidInput, StorageFailure
+from nasray.errors import InvalidInput, StorageFailure, message
 
 PATIENCE = 120.0
 """Seconds for which a run goes on trying where its storage fails."""
@@ -70,11 +70,11 @@ def patiently(act: Callable[[], T], *, what: str, seconds: float) -> T:
             left = seconds - (time.monotonic() - begun)
             if not _may_pass(error) or left <= 0:
                 full = "; the storage is full: the same command goes on once there is room" if _is_full(error) else ""
-                raise StorageFailure(f"cannot {what} ({reason_of(error)}){full}") from error
+                raise StorageFailure(f"cannot {what} ({message(error)}){full}") from error
             pause = min(wait, left)
             fields = {
                 "what": what,
-                "reason": reason_of(error)[:300],
+                "reason": message(error),
                 "again_in": f"{pause:.3g} s",
                 "left": f"{left:.3g} s",
             }
@@ -95,10 +95,3 @@ def _may_pass(error: OSError | ArrowException) -> bool:
         return error.errno in _PASSING
     # Object stores raise plain OSErrors: what is not known to last may pass.
     return isinstance(error, OSError) and not _LASTING.search(str(error))
-
-
-def reason_of(error: BaseException) -> str:
-    """What an error says, in one line."""
-    strerror = getattr(error, "strerror", None)
-    text = strerror or str(error) or type(error).__name__
-    return str(text).strip().splitlines()[0]

@@ -20,8 +20,8 @@ from urllib.parse import parse_qsl, quote
 
 from pyarrow import ArrowException, fs
 
-from nasray.errors import InvalidInput
-from nasray.runs.patience import patiently, reason_of
+from nasray.errors import InvalidInput, message
+from nasray.runs.patience import patiently
 from nasray.runs.processes import signature
 
 # These show an object only when all of it has arrived, and know no folders. Everything else is written beside
@@ -131,7 +131,7 @@ class Storage:
         try:
             text = json.dumps(dict(value), indent=2, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise InvalidInput(f"{name}: cannot be written as a JSON object: {reason_of(error)}") from error
+            raise InvalidInput(f"{name}: cannot be written as a JSON object: {message(error)}") from error
         self.write_bytes(name, (text + "\n").encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Storage:
         try:
             value = json.loads(self.read_bytes(name), object_pairs_hook=_each_name_once, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"{self}/{name}: not JSON ({reason_of(error)}); a JSON object is expected") from error
+            raise InvalidInput(f"{self}/{name}: not JSON ({message(error)}); a JSON object is expected") from error
         if not isinstance(value, dict):
             raise InvalidInput(f"{self}/{name}: holds a JSON {type(value).__name__}; a JSON object is expected")
         return value
@@ -230,7 +230,7 @@ class Storage:
             self._remove(probe)
         except (OSError, ArrowException) as error:
             raise InvalidInput(
-                f"storage {self}: cannot be written ({reason_of(error)}); "
+                f"storage {self}: cannot be written ({message(error)}); "
                 "a folder that you may write, or a URI such as s3://bucket/folder, would be accepted"
             ) from error
 
@@ -300,7 +300,7 @@ def open_storage(where: str | Path, *, patience: float = 0.0) -> Storage:
         filesystem, base = fs.FileSystem.from_uri(text)
     except (OSError, ValueError, ArrowException) as error:
         raise InvalidInput(
-            f"storage {text}: cannot be opened ({reason_of(error)}); "
+            f"storage {text}: cannot be opened ({message(error)}); "
             "a local folder or a file://, s3:// or gs:// URI would be accepted"
         ) from error
     if ".." in base.split("/") or any(ord(letter) < 32 for letter in base):

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nasray.errors import DamagedFiles, DamagedFilesWarning, InvalidInput, StorageFailure, printable
+from nasray.errors import DamagedFiles, DamagedFilesWarning, InvalidInput, StorageFailure, message, printable
 from nasray.runs.schema import SCHEMA_VERSION, TABLES, Column, Table, kinds_of
 from nasray.runs.storage import Storage, open_storage
 from nasray.spaces.metric import METRICS
@@ -78,7 +78,7 @@ def amend_row(storage: Storage, table: Table, name: str, **values: Any) -> None:
     except (pa.ArrowException, OSError, ValueError, _Foreign) as error:
         if isinstance(error, StorageFailure):
             raise
-        damaged = {name: _reason(error)}
+        damaged = {name: message(error)}
     if found is None:
         rows = [r for r in _unite(table, files).to_pylist() if _row_name(table, r) == _base(name)]
         if not rows and not damaged:
@@ -190,7 +190,7 @@ def _read_front(storage: Storage) -> pd.DataFrame:
         if isinstance(error, FileNotFoundError | InvalidInput | StorageFailure):
             raise
         raise InvalidInput(
-            f"{storage}/{FRONT_FILE} cannot be read ({_reason(error)}): accepted is a Parquet file"
+            f"{storage}/{FRONT_FILE} cannot be read ({message(error)}): accepted is a Parquet file"
         ) from None
 
 
@@ -274,14 +274,14 @@ def _read_files(
                 vanished = True
                 continue
             except InvalidInput as error:
-                damaged[name] = _reason(error)
+                damaged[name] = message(error)
                 continue
             try:
                 files[name] = _checked(table, parquet(content))
             except (pa.ArrowException, OSError, ValueError, _Foreign) as error:
                 if isinstance(error, InvalidInput):
                     raise
-                damaged[name] = _reason(error)
+                damaged[name] = message(error)
         quiet = 0 if new or vanished else quiet + 1
     if damaged:
         keys = [content.select(list(table.key)).to_pylist() for content in files.values()]
@@ -298,10 +298,6 @@ def _damaged(storage: Storage, damaged: Mapping[str, str]) -> DamagedFiles:
         f"{storage}: {', '.join(first)}{more} cannot be read. Put back {'whole copies' if several else 'a whole copy'},"
         f" or delete {'them' if several else 'it'} to do without {'their' if several else 'its'} rows"
     )
-
-
-def _reason(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class _Foreign(Exception):

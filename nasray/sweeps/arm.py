@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.searchers import find_searcher, is_searcher
-from nasray.settings import Range, Settings, check_names
+from nasray.settings import Range, Settings, check_fields, check_names
 from nasray.spaces import CellSpace
 from nasray.sweeps.points import ParamSpace, ends, grid_points, latin_hypercube, ranges_of
 from nasray.trials.search_config import find_method
@@ -88,12 +88,7 @@ class Arm:
         Raises:
             InvalidInput: a field that an arm does not have, one that is missing, or a value that is not accepted.
         """
-        known = [one.name for one in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        missing = sorted({"method", "space", "settings"} - set(values))
-        if unknown or missing:
-            wrong = f"with {', '.join(unknown)}" if unknown else f"without {', '.join(missing)}"
-            raise InvalidInput(f"arm {wrong}: accepted are {', '.join(known)}")
+        check_fields("arm", cls, values)
         settings = config_of(values["method"]).of(values["settings"])
         varied = {
             name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from nasray import registry
 from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
 from nasray.searchers import OBJECTIVES
-from nasray.settings import Settings, TrainingSettings, check_number, check_seeds
+from nasray.settings import Settings, TrainingSettings, check_fields, check_number, check_seeds
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.training import Training
@@ -233,12 +233,7 @@ class Sweep:
         Raises:
             InvalidInput: a field that a sweep does not have, or a value that it does not accept.
         """
-        known = [one.name for one in fields(cls) if one.name != "presets"]
-        unknown = sorted(set(values) - set(known))
-        missing = sorted({"name", "dataset", "arms"} - set(values))
-        if unknown or missing:
-            wrong = f"with {', '.join(unknown)}" if unknown else f"without {', '.join(missing)}"
-            raise InvalidInput(f"sweep {wrong}: accepted are {', '.join(known)}")
+        check_fields("sweep", cls, values, without=("presets",))
         made = {
             **values,
             "arms": tuple(Arm.of(arm) for arm in values["arms"]),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
 from nasray.errors import InvalidInput, shown
-from nasray.settings import check_number, check_seeds
+from nasray.settings import check_fields, check_number, check_seeds
 from nasray.trials.evaluation import EvaluationSettings
 
 Selection = Literal["front", "final", "nothing"]
@@ -70,10 +70,7 @@ class Training:
         Raises:
             InvalidInput: a field that a training does not have, or a value that is not accepted.
         """
-        known = [one.name for one in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise InvalidInput(f"training with {', '.join(unknown)}: accepted are {', '.join(known)}")
+        check_fields("training", cls, values)
         made = {**values, "settings": EvaluationSettings.of(values.get("settings", {}))}
         for name in ("seeds", "rungs"):
             if name in values:

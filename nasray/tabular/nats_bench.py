@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput, reason, shown
 from nasray.spaces import CellSpace
 from nasray.tabular.table import AccuracyTable, index_rows
 
@@ -53,7 +53,7 @@ def read_nats_bench(
         texts = list(api.meta_archs)
     except Exception as error:  # a pickle of something else may fail in any way
         raise InvalidInput(
-            f"table {path} cannot be read as NATS-Bench's ({type(error).__name__}: {shown(str(error))}): accepted are "
+            f"table {path} cannot be read as NATS-Bench's ({reason(error)}): accepted are "
             "the folder NATS-tss-v1_0-3ffb9-simple and the file NATS-tss-v1_0-3ffb9.pickle.pbz2"
         ) from None
     rows = index_rows(space, texts, str(path))
@@ -73,7 +73,7 @@ class _Trainings:
         except Exception as error:  # not all trainings are in all files, and each says so in another way
             raise InvalidInput(
                 f"{self.columns[epochs]} of architecture {row} after {epochs} epochs is not in table {self.source} "
-                f"({type(error).__name__}: {shown(str(error))}): accepted are trainings that are"
+                f"({reason(error)}): accepted are trainings that are"
             ) from None
 
 

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, reason
 from nasray.training.batches import transform_of
 from nasray.training.dataset import Dataset
 
@@ -72,10 +72,8 @@ def _check(dataset: Dataset, name: str, part: str, device: torch.device) -> None
         except InvalidInput:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split()) or "no reason given"
             raise InvalidInput(
-                f"{called} fails on {part} examples of shape {_shape(raw)} and type {raw.dtype}: "
-                f"{type(error).__name__}: {reason:.300}"
+                f"{called} fails on {part} examples of shape {_shape(raw)} and type {raw.dtype}: {reason(error)}"
             ) from error
 
     x = given()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nasray import registry
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput, reason, shown
 
 Transform = Callable[[Tensor, torch.Generator | None], Tensor]
 """Raw batch on the training device, generator there for all that is drawn -> network inputs."""
@@ -146,7 +146,7 @@ def load_dataset(name: str, root: str | None = None) -> Dataset:
     except (Exception, SystemExit) as error:  # a user's own code may fail in any way
         if registry.is_of_a_signal(error):
             raise
-        said = registry.own_failure(error) or registry.reason(error)
+        said = registry.own_failure(error) or reason(error)
         raise InvalidInput(f"dataset {name!r} cannot be made: {said}") from error
     if not isinstance(dataset, Dataset):
         raise InvalidInput(f"dataset {name!r} gave {type(dataset).__name__}: accepted is nasray.training.Dataset")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, message
 from nasray.training.dataset import Dataset
 from nasray.training.images import ImageTransform
 from nasray.training.splits import split
@@ -138,10 +138,8 @@ def _load(name: str, source: Any, folder: str, url: str, root: Path | None) -> l
         _download(source, folder, url, root)
         return _read(source, root)
     except UNREADABLE as error:
-        # torchvision's reasons have several lines.
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InvalidInput(
-            f"{name}: no intact data in {root}, and none could be downloaded ({reason}); accepted is a "
+            f"{name}: no intact data in {root}, and none could be downloaded ({message(error)}); accepted is a "
             f"folder with {folder}/ in it, as --data-root or in NASRAY_DATA, or a network"
         ) from error
 

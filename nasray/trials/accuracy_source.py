@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 from nasray import registry
 from nasray.errors import InvalidInput, shown
+from nasray.settings import check_fields
 from nasray.spaces import CellSpace
 from nasray.tabular import AccuracyTable, Unit, column_epochs, read_table
 from nasray.trials.identity import digest_of_files
@@ -78,11 +79,7 @@ class AccuracySource:
         Raises:
             InvalidInput: an unknown field, or a value that is not accepted.
         """
-        unknown = sorted(set(values) - {one.name for one in fields(cls)})
-        if unknown:
-            raise InvalidInput(
-                f"table with {', '.join(unknown)}: accepted are {', '.join(one.name for one in fields(cls))}"
-            )
+        check_fields("table", cls, values)
         return cls(**values)
 
 

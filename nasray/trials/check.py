@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nasray.costs import Budget
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, reason
 from nasray.gates import Gates, architecture_of
 from nasray.methods.method import Problem
 from nasray.methods.random import draw
@@ -130,8 +130,7 @@ def _refused(where: str, size: NetworkSize) -> Iterator[None]:
         raise
     except Exception as error:
         shape = "x".join(map(str, size.input_shape))
-        reason = " ".join(str(error).split()) or "no reason given"
         raise InvalidInput(
             f"{where}: a network of {size.channels} channels and {size.cells} cells fails on inputs of {shape} "
-            f"({type(error).__name__}: {reason:.200}). Change the size, or the code that fails"
+            f"({reason(error)}). Change the size, or the code that fails"
         ) from error

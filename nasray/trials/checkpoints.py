@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from nasray.errors import message
 from nasray.runs.outcomes import FOLDER, read_outcomes
 from nasray.runs.storage import Storage
 
@@ -48,8 +49,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(content[end:]), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on what is none of its files, and on what it refuses
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DamagedState(f"torch cannot read it ({reason[:200]})") from error
+        raise DamagedState(f"torch cannot read it ({message(error)})") from error
     if not isinstance(state, dict):
         raise DamagedState(f"it holds a {type(state).__name__}, not a state")
     return state

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from nasray.errors import InvalidInput, NonFiniteLoss, StorageFailure
+from nasray.errors import InvalidInput, NonFiniteLoss, StorageFailure, reason
 from nasray.runs.outcomes import GAVE_UP, Outcome, Point, State, read_outcome, write_outcome
 from nasray.runs.storage import Storage
 from nasray.trials.checkpoints import DamagedState, drop_checkpoints, newest_checkpoints, save_checkpoint, unpack
@@ -198,19 +198,17 @@ class RunningTrial:
     def _fail(self, error: Exception) -> Report:
         """Where memory was short the trial waits for the next pass, which gives it more. Else it is tried again in
         another process, as often as it may."""
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = f"{type(error).__name__}: {lines[-1] if lines else ''}".removesuffix(": ")
         memory = short_of_memory(error)
         if memory is not None:
             self.outcome = dataclasses.replace(self.outcome, memory=memory)
-            self._write("out_of_memory", reason, keep=True)
+            self._write("out_of_memory", reason(error), keep=True)
             return {**self._shown(done=True), WAITS: True}
         self.outcome = dataclasses.replace(self.outcome, failures=self.outcome.failures + 1)
         if self.outcome.failures > self._max_failures:
             times = "once" if self.outcome.failures == 1 else f"{self.outcome.failures} times"
-            self._write("failed", f"failed {times}: {reason}", keep=True)
+            self._write("failed", f"failed {times}: {reason(error)}", keep=True)
             return self._given_up()
-        self._write("retrying", reason, keep=True)
+        self._write("retrying", reason(error), keep=True)
         raise error
 
     def _write(self, state: State, reason: str | None, *, keep: bool = False) -> None:

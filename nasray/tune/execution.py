@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from nasray.errors import InvalidInput, shown
-from nasray.settings import check_number
+from nasray.settings import check_fields, check_number
 from nasray.tune.reports.trackers import Tracker
 
 
@@ -59,8 +59,5 @@ class Execution:
         Raises:
             InvalidInput: a field that an execution does not have, or a value that is not accepted.
         """
-        known = [one.name for one in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise InvalidInput(f"execution with {', '.join(unknown)}: accepted are {', '.join(known)}")
+        check_fields("execution", cls, values)
         return cls(**{**values, "trackers": tuple(values.get("trackers", ()))})

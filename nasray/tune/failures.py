@@ -59,7 +59,7 @@ class Failures(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Called by Tune when a trial's process ended with an error, before another is started for it."""
-        name, reason = str(trial), _reason(trial)
+        name, reason = str(trial), _noted(trial)
         outcome = self._outcome(name)
         if outcome.failures > self._tried.get(name, 0):  # it wrote so itself, before it raised the error
             self._tried[name] = outcome.failures
@@ -185,7 +185,7 @@ def _largest_node() -> float:
     return max((node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]), default=0.0)
 
 
-def _reason(trial: TuneTrial) -> str:
+def _noted(trial: TuneTrial) -> str:
     """What Tune noted of a trial's last error, in one line: of a lost process what Ray found out of it."""
     noted = trial.error_file
     if noted is None or not Path(noted).exists():

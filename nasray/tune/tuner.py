@@ -20,10 +20,9 @@ from ray.tune import Callback, PlacementGroupFactory, TuneError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from nasray.errors import ClusterLost, LeaseLost, StorageFailure
+from nasray.errors import ClusterLost, LeaseLost, StorageFailure, message
 from nasray.runs import Storage
 from nasray.runs.outcomes import Outcome
-from nasray.runs.patience import reason_of
 from nasray.searchers import OBJECTIVES
 from nasray.trials.running import EPOCH
 from nasray.trials.trial import Trial
@@ -166,7 +165,7 @@ def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
         if not is_remote():
             raise
         raise ClusterLost(
-            f"The cluster stopped answering in phase {phase.name} ({reason_of(error)}). Run the same command again "
+            f"The cluster stopped answering in phase {phase.name} ({message(error)}). Run the same command again "
             "once it does."
         ) from error
     except TuneError as error:
@@ -176,7 +175,7 @@ def _fit(tuner: tune.Tuner, phase: Phase, aside: str) -> None:
         raise ours from None
     except (OSError, ArrowException) as error:
         raise StorageFailure(
-            f"Ray Tune cannot write its temporary files in {aside} ({reason_of(error)}). Free some space or set "
+            f"Ray Tune cannot write its temporary files in {aside} ({message(error)}). Free some space or set "
             "TMPDIR, and run the same command again to resume."
         ) from error
 

@@ -22,7 +22,7 @@ import ray
 import torch
 
 from nasray.costs import Latency
-from nasray.errors import InvalidInput, NonFiniteLoss
+from nasray.errors import InvalidInput, NonFiniteLoss, message
 from nasray.training.workers import Workers
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
 from nasray.tune.resources.room import Node, places
@@ -90,8 +90,8 @@ class DistributedEvaluation(Evaluation):
             except Exception as error:
                 if failures == RETRIES or not lost(error):
                     raise
-                reason = str(next(iter(_failures(error).values()))).strip().splitlines()[0]
-                self._say("warning", "workers_lost", epoch=self.epoch + 1, times=failures + 1, reason=reason)
+                why = message(next(iter(_failures(error).values())))
+                self._say("warning", "workers_lost", epoch=self.epoch + 1, times=failures + 1, reason=why)
         if self._last["not_finite"] is not None:
             raise NonFiniteLoss(self._last["not_finite"])
         self.load_state_dict(torch.load(io.BytesIO(self._last["state"]), map_location="cpu", weights_only=True))

@@ -23,6 +23,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
 from nasray import registry
+from nasray.errors import reason
 from nasray.runs.events import say
 from nasray.searchers import EPOCH, OBJECTIVES, feedback_of
 from nasray.searchers.optuna import STATES
@@ -30,7 +31,6 @@ from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import encode, parameters
 from nasray.trials.running import GIVEN_UP, WAITS
 from nasray.tune.phase import ARCHITECTURE
-from nasray.tune.reports.trackers import reason_of
 
 TRIAL = "trial"
 """A trial's attribute in the study: its name."""
@@ -105,7 +105,7 @@ class OptunaJournal(Callback):
             tell()
         except Exception as error:
             self._failed = True
-            say("warning", "tracker_failed", run=self.run, tracker="optuna", reason=reason_of(error))
+            say("warning", "tracker_failed", run=self.run, tracker="optuna", reason=reason(error))
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.util.metrics import Gauge
 
 from nasray import registry
+from nasray.errors import reason
 from nasray.fronts import hypervolume, pareto_front
 from nasray.runs import EVALUATIONS, Storage, read
 from nasray.runs.events import say
@@ -33,7 +34,6 @@ from nasray.runs.outcomes import GAVE_UP, Outcome, Point, points_of
 from nasray.trials.running import GIVEN_UP
 from nasray.trials.trial import Trial
 from nasray.tune.phase import TRIAL
-from nasray.tune.reports.trackers import reason_of
 
 Arm = tuple[str, str]
 """Method and space."""
@@ -162,7 +162,7 @@ class Metrics(Callback):
             act(*arguments)
         except Exception as error:
             self._failed = True
-            say("warning", "metrics_failed", run=self.run, reason=reason_of(error))
+            say("warning", "metrics_failed", run=self.run, reason=reason(error))
 
     def _begin(self) -> None:
         self._gauges = {one.name: Gauge(one.name, one.description, (*_LABELS, "trial")) for one in FIGURES}

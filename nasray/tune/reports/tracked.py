@@ -11,11 +11,12 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.logger import LoggerCallback
 
+from nasray.errors import reason
 from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.trials.running import BEGUN, EPOCH
 from nasray.trials.trial import TrainingTrial, Trial
-from nasray.tune.reports.trackers import Tracker, described, local_folder, numbers, reason_of
+from nasray.tune.reports.trackers import Tracker, described, local_folder, numbers
 from nasray.tune.trainable import trial_of_config
 
 KEY = "WANDB_API_KEY"
@@ -179,7 +180,7 @@ class Tracked(LoggerCallback):
             act()
         except Exception as error:
             self._inner = None
-            say("warning", "tracker_failed", run=self.run, tracker=self.tracker, reason=reason_of(error))
+            say("warning", "tracker_failed", run=self.run, tracker=self.tracker, reason=reason(error))
 
 
 class _Shown:

@@ -103,8 +103,3 @@ def numbers(result: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(value, (int, float)) and not name.startswith("config") and name not in _TUNES_OWN
         if math.isfinite(value)
     }
-
-
-def reason_of(error: Exception) -> str:
-    """One line that says what went wrong; Ray's errors have the cause in their last one."""
-    return f"{type(error).__name__}: {next(reversed(str(error).strip().splitlines()), '')}"
