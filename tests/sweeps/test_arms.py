@@ -133,6 +133,7 @@ def test_a_network_of_one_stage_is_kept_as_its_row_says(outcome: Outcome) -> Non
     assert accuracy == pytest.approx(row["test_accuracy"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_one_stage_of_other_epochs_is_on_no_front_with_others(
     tmp_path: Path, ray_session: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

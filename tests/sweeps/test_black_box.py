@@ -185,7 +185,10 @@ def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) 
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("searcher", [Evolution.Config(evaluations=25, initial=4), NSGA2.Config(evaluations=25)])
+@pytest.mark.parametrize(
+    "searcher",
+    [Evolution.Config(evaluations=25, initial=4), pytest.param(NSGA2.Config(evaluations=25), marks=pytest.mark.slow)],
+)
 def test_what_is_looked_up_is_told_before_the_next_is_proposed(
     table: str, tmp_path: Path, searcher: Evolution.Config | NSGA2.Config
 ) -> None:
@@ -215,6 +218,7 @@ def test_what_is_looked_up_is_told_before_the_next_is_proposed(
     assert rows["architecture_id"].tolist() == list(dict.fromkeys(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_under_rungs_optuna_proposes_and_the_front_is_trained_with_further_seeds(tmp_path: Path) -> None:
     tiny = EvaluationSettings(
