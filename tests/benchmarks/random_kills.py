@@ -39,7 +39,7 @@ def command(folder: Path, name: str) -> list[str]:
         settings={"epochs": 8, "lambda0": 0.1, "learning_rate": 0.1},
         evaluation={"epochs": 5, "drop_path": 0.1, "learning_rate": 0.1},
         mu=(0.0, 30.0, 300.0),
-        retrain_within=0.05,
+        training={"within": 0.05},
     )
     return [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--storage", str(folder), "--name", name]
 

@@ -14,7 +14,7 @@ from nasray.tune.phase import Phase
 from nasray.tune.reports.journal import OptunaJournal
 from nasray.tune.reports.metrics import Arm, Metrics, arm_of
 from nasray.tune.reports.progress import Events, Progress
-from nasray.tune.reports.tracked import Tracked
+from nasray.tune.reports.tracked import TrackerCallback
 from nasray.tune.reports.trackers import local_folder
 
 
@@ -62,7 +62,7 @@ def callbacks_of(
     ]
     trials = {trial.name: trial for trial in waiting}
     callbacks += [
-        Tracked(one, phase.run, phase.name, storage, trials, shared) for one in execution.trackers if one != "optuna"
+        TrackerCallback(one, phase.run, phase.name, storage, trials, shared) for one in execution.trackers if one != "optuna"
     ]
     folder = local_folder(storage)
     if "optuna" in execution.trackers and phase.proposing is not None and folder is not None:

@@ -87,7 +87,7 @@ _MAKERS: dict[Tracker, Callable[[str, str], Any]] = {
 }
 
 
-class Tracked(LoggerCallback):
+class TrackerCallback(LoggerCallback):
     """Tells one tracker of a phase's trials, in short.
 
     A tracker that fails is left out for the rest of the phase, which is said once, and harms no run.

@@ -111,7 +111,7 @@ def test_a_tracker_that_fails_is_left_out_and_said_once(
 
     monkeypatch.setitem(tracked._MAKERS, "mlflow", lambda run, phase: Broken())
     trial, known = some_trial()
-    callback = tracked.Tracked("mlflow", "mine", "search", open_storage(tmp_path), {known.name: known})
+    callback = tracked.TrackerCallback("mlflow", "mine", "search", open_storage(tmp_path), {known.name: known})
     callback.setup()
     callback.log_trial_start(trial)
     callback.log_trial_result(1, trial, {"macs": 1.0, "epoch": 1})
@@ -128,7 +128,7 @@ def test_a_trial_that_is_gone_on_with_is_one_run_of_mlflow(tmp_path: Path, monke
     for last in (1, 2):  # two drivers, one after the other
         both = [some_trial(seed) for seed in (0, 1)]
         known = {trial.name: trial for _, trial in both}
-        callback = tracked.Tracked("mlflow", "mine", "search", open_storage(tmp_path), known)
+        callback = tracked.TrackerCallback("mlflow", "mine", "search", open_storage(tmp_path), known)
         callback.setup()
         for trial, _ in both:
             callback.log_trial_start(trial)
