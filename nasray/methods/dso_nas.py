@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of
-from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMethod, gradients, weight_step
+from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, gradients, weight_step
 from nasray.methods.proximal import apg_nag_step
+from nasray.networks import Batch
 from nasray.settings import Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace, live
 

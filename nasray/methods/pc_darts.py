@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, architecture_of, candidate_mask
 from nasray.methods.darts import derive
-from nasray.methods.method import Batch, Learner, Problem, SearchMethod, first_order_step, weight_step
-from nasray.networks import Needs
+from nasray.methods.method import Learner, Problem, SearchMethod, first_order_step, weight_step
+from nasray.networks import Batch, Needs
 from nasray.settings import TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
 
