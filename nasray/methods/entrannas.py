@@ -9,7 +9,7 @@ Cells are of two kinds. An Engine-cell holds all operations, mixed by a softmax 
 
     p_ij^k = exp(alpha_ij^k / tau) / sum_k' exp(alpha_ij^k' / tau),    x_j = sum_{i<j} sum_k p_ij^k o_i^k(x_i).
 
-All others are Transit-cells, which hold the architecture derived from alpha now, derived anew at every step:
+All others are Transit-cells, which hold the architecture derived from alpha now, derived again at every step:
 
     x_j = sum_{(i,k) in S_j} o_i^k(x_i).
 

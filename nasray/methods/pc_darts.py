@@ -68,7 +68,7 @@ class PCDARTS(SearchMethod):
             into_NE = torch.tensor([[target == node for _, target in graph.edges] for node in graph.targets])
             self.register_buffer(f"into_{name}", into_NE, persistent=False)
         self._masks = {name: candidate_mask(graph) for name, graph in self._graphs.items()}
-        self._frozen = False  # set anew at the start of every epoch: nothing to save
+        self._frozen = False  # set again at the start of every epoch: nothing to save
         self.optimizer = torch.optim.Adam(
             self.parameters(),
             lr=config.architecture_learning_rate,
