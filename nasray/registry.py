@@ -197,7 +197,7 @@ def _package(folder: Path) -> str:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of those packages; all others are none of its business."""
+    """Finds the modules of those packages; others are left to Python's own finders."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         """Called by Python's import."""

@@ -117,7 +117,7 @@ class TrainingSettings(Settings):
     schedule: Schedule = "cosine"
     """How the learning rate falls, epoch by epoch."""
     restart_epochs: int = setting(10, low=1)
-    """Epochs until ``cosine_restarts`` starts anew; each time it takes twice as long."""
+    """Epochs until the first restart of ``cosine_restarts``; each period is twice as long as the one before."""
     warmup_epochs: int = setting(0, low=0)
     """Epochs in which the learning rate rises linearly to its start."""
     momentum: float = setting(0.9, low=0.0, high=1.0)
@@ -166,7 +166,7 @@ def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
     """Check that every name is a field.
 
     Raises:
-        InvalidInput: naming the first that is none, and those that are.
+        InvalidInput: a name is not a setting; names the first such, and the settings.
     """
     known = {one.name for one in fields(cls)}
     for name in values:

@@ -85,7 +85,7 @@ def parse(cls: type[T], arguments: list[str], prog: str, default: T) -> T:
         close = difflib.get_close_matches(unknown.lstrip("-").replace("-", "_"), names, n=1)
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in names if "." not in name)
         hint = (
-            f"did you mean --{close[0].replace('_', '-')}? {prog} --help tells all" if close else f"accepted: {flags}"
+            f"did you mean --{close[0].replace('_', '-')}? {prog} --help lists them" if close else f"accepted: {flags}"
         )
         raise InvalidInput(f"unknown field {unknown}: {hint}")
     reason = reason.partition(" Got errors:")[0].removesuffix(".")

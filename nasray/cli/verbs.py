@@ -333,14 +333,13 @@ _RESUMABLE = ("sweep", "search", "retrain")
 def _usage() -> str:
     lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in _VERBS.items()]
     head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
-    return "\n".join([head, *lines, "", "Names and then --help tell the fields: nasray sweep digits --help."])
+    return "\n".join([head, *lines, "", "Give the names and --help to list the fields: nasray sweep digits --help."])
 
 
 def _usage_of(verb: str) -> str:
-    told = (_VERBS[verb].__doc__ or "").strip()
-    return (
-        f"usage: nasray {verb} {told}\n\nThe names and then --help tell the fields, as in nasray sweep digits --help."
-    )
+    usage = (_VERBS[verb].__doc__ or "").strip()
+    hint = "Give the names and --help to list the fields, as in nasray sweep digits --help."
+    return f"usage: nasray {verb} {usage}\n\n{hint}"
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def pareto_front(frame: pd.DataFrame, *, metric: Metric | str | None = None, min
     they have none. Whether more or less of it is better is the metric's own.
 
     Of rows at one point the one with the first `architecture_id` is kept, so the order of the rows has no
-    say; the index is numbered anew. Rows that are not complete, or not finite in one of the two columns, are
+    say; the index is renumbered. Rows that are not complete, or not finite in one of the two columns, are
     left out.
     Accuracies of several seeds count as they stand: see `average_over_seeds`.
     InvalidInput: one of the two columns is missing or holds no numbers; rows of several datasets, kinds of
@@ -219,7 +219,7 @@ def _differing_settings(frame: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _recipes(frame: pd.DataFrame) -> pd.Series[Any]:
-    """JSON of those settings that tell trainings apart; a search of one stage is told by all that it was set to."""
+    """JSON of those settings that tell trainings apart; a one-stage search is identified by all of its settings."""
     recipes = frame["settings"].map({text: _recipe(text) for text in frame["settings"].unique()})
     return recipes.where(_from_scratch(frame), frame["settings"])
 

@@ -1,7 +1,6 @@
 """One paper a file, and the solvers that they need beside them."""
 
 from nasray.methods.method import (
-    Batch,
     EpochEnd,
     Learner,
     Problem,
@@ -10,6 +9,7 @@ from nasray.methods.method import (
     joint_step,
     weight_step,
 )
+from nasray.networks import Batch
 
 __all__ = [
     "Batch",

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.method import (
-    Batch,
     Learner,
     Problem,
     SearchMethod,
@@ -25,6 +24,7 @@ from nasray.methods.method import (
     update_architecture,
     weight_step,
 )
+from nasray.networks import Batch
 from nasray.settings import TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellGraph
 

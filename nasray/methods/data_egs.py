@@ -32,8 +32,9 @@ import torch
 from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
-from nasray.methods.ensemble_gumbel import Floats, Sample, derive, sample
-from nasray.methods.method import Batch, Learner, Problem, SearchMethod, gradients, update_architecture
+from nasray.methods.ensemble_gumbel import Floats, Sample, most_likely_support, sample
+from nasray.methods.method import Learner, Problem, SearchMethod, gradients, update_architecture
+from nasray.networks import Batch
 from nasray.settings import TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellGraph, CellSpace
 
@@ -262,7 +263,7 @@ def derive_cell(graph: CellGraph, p_EO: Floats, samples: int) -> Mask:
         candidates = [(edge, operation) for edge in edges for operation in np.flatnonzero(real[edge])]
         p = np.array([p_EO[candidate] for candidate in candidates])
         none = p_EO[edges][~real[edges]].sum()
-        kept = derive(np.append(none, p), samples) - 1
+        kept = most_likely_support(np.append(none, p), samples) - 1
         for index in kept[kept >= 0] if kept.max() >= 0 else [p.argmax()]:
             mask[candidates[index]] = True
     return mask

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of
-from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMethod, gradients, weight_step
+from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, gradients, weight_step
 from nasray.methods.proximal import apg_nag_step
+from nasray.networks import Batch
 from nasray.settings import Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace, live
 
@@ -115,7 +116,7 @@ class DSONAS(SearchMethod):
                 last.append(at_output and not residual)
                 relative.append(self._memory_access(graph.node_operations, index, at_output) if residual else 1.0)
                 # A costly unit of a block: an operation with multiply-adds, or one convolution at the output.
-                # The unit 0 gathers what is none.
+                # Unit 0 gathers everything else.
                 if residual and (at_output or macs_N[index] > 0):
                     key = (target, edge) if at_output else (target,)
                     unit.append(units.setdefault(key, len(unit_cells) + len(units)))

@@ -98,7 +98,7 @@ def support_probability(p_K: Floats, samples: int, support: Sequence[int]) -> fl
     return float(exact_prefix_probabilities(p_K[list(support)], samples)[-1])
 
 
-def derive(p_K: Floats, samples: int) -> npt.NDArray[np.intp]:
+def most_likely_support(p_K: Floats, samples: int) -> npt.NDArray[np.intp]:
     """The k most likely candidates, with the k at which they are most likely all that M draws give (methods.md 4.4).
 
     The most likely candidate comes first; of equally likely k the smallest is taken. p need not be normalised: a

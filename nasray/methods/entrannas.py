@@ -9,7 +9,7 @@ Cells are of two kinds. An Engine-cell holds all operations, mixed by a softmax 
 
     p_ij^k = exp(alpha_ij^k / tau) / sum_k' exp(alpha_ij^k' / tau),    x_j = sum_{i<j} sum_k p_ij^k o_i^k(x_i).
 
-All others are Transit-cells, which hold the architecture derived from alpha now, derived anew at every step:
+All others are Transit-cells, which hold the architecture derived from alpha now, derived again at every step:
 
     x_j = sum_{(i,k) in S_j} o_i^k(x_i).
 
@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of, binary_gates, candidate_mask, strongest_on_edges
 from nasray.methods.darts import derive
-from nasray.methods.method import Batch, Learner, Problem, SearchMethod, first_order_step
-from nasray.networks import Needs
+from nasray.methods.method import Learner, Problem, SearchMethod, first_order_step
+from nasray.networks import Batch, Needs
 from nasray.settings import TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellGraph, CellSpace
 
@@ -117,7 +117,7 @@ class EnTranNAS(SearchMethod):
         """p in Engine-cells; in Transit-cells 1 for what is derived from it."""
         p = self._p()
         engine = {kind: Gates(p_EO, candidate_mask(self.problem.space.cells[kind])) for kind, p_EO in p.items()}
-        return place(self._kinds, self._engines, engine, self._derived(p))
+        return gates_by_position(self._kinds, self._engines, engine, self._derived(p))
 
     def _p(self) -> dict[str, Tensor]:
         tau = self.config.tau(self._epoch)
@@ -217,7 +217,7 @@ class EnTranNASDST(SearchMethod):
     def gates(self) -> list[Gates]:
         """qhat in Engine-cells; in Transit-cells 1 for what is derived from it: where it is above zero."""
         engine = self._engine()
-        return place(self._kinds, self._engines, engine, self._derived(engine))
+        return gates_by_position(self._kinds, self._engines, engine, self._derived(engine))
 
     def _derived(self, engine: Mapping[str, Gates]) -> dict[str, Mask]:
         masks = {}
@@ -303,7 +303,7 @@ def engine_positions(chosen: str, kinds: Sequence[str]) -> frozenset[int]:
     return positions
 
 
-def place(
+def gates_by_position(
     kinds: Sequence[str], engines: frozenset[int], engine: Mapping[str, Gates], derived: Mapping[str, Mask]
 ) -> list[Gates]:
     """For every position the gates of its kind's engine, or as a Transit-cell what is derived from them."""

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_of, candidate_mask, strongest_on_edges
-from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMethod, joint_step
+from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, joint_step
+from nasray.networks import Batch
 from nasray.settings import Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
 

@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from nasray.errors import NonFiniteLoss
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask
 from nasray.methods.lasso import lasso
-from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMethod, first_order_step
+from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, first_order_step
+from nasray.networks import Batch
 from nasray.settings import TrainingSettings, knob, setting
 from nasray.spaces import Architecture
 

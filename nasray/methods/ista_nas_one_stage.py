@@ -26,8 +26,8 @@ from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of
 from nasray.methods.ista_nas import Measurement, SparseCoding
-from nasray.methods.method import Batch, EpochEnd, Learner, Problem, SearchMethod, joint_step
-from nasray.networks import Needs
+from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, joint_step
+from nasray.networks import Batch, Needs
 from nasray.networks.affine import cannot_absorb
 from nasray.settings import TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace, Normalisation

@@ -16,12 +16,9 @@ from torch import Tensor, nn
 
 from nasray.costs import CostTable, cost_table
 from nasray.gates import Gates, Mask
-from nasray.networks import Needs
+from nasray.networks import Batch, Needs
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
-
-Batch = tuple[Tensor, Tensor]
-"""(inputs, targets) on the device."""
 
 
 @dataclass(frozen=True)

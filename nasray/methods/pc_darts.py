@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, architecture_of, candidate_mask
 from nasray.methods.darts import derive
-from nasray.methods.method import Batch, Learner, Problem, SearchMethod, first_order_step, weight_step
-from nasray.networks import Needs
+from nasray.methods.method import Learner, Problem, SearchMethod, first_order_step, weight_step
+from nasray.networks import Batch, Needs
 from nasray.settings import TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
 
@@ -68,7 +68,7 @@ class PCDARTS(SearchMethod):
             into_NE = torch.tensor([[target == node for _, target in graph.edges] for node in graph.targets])
             self.register_buffer(f"into_{name}", into_NE, persistent=False)
         self._masks = {name: candidate_mask(graph) for name, graph in self._graphs.items()}
-        self._frozen = False  # set anew at the start of every epoch: nothing to save
+        self._frozen = False  # set again at the start of every epoch: nothing to save
         self.optimizer = torch.optim.Adam(
             self.parameters(),
             lr=config.architecture_learning_rate,

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
-from nasray.methods.method import Batch, Learner, Problem, SearchMethod, weight_step
+from nasray.methods.method import Learner, Problem, SearchMethod, weight_step
+from nasray.networks import Batch
 from nasray.settings import TrainingSettings, knob
 from nasray.spaces import Architecture, CellGraph, CellSpace, live
 

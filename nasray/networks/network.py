@@ -16,6 +16,9 @@ from nasray.networks.residual import ResidualReduction
 from nasray.networks.skeletons import SKELETONS, SUM_SKELETONS, skeleton
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
 
+Batch = tuple[Tensor, Tensor]
+"""What networks are trained on and judged by: (inputs, targets), on their device."""
+
 
 class Network(nn.Module):
     """A stack of cells between a stem and a classifier (methods.md 0.4).

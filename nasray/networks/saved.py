@@ -122,7 +122,7 @@ def _blueprint(values: Any) -> Blueprint:
     """A blueprint from what JSON gave.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        KeyError, TypeError, ValueError: they do not describe a network.
     """
     size, normalisation = dict(values["size"]), dict(values["normalisation"])
     size["input_shape"] = tuple(size["input_shape"])

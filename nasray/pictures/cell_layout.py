@@ -35,7 +35,7 @@ class Item:
     rows: tuple[str, ...]
     """Its lines of text."""
     operations: tuple[str, ...]
-    """Those of its rows; empty where they are none."""
+    """Those of its rows; empty where a row has none."""
     width: float
     """Inches."""
     height: float

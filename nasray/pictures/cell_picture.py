@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; a space of more operations begins anew.
+# Okabe and Ito's colours, which colour-blind readers tell apart; a space of more operations uses them again.
 _COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442", "#999999")
 _INK, _PALE = "#333333", "#BDBDBD"
 _POINTS, _TITLE_POINTS = 8.0, 9.5

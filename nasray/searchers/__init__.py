@@ -1,4 +1,4 @@
-"""Black-box searchers: they propose architectures, and are told what these came to. None of them needs Ray."""
+"""Black-box searchers: they propose architectures (ask) and learn their results (tell). None of them needs Ray."""
 
 from nasray.searchers.by_name import find_searcher, is_searcher
 from nasray.searchers.searcher import (

@@ -11,7 +11,7 @@ def find_searcher(name: str) -> type[Searcher]:
     """A searcher's class by its name.
 
     Raises:
-        InvalidInput: there is none, or what is there is no searcher.
+        InvalidInput: there is nothing of that name, or it is not a searcher.
     """
     found = registry.find("searcher", name)
     if not _is_class(found):

@@ -1,7 +1,7 @@
 """Optuna's samplers for several objectives, over the categorical parameters of architectures.
 
-Trials that were stopped early are told as pruned, without values, and budgets as constraints: samplers prefer trials
-without violations. The study lives in memory. What another searcher proposed is added to it.
+Trials that were stopped early are reported as pruned, without values, and budgets as constraints: samplers prefer
+trials without violations. The study lives in memory. What another searcher proposed is added to it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class OptunaSearcher(Searcher):
     @staticmethod
     @abstractmethod
     def sampler(seed: int) -> BaseSampler:
-        """The sampler, by Optuna's settings where nothing else is said."""
+        """The sampler, with Optuna's defaults unless set otherwise."""
 
     def ask(self) -> Proposal:
         """What the sampler proposes: it may have been proposed before."""

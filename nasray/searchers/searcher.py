@@ -172,7 +172,7 @@ def rebuilt(
     problem: SearchProblem,
     told: Iterable[tuple[Architecture, Feedback]],
 ) -> Searcher:
-    """A searcher that goes on where another one was told some results, whoever proposed them.
+    """A searcher that continues from earlier results, whoever proposed them.
 
     Its random numbers are not those that the other would have drawn next: they follow from the problem's seed and from
     how many results there are. Where every result is known beforehand, as in a table, a new searcher with the same seed
@@ -192,7 +192,7 @@ def rebuilt(
 
 
 def seed_after(seed: int, told: int) -> int:
-    """Seed of a searcher that goes on after so many results; the seed itself where there are none."""
+    """Seed of a searcher that continues after so many results; the seed itself where there are none."""
     return int(np.random.SeedSequence([seed, told]).generate_state(1)[0]) if told else seed
 
 

@@ -25,7 +25,7 @@ def from_string(space: CellSpace, text: str) -> Architecture:
     """An architecture from its string; a node may list its edges in any order.
 
     Raises:
-        InvalidInput: the space has no strings, or this is none of them.
+        InvalidInput: the space has no strings, or this is not one of them.
     """
     kind, graph = _only_cell(space)
     nodes = text.strip().split("+")

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from nasray.errors import NonFiniteLoss
 from nasray.gates import Gates
-from nasray.networks import Network
+from nasray.networks import Batch, Network
 from nasray.settings import TrainingSettings
 from nasray.training.tasks import Task
 from nasray.training.workers import Workers
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Learner:

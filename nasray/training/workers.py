@@ -15,7 +15,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-Batch = tuple[Tensor, Tensor]
+from nasray.networks import Batch
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Failures(Callback):
             self._write(name, stopped)
 
     def _write(self, name: str, outcome: Outcome) -> None:
-        """Write an outcome; where even that fails, the run ends, and which trial it was about is said."""
+        """Write an outcome; where even that fails, the run ends with an error that names the trial."""
         try:
             write_outcome(self._storage, name, outcome)
         except StorageFailure as error:

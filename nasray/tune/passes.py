@@ -1,8 +1,8 @@
-"""Running a phase: passes over the trials that have no final outcome, until there are none.
+"""Running a phase: passes over the trials without a final outcome, until every trial has one.
 
 The run's folder is the only memory. A phase asks it which trials have no final outcome, and gives these to a fresh
-Tuner, a bounded batch at a time; each goes on from its own newest checkpoint. Trials that were lost, or that ran out of
-memory, have open outcomes, and so come back in the next pass, the latter with a larger share.
+Tuner, a bounded batch at a time; each continues from its own newest checkpoint. Trials that were lost, or that ran out
+of memory, have open outcomes, and so come back in the next pass, the latter with a larger share.
 """
 
 from __future__ import annotations

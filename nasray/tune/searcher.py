@@ -1,6 +1,6 @@
 """nasray's searchers as a searcher of Ray Tune: the one adapter.
 
-What a searcher was told before is not this file's: the searcher comes rebuilt, and nothing of Tune's is ever read.
+Earlier results are not this file's concern: the searcher arrives rebuilt, and nothing of Tune's is ever read.
 """
 
 from __future__ import annotations

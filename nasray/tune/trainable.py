@@ -1,7 +1,7 @@
 """Trials under Ray Tune: a class with ``reset_config``, so that Tune hands one process from trial to trial.
 
 A new process costs seconds, a reset hundredths. Rows, checkpoints and outcomes are the trial's own, in the run's
-folder; Tune is told figures and nothing else, and keeps no checkpoints of its own.
+folder; Tune gets figures and nothing else, and keeps no checkpoints of its own.
 """
 
 from __future__ import annotations

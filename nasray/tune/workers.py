@@ -176,7 +176,7 @@ def epoch_of_worker(config: dict[str, Any]) -> dict[str, Any]:
 def lost(error: Exception) -> bool:
     """Whether an error of Ray Train says that workers died, and not that what they ran failed.
 
-    Those that are left fail too then, for want of the one that died.
+    The surviving workers then fail too, since they wait for the one that died.
     """
     from ray.exceptions import RayActorError
 

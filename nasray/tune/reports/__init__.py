@@ -1,1 +1,1 @@
-"""Who is told of trials as they go on: the terminal, the log, Prometheus, trackers."""
+"""Where the progress of trials is reported: the terminal, the log, Prometheus, trackers."""

@@ -1,4 +1,4 @@
-"""Who is told of a pass's trials as they go on: the terminal, the log, Prometheus, trackers."""
+"""Where the progress of a pass's trials is reported: the terminal, the log, Prometheus, trackers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def callbacks_of(
     outcomes: Mapping[str, Outcome],
     ended: Mapping[str, tuple[str, Mapping[str, Any]]],
 ) -> list[Any]:
-    """What is told of a pass's trials, beside the searcher and the scheduler.
+    """What follows a pass's trials, beside the searcher and the scheduler.
 
     Args:
         phase: that they are of.

@@ -1,6 +1,6 @@
-"""Optuna's journal of a run's black-box searches, in which optuna-dashboard shows them as they go on.
+"""Optuna's journal of a run's black-box searches, which optuna-dashboard shows while they run.
 
-It is told of every proposed architecture once it is evaluated, whichever searcher proposed it. Searchers are rebuilt
+It records every proposed architecture once it is evaluated, whichever searcher proposed it. Searchers are rebuilt
 from the run's rows and never read the journal, so what is proposed does not depend on it, and a line costs
 one write where a study that lives in a journal costs ten.
 """
@@ -35,14 +35,14 @@ from nasray.tune.phase import ARCHITECTURE
 TRIAL = "trial"
 """A trial's attribute in the study: its name."""
 _ATTRIBUTES = ("accuracy", "macs", "params", "latency_ms", EPOCH)
-"""What is told of a trial beside its objectives, as far as it is known."""
+"""What the journal records of a trial beside its objectives, as far as it is known."""
 
 
 class OptunaJournal(Callback):
     """Writes a black-box search into a study of Optuna's.
 
-    A journal that fails is left alone for the rest of the search, which is said once, and harms no run; what it lacks
-    is made up for when the search is gone on with.
+    A journal that fails is left alone for the rest of the search, which is reported once, and harms no run; what it
+    lacks is added when the search is resumed.
 
     Args:
         run: name of the run.

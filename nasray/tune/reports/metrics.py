@@ -1,9 +1,9 @@
 """Live figures of a run for Prometheus, through Ray's own metrics.
 
 Ray's agent on every node serves them beside Ray's own, with the prefix ``ray_``. All are gauges, set every few seconds
-from the trials' last results, so a driver that was killed and started again goes on with them. Ray forgets a gauge
-that is not set anew (after two of its report intervals, 20 s by default): what is said of a trial ends with the trial,
-and what is said of a run with its driver.
+from the trials' last results, so a driver that was killed and started again continues them. Ray forgets a gauge
+that is not set again (after two of its report intervals, 20 s by default): a trial's figures end with the trial,
+and a run's with its driver.
 
 Every figure has the labels ``run``, ``dataset``, ``kind``, ``method`` and ``space``. ``kind`` is ``searches``, whose
 accuracies are those of inherited weights, or ``trainings``, of networks trained from scratch (or looked up): the two
@@ -40,7 +40,7 @@ Arm = tuple[str, str]
 Front = tuple[list[Point], float]
 """Its points and its hypervolume (M x fraction)."""
 ALL: Arm = ("all", "all")
-"""What is said of a run's whole front."""
+"""Figures of a run's whole front."""
 STATES = ("waiting", "running", "done", "failed")
 
 
@@ -57,14 +57,14 @@ class Figure:
 
 FIGURES = (
     Figure("nasray_epoch", "epoch", "Epochs done."),
-    Figure("nasray_supernet_accuracy_ratio", "supernet_accuracy", "Of the supernet, on the validation split."),
-    Figure("nasray_accuracy_ratio", "accuracy", "Of a network trained from scratch, on the validation split."),
+    Figure("nasray_supernet_accuracy_ratio", "supernet_accuracy", "Accuracy of the supernet, on the validation split."),
+    Figure("nasray_accuracy_ratio", "accuracy", "Accuracy of a network trained from scratch, on the validation split."),
     Figure("nasray_expected_macs", "expected_macs", "Multiply-adds of the gates, at the evaluation size.", 1e6),
     Figure("nasray_macs", "macs", "Multiply-adds of the architecture that would be derived now, or is trained.", 1e6),
     Figure("nasray_active_operations", "active_operations", "Operations of the supernet that are computed."),
     Figure("nasray_discretisation_gap_ratio", "gap", "Accuracy of the supernet minus that of its last candidate."),
-    Figure("nasray_images_per_second", "examples_per_second", "Images that weights were trained on, a second."),
-    Figure("nasray_epoch_seconds", "seconds", "Of the last epoch, validation included."),
+    Figure("nasray_images_per_second", "examples_per_second", "Images per second that weights were trained on."),
+    Figure("nasray_epoch_seconds", "seconds", "Duration of the last epoch, validation included."),
     Figure("nasray_peak_memory_bytes", "peak_memory_bytes", "Highest use so far: of the GPU, or of the process."),
 )
 """With the label ``trial``, of trials that run; once more at a trial's end."""
@@ -82,7 +82,7 @@ _LABELS = ("run", "dataset", "kind", "method", "space")
 class Metrics(Callback):
     """Sets a phase's gauges, in the driver.
 
-    What goes wrong here is said once, and harms no run.
+    What goes wrong here is reported once, and harms no run.
 
     Args:
         run: name of the run.
@@ -137,7 +137,7 @@ class Metrics(Callback):
         """How many points there were when a front was last taken."""
 
     def setup(self, *arguments: Any, **info: Any) -> None:
-        """Called by Tune before the first trial; also where a phase is gone on with."""
+        """Called by Tune before the first trial, also when a phase is resumed."""
         self._safely(self._begin)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:

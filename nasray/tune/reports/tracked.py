@@ -37,7 +37,7 @@ def _mlflow(run: str, phase: str) -> Any:
     address = os.environ.get("MLFLOW_TRACKING_URI")
 
     class Resuming(MLflowLoggerCallback):
-        """A trial that is gone on with by another driver is the same run there."""
+        """A trial that another driver resumes stays the same MLflow run."""
 
         def log_trial_start(self, trial: TuneTrial) -> None:
             if trial not in self._trial_runs:
@@ -90,7 +90,7 @@ _MAKERS: dict[Tracker, Callable[[str, str], Any]] = {
 class TrackerCallback(LoggerCallback):
     """Tells one tracker of a phase's trials, in short.
 
-    A tracker that fails is left out for the rest of the phase, which is said once, and harms no run.
+    A tracker that fails is left out for the rest of the phase, which is reported once, and harms no run.
 
     Args:
         tracker: one for which Ray has a callback.
@@ -159,7 +159,7 @@ class TrackerCallback(LoggerCallback):
         if self._inner is not None:
             inner = self._inner
             self._safely(lambda: inner.on_experiment_end(trials, **info))
-            # W&B's callback cleans up as it is let go of, which it can do only while Ray is there.
+            # W&B's callback cleans up when it is deleted, which works only while Ray runs.
             self._inner = None
             self._shown.clear()
 

@@ -1,8 +1,8 @@
-"""Optional trackers of experiments, and what is told to them.
+"""Optional experiment trackers, and what they receive.
 
-TensorBoard, MLflow and Weights & Biases are told of every trial through Ray's own callbacks
+TensorBoard, MLflow and Weights & Biases get every trial through Ray's own callbacks
 (:mod:`nasray.tune.reports.tracked`), Optuna's journal of every proposed architecture
-(:mod:`nasray.tune.reports.journal`). They are told what a trial is (method, space, dataset, seed, what is varied) and
+(:mod:`nasray.tune.reports.journal`). They receive what a trial is (method, space, dataset, seed, what is varied) and
 the numbers that it reports: no architecture, no path, no list. Addresses and secrets come from the trackers' own
 environment variables and from nowhere else.
 """
@@ -37,7 +37,7 @@ _TUNES_OWN = frozenset(
         "training_iteration",
     }
 )
-"""What Tune adds to every result. Its count of results begins anew with every driver."""
+"""What Tune adds to every result. Its count of results starts over with every driver."""
 
 
 def check_trackers(trackers: tuple[Tracker, ...], storage: Storage) -> None:
@@ -71,7 +71,7 @@ def local_folder(storage: Storage) -> Path | None:
 
 
 def described(trial: Trial, *, proposed: bool = False) -> dict[str, Any]:
-    """What a tracker is told that a trial is.
+    """What a trial is, as trackers show it.
 
     Args:
         trial: a search or a training.
@@ -96,7 +96,7 @@ def described(trial: Trial, *, proposed: bool = False) -> dict[str, Any]:
 
 
 def numbers(result: Mapping[str, Any]) -> dict[str, float]:
-    """What a tracker is told of a result: its finite numbers."""
+    """What trackers show of a result: its finite numbers."""
     return {
         name: value
         for name, value in result.items()

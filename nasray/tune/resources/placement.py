@@ -45,7 +45,7 @@ class Packing:
     """Share of a GPU that each asks for."""
 
 
-def pack(measured: Measured) -> Packing:
+def share_gpu(measured: Measured) -> Packing:
     """As many trials on a GPU as its memory holds, each with its margin and what its process keeps beside it.
 
     Where not even one fits so, it gets the GPU to itself: the margin may not be needed.
@@ -83,7 +83,7 @@ def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> floa
         reason = "torch sees no GPU where Ray has one: a trial for each, unmeasured"
         say("warning", "placement", run=phase.run, phase=phase.name, gpus_per_trial=1.0, reason=reason)
         return 1.0
-    packing = pack(measured)
+    packing = share_gpu(measured)
     storage.write_json(kept, {**asdict(measured), **asdict(packing), "margin": MARGIN})
     say(
         "info" if packing.trials else "warning",

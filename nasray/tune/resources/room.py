@@ -19,7 +19,7 @@ Node = Mapping[str, float]
 
 
 def own_resources() -> dict[str, float]:
-    """What a Ray of our own is told that this machine has: cores for this process, and GPUs that torch sees."""
+    """What a Ray of our own takes this machine to have: cores for this process, and GPUs that torch sees."""
     return {"CPU": joblib.cpu_count(), "GPU": torch.cuda.device_count()}
 
 
@@ -69,7 +69,7 @@ def no_room(nodes: Sequence[Node], *, cpus: float, gpus: float, workers: int = 1
 def check_resources(
     address: str | None, *, cpus: float, gpus: float | str, workers: int = 1, nodes: Sequence[Node] | None = None
 ) -> None:
-    """Refuse what a Ray of our own could never run; of a cluster it is said while it waits (waiting.py).
+    """Refuse what a Ray of our own could never run; on a cluster it is reported while it waits (waiting.py).
 
     Needs no connection, so that it can come before anything is written.
 

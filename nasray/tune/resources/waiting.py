@@ -21,7 +21,7 @@ class WaitingForRoom(Callback):
     """Told by Tune of every step; looks at the cluster at the first one, and then every minute.
 
     Args:
-        run: for what is said.
+        run: name of the run, for events.
         cpus: that a trial, or each worker of one, needs.
         gpus: of these too.
         workers: of a trial.

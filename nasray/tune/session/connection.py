@@ -185,11 +185,11 @@ def tune_environment() -> dict[str, str]:
     return {
         # Its loggers would write the same figures three times over for every trial.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        # Its other way of printing says things even where it is told to say nothing.
+        # Its other way of printing prints even where it is asked to be silent.
         "RAY_AIR_NEW_OUTPUT": "0",
         # What is measured at the end, and what is refused for its cost, lacks objectives on the way.
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-        # Failures are said in one line; their tracebacks are in the trials' folders.
+        # Failures are reported in one line; their tracebacks are in the trials' folders.
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
         # Nothing reads its state: it is written once, at the end, and deleted.
         "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",

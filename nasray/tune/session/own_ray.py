@@ -42,7 +42,7 @@ class OwnRay:
     """A Ray that starts beside this process.
 
     Args:
-        run: for what is said.
+        run: name of the run, for events.
 
     Raises:
         InvalidInput: something that Ray needs of this machine is missing.

@@ -18,8 +18,8 @@ def main(cpus: int, gpus: int, remove: bool) -> None:
     """Start Ray in the environment's RAY_TMPDIR, and hold it until standard input closes.
 
     Args:
-        cpus: what Ray is told that this machine has.
-        gpus: of these too.
+        cpus: CPU cores that Ray takes this machine to have.
+        gpus: GPUs that Ray takes this machine to have.
         remove: whether the folder goes when Ray has ended.
     """
     import ray

@@ -24,7 +24,7 @@ def private_token(run: str, *, create: bool) -> None:
     Nothing is done where the environment gives the token itself (RAY_AUTH_TOKEN) or switches authentication off.
 
     Args:
-        run: for what is said: a file that others could read is tightened, with a warning.
+        run: name of the run, for events: a file that others could read is tightened, with a warning.
         create: make a token where there is none, as Ray would.
 
     Raises:

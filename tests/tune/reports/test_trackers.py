@@ -118,7 +118,7 @@ def test_a_tracker_that_fails_is_left_out_and_said_once(
     callback.log_trial_end(trial)
     callback.on_experiment_end([trial])
     (said,) = [record.message for record in caplog.records]
-    assert said == 'event=tracker_failed run=mine tracker=mlflow reason="ConnectionError: is away"'
+    assert said == 'event=tracker_failed run=mine tracker=mlflow reason="ConnectionError: the server is away"'
 
 
 @pytest.mark.slow

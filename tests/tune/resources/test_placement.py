@@ -28,7 +28,7 @@ from nasray.trials.search_config import SearchConfig, find_method
 from nasray.trials.trial import SearchTrial
 from nasray.tune.resources.limits import CONTEXT_BYTES, memory_fraction
 from nasray.tune.resources.measuring import Measured, largest_evaluation, largest_searches, measure, step_of
-from nasray.tune.resources.placement import MARGIN, SHARES_OF_A_GPU, pack
+from nasray.tune.resources.placement import MARGIN, SHARES_OF_A_GPU, share_gpu
 
 GIB = 2**30
 TINY: dict[str, Any] = dict(
@@ -44,7 +44,7 @@ def measured(peak_gib: float, available_gib: float = 80.0) -> Measured:
 
 @given(st.floats(0.0, 90.0), st.floats(0.5, 100.0))
 def test_what_is_packed_fits_and_one_more_would_not(peak: float, available: float):
-    packing = pack(measured(peak, available))
+    packing = share_gpu(measured(peak, available))
     need = int(peak * GIB) * (1 + MARGIN) + CONTEXT_BYTES
     room = int(available * GIB) // need
     assert packing.trials <= room
@@ -57,7 +57,7 @@ def test_what_is_packed_fits_and_one_more_would_not(peak: float, available: floa
 
 @given(st.floats(0.5, 60.0))
 def test_the_cap_of_a_share_holds_what_was_measured(peak: float):
-    packing = pack(measured(peak))
+    packing = share_gpu(measured(peak))
     cap = memory_fraction(packing.share, 80 * GIB) * 80 * GIB
     # A share is rounded down to a ten-thousandth of the GPU.
     assert cap >= min(int(peak * GIB) * (1 + MARGIN), 79 * GIB) - 80 * GIB / SHARES_OF_A_GPU
@@ -66,8 +66,8 @@ def test_the_cap_of_a_share_holds_what_was_measured(peak: float):
 
 
 def test_a_trial_that_does_not_fit_has_the_gpu_to_itself():
-    assert pack(measured(80.0)) == pack(measured(75.0))
-    assert (pack(measured(80.0)).trials, pack(measured(80.0)).share) == (0, 1.0)
+    assert share_gpu(measured(80.0)) == share_gpu(measured(75.0))
+    assert (share_gpu(measured(80.0)).trials, share_gpu(measured(80.0)).share) == (0, 1.0)
     assert memory_fraction(1.0, 80 * GIB) == 1.0
 
 
