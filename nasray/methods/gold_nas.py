@@ -35,7 +35,7 @@ class GoldNAS(SearchMethod):
         """Settings of the released code; its AutoAugment is not among the augmentations yet."""
 
         epochs: int = setting(200, low=1)
-        """At most (our choice: the released search has no limit); it ends below ``stop_macs``."""
+        """Most epochs (our choice: the released search has no limit); it ends earlier once below ``stop_macs``."""
         batch_size: int = setting(96, low=2)
         learning_rate: float = setting(0.01, low=0.0)
         schedule: Schedule = "constant"
@@ -58,7 +58,7 @@ class GoldNAS(SearchMethod):
         mu: float = knob(0.0, 0.0, 1e3)
         """Weight of the penalty's part in an operation's multiply-adds (M)."""
         stable_epochs: int = setting(3, low=0)
-        """An architecture is given once pruning ends a rest of more epochs than this."""
+        """An architecture is recorded when pruning sets in again after more than so many epochs without any."""
         stop_macs: float = knob(240.0, 0.0, 1e5)
         """The search ends once its architecture has fewer multiply-adds (M) at the evaluation size."""
 
