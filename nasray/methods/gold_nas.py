@@ -118,7 +118,7 @@ class GoldNAS(SearchMethod):
         candidates = candidate_mask(graphs[0])
         most = max(int(candidates[list(edges)].sum()) for edges in graphs[0].incoming.values())
         if most >= 20:
-            return f"a node has {most} candidates, and pruning begins at a share of 1/20"
+            return f"a node has {most} candidates, and the method needs fewer than 20: it prunes below a share of 1/20"
         return None
 
     def _shares(self, sigma_CEO: Tensor) -> Tensor:

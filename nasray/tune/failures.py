@@ -133,7 +133,7 @@ def note_kill(
     found = [name for name, pid in processes.items() if pid in named]
     for name in found or processes:
         outcome = read_outcome(storage, name, digests[name]) or Outcome(state="waiting", digest=digests[name])
-        reason = "killed by Ray, for its node ran out of memory"
+        reason = "killed by Ray because its node ran out of memory"
         write_outcome(storage, name, replace(outcome, state="out_of_memory", memory="host", reason=reason))
 
 
@@ -157,7 +157,7 @@ def with_more_memory(outcome: Outcome, cpus: float, gpus: float, max_failures: i
             return replace(outcome, state="retrying", idle_cpus=wanted - cpus)
     failures = outcome.failures + 1
     if failures > max_failures:
-        return replace(outcome, state="failed", failures=failures, reason=f"{outcome.reason}, with all that there is")
+        return replace(outcome, state="failed", failures=failures, reason=f"{outcome.reason}; there is no more to give")
     return replace(outcome, state="retrying", failures=failures)
 
 

@@ -80,7 +80,7 @@ def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> floa
         return _share_of(storage.read_json(kept), f"{storage}/{kept}")
     measured = _on_a_gpu(phase)
     if measured is None:
-        reason = "torch sees no GPU where Ray has one: a trial for each, unmeasured"
+        reason = "torch sees no GPU where Ray has one: one trial per GPU, unmeasured"
         say("warning", "placement", run=phase.run, phase=phase.name, gpus_per_trial=1.0, reason=reason)
         return 1.0
     packing = share_gpu(measured)
