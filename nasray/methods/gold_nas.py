@@ -133,7 +133,7 @@ class GoldNAS(SearchMethod):
 
     @classmethod
     def within_budget(cls, config: TrainingSettings, budget: float) -> TrainingSettings:
-        """Pruning goes on until the budget is met."""
+        """Pruning continues until the budget is met."""
         assert isinstance(config, cls.Config)
         return replace(config, stop_macs=min(config.stop_macs, budget))
 

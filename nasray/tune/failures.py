@@ -6,7 +6,7 @@ too, so losses in a row without an epoch between them have a bound.
 
 A trial that ran out of memory gets more in the phase's next pass: where the GPU's memory was short twice its share, up
 to a whole GPU; where the node's was, twice the cores, the further ones being left idle, so that fewer trials run beside
-it and it still computes with the threads that it had. Such a retry is no failure, for it cannot go on for ever; once
+it and it still computes with the threads that it had. Such a retry is no failure, for it cannot repeat for ever; once
 there is no more to give, it is one.
 """
 
