@@ -25,7 +25,7 @@ class InvalidInput(_OneLine, ValueError):
 class StorageFailure(_OneLine, OSError):
     """Results cannot be written or read: the storage failed for longer than a run waits for it, or is full.
 
-    The message is one line. What was written before is there; the same command goes on once the storage works. The
+    The message is one line. What was written before is kept; the same command resumes once the storage works. The
     command line prints it and exits with 1.
     """
 
@@ -42,7 +42,7 @@ class DamagedFilesWarning(RuntimeWarning):
 
 
 class ClusterLost(_OneLine, RuntimeError):
-    """Ray's head does not answer any more. The message is one line; the same command goes on once it does."""
+    """Ray's head stopped answering. The message is one line; the same command resumes once it answers."""
 
 
 class NonFiniteLoss(_OneLine, ArithmeticError):

@@ -123,7 +123,9 @@ def _registered(kind: str, name: str) -> Any:
         close = difflib.get_close_matches(name, entries, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InvalidInput(
-            f"unknown {kind} {name!r}: {hint}accepted are {', '.join(sorted(entries)) or 'none'}, or FILE.py:NAME"
+            f"unknown {kind} {name!r}: {hint}accepted are {', '.join([*sorted(entries), 'or FILE.py:NAME'])}"
+            if entries
+            else f"unknown {kind} {name!r}: nothing is registered as one. Give it as FILE.py:NAME."
         )
     try:
         return entries[name].load()

@@ -113,9 +113,9 @@ class TrainingSettings(Settings):
     learning_rate: float = setting(0.025, low=0.0)
     """Initial learning rate of SGD."""
     learning_rate_min: float = setting(0.001, low=0.0)
-    """At the end of a schedule that falls."""
+    """Learning rate at the end of a falling schedule."""
     schedule: Schedule = "cosine"
-    """How the learning rate falls, epoch by epoch."""
+    """How the learning rate changes from epoch to epoch."""
     restart_epochs: int = setting(10, low=1)
     """Epochs until the first restart of ``cosine_restarts``; each period is twice as long as the one before."""
     warmup_epochs: int = setting(0, low=0)
@@ -136,23 +136,23 @@ class TrainingSettings(Settings):
     classifier_dropout: float = setting(0.0, low=0.0, high=0.99)
     """Probability with which a feature is dropped before the classifier, in training."""
     augmentation: str = "standard"
-    """One of the dataset's augmentations."""
+    """Name of one of the dataset's augmentations of training images."""
     channels: int | None = setting(None, low=1)
     """Channels of the first cell; None means the space's own number."""
     cells: int | None = setting(None, low=1)
-    """None is the space's own number."""
+    """Number of cells; None means the space's own number."""
     skeleton: str = "cifar"
-    """What surrounds the cells."""
+    """Stem and classifier around the cells: cifar or imagenet."""
     train_examples: int | None = setting(None, low=1)
-    """Train on at most so many examples, balanced over classes; None is all."""
+    """Most examples to train on, balanced over classes; None means all."""
     validation_fraction: float = setting(0.1, low=0.01, high=0.9)
     """Share of the dataset's training part that is kept for validation."""
     split_seed: int = setting(0, low=0, high=MOST_SEED)
     """Seed of the split into training, architecture and validation parts: the same for every trial of a sweep."""
     threads: int = setting(1, low=1, high=1024)
-    """Threads of the processor that compute. Another number rounds otherwise, and so gives slightly other results."""
+    """CPU threads that each trial computes with. Results vary slightly with their number, by rounding."""
     device: DeviceKind = "auto"
-    """Kind of device that computes; auto is the GPU where there is one."""
+    """Kind of device to compute on; auto means the GPU if there is one."""
     precision: Precision = "tf32"
     """How GPUs multiply: tf32 rounds factors to 10 bits, float32 is slower. Processors always use float32."""
 

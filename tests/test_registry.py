@@ -32,7 +32,9 @@ def test_an_unknown_name_is_named_with_those_that_are():
 
 def test_an_unknown_kind_has_no_names():
     assert registry.names("planet") == []
-    with pytest.raises(InvalidInput, match=r"^unknown planet 'earth': accepted are none, or FILE.py:NAME$"):
+    with pytest.raises(
+        InvalidInput, match=r"^unknown planet 'earth': nothing is registered.* Give it as FILE\.py:NAME\.$"
+    ):
         registry.find("planet", "earth")
 
 

@@ -76,7 +76,7 @@ def parse(cls: type[T], arguments: list[str], prog: str, default: T) -> T:
         if stopped.code in (0, None):  # --help
             raise
     text = [line.strip("│╭╮╰╯ ") for line in said.getvalue().splitlines()]
-    # Of tyro's box the first paragraph tells what is wrong; a rule separates it from help on the field.
+    # The first paragraph of tyro's box says what is wrong; a rule separates it from help on the field.
     rule = next((i for i, line in enumerate(text[1:], 1) if line and set(line) <= {"─"}), len(text))
     reason = " ".join(line for line in text[1:rule] if line)
     unknown = reason.partition("Unrecognized options: ")[2].split(",")[0]

@@ -117,7 +117,8 @@ def _sweep(arguments: list[str]) -> int:
     preset, rest = taken(rest, "--preset")
     if preset is not None:
         if preset not in sweep.presets:
-            raise InvalidInput(f"preset {preset!r} of sweep {name}: accepted are {', '.join(sweep.presets) or 'none'}")
+            instead = f"accepted are {', '.join(sweep.presets)}" if sweep.presets else "it has no presets"
+            raise InvalidInput(f"preset {preset!r} of sweep {name}: {instead}")
         sweep = sweep.presets[preset]
     if (method := value_of(rest, "method")) is not None:
         sweep = with_method(sweep, method)
@@ -327,7 +328,7 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
 
 
 _RESUMABLE = ("sweep", "search", "retrain")
-"""Verbs that go on where they were ended."""
+"""Verbs that resume where they ended."""
 
 
 def _usage() -> str:

@@ -20,7 +20,7 @@ def training_bytes(
 ) -> int:
     """Bytes that one step of training keeps: weights, gradients, momenta, and what the backward pass needs.
 
-    What a kernel takes while it runs, and what an allocator leaves unused, is not in it: it tells which of several
+    What a kernel takes while it runs, and what an allocator leaves unused, is not in it: it shows which of several
     networks needs most, and not how much of a GPU that is.
 
     Args:

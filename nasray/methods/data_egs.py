@@ -18,7 +18,7 @@ node, the set of most likely candidates that M draws are most likely to give. me
 operations are computed, whether or not they were drawn: the gradient of one that was not is what its output would have
 changed, and without it the estimator is another one (``skip_undrawn``). In the step of the weights and in validation
 the outputs of what was not drawn enter nothing, so it is not computed (our choice; the released code computes it there
-too, which changes no gradient: it only lets momentum and weight decay go on moving weights that have none).
+too, which changes no gradient: it only lets momentum and weight decay still move weights that have none).
 """
 
 from __future__ import annotations

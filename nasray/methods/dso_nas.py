@@ -73,7 +73,7 @@ class DSONAS(SearchMethod):
         weight_steps: int = setting(1, low=1)
         """Steps of the weights to one of the factors: 1 on CIFAR-10, 4 on ImageNet."""
         rebuild_epochs: int = setting(5, low=1)
-        """The network is rebuilt without its zeros after so many epochs of search."""
+        """Epochs of search between two rebuilds of the network without its zeros."""
 
     config: Config
     architecture_fraction = 0.5

@@ -174,7 +174,7 @@ class EnTranNASDST(SearchMethod):
         """Settings of EnTranNAS-DST."""
 
         beta: float = setting(-2.0, low=-20.0, high=20.0)
-        """At the start; a threshold is sigmoid(beta) (our choice: at 0.12 of the strongest connection all others
+        """beta at the start; a threshold is sigmoid(beta) (our choice: at 0.12 of the strongest connection all others
         survive at first). It has no weight decay, which would pull thresholds to 0.5 (our choice)."""
         threshold_penalty: float = knob(0.0, 0.0, 10.0)
         """Weight of mean(1 - t), which rewards high thresholds and so few connections (our choice; 0: the paper's

@@ -35,7 +35,7 @@ class GoldNAS(SearchMethod):
         """Settings of the released code; its AutoAugment is not among the augmentations yet."""
 
         epochs: int = setting(200, low=1)
-        """At most (our choice: the released search has no limit); it ends below ``stop_macs``."""
+        """Most epochs (our choice: the released search has no limit); it ends earlier once below ``stop_macs``."""
         batch_size: int = setting(96, low=2)
         learning_rate: float = setting(0.01, low=0.0)
         schedule: Schedule = "constant"
@@ -58,7 +58,7 @@ class GoldNAS(SearchMethod):
         mu: float = knob(0.0, 0.0, 1e3)
         """Weight of the penalty's part in an operation's multiply-adds (M)."""
         stable_epochs: int = setting(3, low=0)
-        """An architecture is given once pruning ends a rest of more epochs than this."""
+        """An architecture is recorded when pruning sets in again after more than so many epochs without any."""
         stop_macs: float = knob(240.0, 0.0, 1e5)
         """The search ends once its architecture has fewer multiply-adds (M) at the evaluation size."""
 
@@ -118,7 +118,7 @@ class GoldNAS(SearchMethod):
         candidates = candidate_mask(graphs[0])
         most = max(int(candidates[list(edges)].sum()) for edges in graphs[0].incoming.values())
         if most >= 20:
-            return f"a node has {most} candidates, and pruning begins at a share of 1/20"
+            return f"a node has {most} candidates, and the method needs fewer than 20: it prunes below a share of 1/20"
         return None
 
     def _shares(self, sigma_CEO: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class GoldNAS(SearchMethod):
 
     @classmethod
     def within_budget(cls, config: TrainingSettings, budget: float) -> TrainingSettings:
-        """Pruning goes on until the budget is met."""
+        """Pruning continues until the budget is met."""
         assert isinstance(config, cls.Config)
         return replace(config, stop_macs=min(config.stop_macs, budget))
 

@@ -192,7 +192,7 @@ class ISTANAS(SearchMethod):
         """Strength of the LASSO's penalty."""
         patience: int | None = setting(None, low=1)
         """End once every node has kept its selection for so many epochs (our choice: the released search has no
-        stopping test); None is never."""
+        stopping test); None means never."""
 
     config: Config
     architecture_fraction = 0.5

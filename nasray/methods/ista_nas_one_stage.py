@@ -48,10 +48,10 @@ class ISTANASOneStage(SearchMethod):
         """Settings of the released code."""
 
         epochs: int = setting(1200, low=2)
-        """At most. Nodes that have not come to rest ``final_epochs`` before are frozen then (our choice: the released
+        """Most epochs. Nodes that have not settled ``final_epochs`` before are frozen then (our choice: the released
         code stops searching there too, but holds their normalisations to the end)."""
         final_epochs: int = setting(600, low=1)
-        """Those after all nodes are frozen: learning rate and drop path keep their first values until then."""
+        """Epochs after all nodes are frozen: learning rate and drop path keep their first values until then."""
         batch_size: int = setting(96, low=2)
         auxiliary_weight: float = setting(0.4, low=0.0)
         drop_path: float = setting(0.2, low=0.0, high=0.99)

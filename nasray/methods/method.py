@@ -75,7 +75,7 @@ class EpochEnd:
 
     finished: bool = False
     architectures: tuple[Architecture, ...] = ()
-    """Those that it gives at this moment; at the end of a search its last one comes by itself."""
+    """Architectures that it gives at this moment; the last one of a search is added at the end."""
 
 
 class SearchMethod(nn.Module, ABC):

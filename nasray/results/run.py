@@ -27,7 +27,7 @@ _MOST_BYTES = 4 * 2**30
 class Run:
     """A run's folder, made by :func:`open`.
 
-    Tables are read at each access, so that they show what a run that goes on has by then.
+    Tables are read at each access, so that a running sweep shows its newest rows.
     """
 
     storage: Storage

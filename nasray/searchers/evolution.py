@@ -25,7 +25,7 @@ from nasray.spaces.encoding import decode, encode, mutate
 class Evolution(Searcher):
     """Regularised evolution for several objectives (Real et al., AAAI 2019).
 
-    No architecture is proposed twice, also not while its evaluation goes on; several may go on at once. A budget is
+    No architecture is proposed twice, also not while its evaluation runs; several may run at once. A budget is
     never exceeded: of mutants those above it are passed over. The figures of a trial that was stopped early belong to
     another fidelity, so it is no parent; nor is one that failed.
     """

@@ -49,7 +49,7 @@ class SearchProblem:
     epochs: int
     """Epochs of a complete evaluation."""
     budget: float | None
-    """Largest multiply-adds (M); None is without one."""
+    """Most multiply-adds (M); None means no budget."""
     macs: Callable[[Architecture], float]
     """Multiply-adds (M) of an architecture at the evaluation size."""
     seed: int
@@ -70,7 +70,7 @@ class Proposal:
 
     architecture: Architecture
     number: int | None = None
-    """Which of the searcher's own proposals; None is an architecture that it did not propose."""
+    """Number of the searcher's own proposal; None for an architecture that it did not propose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Feedback:
     """What a searcher is told of a proposal."""
 
     state: Literal["complete", "pruned", "failed"]
-    """Pruned is stopped before its last epoch, failed without a usable result."""
+    """Pruned means stopped before its last epoch, failed means without a usable result."""
     values: tuple[float, ...] = ()
     """Objectives of a complete trial, in the problem's order."""
     constraints: Mapping[str, float] = field(default_factory=dict)

@@ -6,7 +6,7 @@ too, so losses in a row without an epoch between them have a bound.
 
 A trial that ran out of memory gets more in the phase's next pass: where the GPU's memory was short twice its share, up
 to a whole GPU; where the node's was, twice the cores, the further ones being left idle, so that fewer trials run beside
-it and it still computes with the threads that it had. Such a retry is no failure, for it cannot go on for ever; once
+it and it still computes with the threads that it had. Such a retry is no failure, for it cannot repeat for ever; once
 there is no more to give, it is one.
 """
 
@@ -133,7 +133,7 @@ def note_kill(
     found = [name for name, pid in processes.items() if pid in named]
     for name in found or processes:
         outcome = read_outcome(storage, name, digests[name]) or Outcome(state="waiting", digest=digests[name])
-        reason = "killed by Ray, for its node ran out of memory"
+        reason = "killed by Ray because its node ran out of memory"
         write_outcome(storage, name, replace(outcome, state="out_of_memory", memory="host", reason=reason))
 
 
@@ -157,7 +157,7 @@ def with_more_memory(outcome: Outcome, cpus: float, gpus: float, max_failures: i
             return replace(outcome, state="retrying", idle_cpus=wanted - cpus)
     failures = outcome.failures + 1
     if failures > max_failures:
-        return replace(outcome, state="failed", failures=failures, reason=f"{outcome.reason}, with all that there is")
+        return replace(outcome, state="failed", failures=failures, reason=f"{outcome.reason}; there is no more to give")
     return replace(outcome, state="retrying", failures=failures)
 
 

@@ -6,7 +6,7 @@ arXiv:2106.12639 (MO-ASHA): in a rung trials are ordered by non-dominated rank, 
 farthest from all before it. L. Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020,
 arXiv:1810.05934 (ASHA): the halving.
 
-This is the stopping variant: a trial that reaches a rung goes on or is stopped for good, by what the rung holds at
+This is the stopping variant: a trial that reaches a rung continues or is stopped for good, by what the rung holds at
 that moment. The promoting variant, which pauses every trial at a rung and takes up the best of them later, is left
 out on purpose. In Tune a pause costs a checkpoint and a start, a run in which trials are paused does not end by
 itself, and a searcher would not learn what became of a trial before the run's end.
@@ -76,7 +76,7 @@ class Entry(NamedTuple):
     values: tuple[float, ...]
     """Values of the metrics, in the metrics' order, as reported."""
     kept: bool
-    """Whether the trial went on."""
+    """Whether the trial continued."""
 
 
 class Record(NamedTuple):
@@ -211,12 +211,12 @@ class ParetoASHA(FIFOScheduler):
             self._keep(trial, result)
 
     def debug_string(self) -> str:
-        """One line: how many trials are at each rung, and how many of them went on."""
+        """One line: how many trials are at each rung, and how many of them continued."""
         told = [f"{sum(e.kept for e in of.values())} of {len(of)} past {rung:g}" for rung, of in self._rungs.items()]
         return f"ParetoASHA: {', '.join(told) or 'no rungs before the end'}"
 
     def _keep(self, trial: Any, result: Mapping[str, Any]) -> bool:
-        """Whether the trial goes on; where it has come to another rung, decided now."""
+        """Whether the trial continues; at a new rung it is decided now."""
         name = str(trial)
         reached = [rung for rung in self._rungs if rung <= result[self.time_attr]]
         if not all(self._rungs[rung][name].kept for rung in reached if name in self._rungs[rung]):

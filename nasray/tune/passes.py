@@ -118,7 +118,7 @@ def _give_memory(
         outcomes[name] = with_more_memory(outcome, cpus, gpus, execution.max_failures)
         write_outcome(storage, name, outcomes[name])
         before, after = described(outcome, cpus, gpus), described(outcomes[name], cpus, gpus)
-        more = {"next": after} if after != before else {"reason": "has all that there is"}
+        more = {"next": after} if after != before else {"reason": "there is no more to give"}
         say("warning", "out_of_memory", run=phase.run, trial=name, memory=outcome.memory, resources=before, **more)
 
 

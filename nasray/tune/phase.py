@@ -47,7 +47,7 @@ class Phase:
     rungs: tuple[int, ...] = ()
     """Epochs at which trainings are compared, and all but the best stopped; the last ends them."""
     reduction_factor: float = 3.0
-    """The best 1/N of the trainings go on at a rung."""
+    """The best 1/N of the trainings continue at a rung."""
     objectives: tuple[str, ...] = ("accuracy", "macs")
     """What is traded: of accuracy, macs, params, latency_ms."""
     workers: int = 1

@@ -125,7 +125,7 @@ class Proposed:
             same &= (rows["settings"] == self.phase.fidelity) & (rows["seed"] == shared.config.seed)
             for row in rows[same].sort_values("epochs").to_dict("records"):
                 outcome = outcomes.get(str(self.name_of_row(row)))
-                # Of a trial that goes on there may be rows already, of rungs.
+                # A trial that is still running may already have rows, of its rungs.
                 if row["complete"] if outcome is None else not outcome.is_open:
                     results[row["architecture"]] = _result(row)
         for outcome in outcomes.values():

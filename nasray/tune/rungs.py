@@ -20,7 +20,7 @@ def records(phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], nam
     Args:
         phase: with rungs.
         storage: the run's folder.
-        outcomes: of the phase's trials, which tell what was stopped.
+        outcomes: of the phase's trials; they show what was stopped.
         name_of: tells the phase's rows from others.
     """
     rows = read(storage, EVALUATIONS)

@@ -78,7 +78,7 @@ class AskTellSearch(TuneSearcher):
         self._open: dict[str, list[Proposal]] = {}
         """By the id of an architecture whose trial is under way, every proposal of it."""
         self._again: list[Architecture] = []
-        """Those of them whose trials go on in this Tuner."""
+        """Those of them whose trials run in this Tuner."""
         self._exhausted = False
         self._trials: dict[str, Architecture] = {}
         """By Tune's id of a trial that is under way."""

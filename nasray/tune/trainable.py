@@ -86,7 +86,7 @@ class TrialTrainable(Trainable):
         return True
 
     def step(self) -> Report:
-        """One epoch, or at first what the trial goes on from; what Tune keeps of it in memory is small."""
+        """One epoch, or at first the state that the trial resumes from; what Tune keeps of it in memory is small."""
         if self._refused is not None:
             return {EPOCH: 0, DONE: True, ENDED: True, GIVEN_UP: self._refused, STATE: "refused"}
         assert self._trial is not None

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep that runs: one line that tells how far it is, and its trials' events."""
+"""What a person sees of a running sweep: one line of progress, and its trials' events."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Events(Callback):
         end_if_interrupted()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Called by Tune when a trial begins, or goes on."""
+        """Called by Tune when a trial begins, or is resumed."""
         say("info", "trial_started", run=self.run, trial=str(trial), kind=self.kind)
 
     def on_trial_result(

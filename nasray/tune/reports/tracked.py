@@ -134,7 +134,7 @@ class TrackerCallback(LoggerCallback):
         self._safely(begin)
 
     def log_trial_start(self, trial: TuneTrial) -> None:
-        """Called by Tune when a trial begins, or goes on."""
+        """Called by Tune when a trial begins, or is resumed."""
 
         def start(inner: Any, shown: _Shown) -> None:
             shown.init_local_path()

@@ -50,18 +50,17 @@ def check_trackers(trackers: tuple[Tracker, ...], storage: Storage) -> None:
     for name in trackers:
         if importlib.util.find_spec(_MODULES[name]) is None:
             raise InvalidInput(
-                f"tracker {name!r}, whose package {_MODULES[name]!r} is not installed: "
-                f"accepted after pip install 'nasray[{name}]'"
+                f"tracker {name!r} needs the package {_MODULES[name]!r}: run pip install 'nasray[{name}]'"
             )
     offline = os.environ.get("WANDB_MODE") in ("offline", "disabled")
     if "wandb" in trackers and not offline and not os.environ.get("WANDB_API_KEY"):
         raise InvalidInput(
-            "tracker 'wandb': accepted with WANDB_API_KEY in the environment, or with WANDB_MODE=offline"
+            "tracker 'wandb' needs an account: set WANDB_API_KEY in the environment, or WANDB_MODE=offline"
         )
     if "optuna" in trackers and local_folder(storage) is None:
         raise InvalidInput(
-            f"tracker 'optuna' with storage {storage}: accepted is a local folder or a mount, "
-            "for Optuna's journal is a file to which lines are added"
+            f"tracker 'optuna' cannot write to storage {storage}: its journal is appended to, and needs a local folder "
+            "or a mount"
         )
 
 

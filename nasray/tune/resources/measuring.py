@@ -53,7 +53,7 @@ class Measured:
     def __post_init__(self) -> None:
         if self.peak_bytes < 0 or self.available_bytes < 1:
             raise InvalidInput(
-                f"{self.peak_bytes} of {self.available_bytes} bytes of a GPU: accepted are 0 and more of 1 and more"
+                f"{self.peak_bytes} of {self.available_bytes} bytes of a GPU: give a peak from 0, and from 1 available"
             )
 
 

@@ -6,7 +6,7 @@ that is resumed has the same shares.
 
 Which configuration is the largest cannot be read off its settings: channels, cells, batch size, the space's operations
 and how many of them a method keeps all count. So the bytes that a step keeps are counted for all configurations on the
-meta device (:mod:`nasray.costs.memory`), which takes no memory. That tells which of the searches of one method on one
+meta device (:mod:`nasray.costs.memory`), which takes no memory. That shows which of the searches of one method on one
 space is the largest, not how methods compare (a second-order step keeps more than its forward pass tells), so of each
 method and space the largest is trained for real, and the most counts.
 """
@@ -80,7 +80,7 @@ def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> floa
         return _share_of(storage.read_json(kept), f"{storage}/{kept}")
     measured = _on_a_gpu(phase)
     if measured is None:
-        reason = "torch sees no GPU where Ray has one: a trial for each, unmeasured"
+        reason = "torch sees no GPU where Ray has one: one trial per GPU, unmeasured"
         say("warning", "placement", run=phase.run, phase=phase.name, gpus_per_trial=1.0, reason=reason)
         return 1.0
     packing = share_gpu(measured)

@@ -6,7 +6,7 @@ driver's, and on a cluster each node has credentials of its own.
 
 Ray 2.60 has no setting that keeps Tune from it, and the driver needs the credentials in its environment meanwhile: so
 the names are taken out of a set in Tune's module, which is not private but not documented either. Where a later Ray has
-no such set, nothing is done; the test of a sweep's secrets tells whether that is still enough.
+no such set, nothing is done; the test of a sweep's secrets shows whether that is still enough.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def test_a_journal_that_cannot_be_written_harms_nothing(tmp_path: Path, caplog: 
 
 def test_only_a_folder_can_hold_it(tmp_path: Path) -> None:
     check_trackers(("optuna",), open_storage(tmp_path))
-    with pytest.raises(InvalidInput, match=r"tracker 'optuna' with storage s3://.*accepted is a local folder"):
+    with pytest.raises(InvalidInput, match=r"tracker 'optuna' cannot write to storage s3://.*needs a local folder"):
         check_trackers(("optuna",), open_storage("s3://bucket/runs?region=eu-west-1"))
 
 

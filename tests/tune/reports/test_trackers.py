@@ -77,7 +77,9 @@ def test_what_cannot_work_is_refused_before_the_run(
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     if importlib.util.find_spec("wandb") is not None:
-        with pytest.raises(InvalidInput, match="tracker 'wandb': accepted with WANDB_API_KEY in the environment"):
+        with pytest.raises(
+            InvalidInput, match="tracker 'wandb' needs an account: set WANDB_API_KEY in the environment"
+        ):
             check_trackers(("wandb",), storage)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match=r"tracker 'mlflow'.*pip install 'nasray\[mlflow\]'"):

@@ -72,7 +72,7 @@ def test_a_trial_that_does_not_fit_has_the_gpu_to_itself():
 
 
 def test_figures_that_cannot_be_are_refused():
-    with pytest.raises(InvalidInput, match="-1 of 85899345920 bytes of a GPU: accepted"):
+    with pytest.raises(InvalidInput, match="-1 of 85899345920 bytes of a GPU: give a peak from 0"):
         dataclasses.replace(measured(1.0), peak_bytes=-1)
 
 
