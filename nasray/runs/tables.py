@@ -298,10 +298,12 @@ def _read_file(storage: Storage, name: str) -> pa.Table | str | None:
 
 def _check_files(table: Table, contents: Mapping[str, pa.Table | str]) -> tuple[dict[str, pa.Table], dict[str, str]]:
     """The contents that are of the table, as it has them; and why the others are not."""
-    damaged = {name: content for name, content in contents.items() if isinstance(content, str)}
+    damaged: dict[str, str] = {}
     alike: dict[str, dict[str, pa.Table]] = {}
     for name, content in contents.items():
-        if name not in damaged:
+        if isinstance(content, str):
+            damaged[name] = content
+        else:
             alike.setdefault(str(content.schema), {})[name] = content
     whole: dict[str, pa.Table] = {}
     for group in alike.values():

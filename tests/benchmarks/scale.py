@@ -25,6 +25,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -275,6 +277,19 @@ def timed(act: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - began, result
 
 
+def measure(part: str, table: Path, given: argparse.Namespace) -> list[Figure]:
+    """The figures of one part."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if part == "trials":
+            return trials(table, given.trials, folder)
+        if part == "files":
+            return files(folder)
+        if part == "rows":
+            return rows(given.files, given.rows, folder)
+        return nodes(given.nodes, given.searches, folder)
+
+
 def main() -> int:
     """Print the table, line by line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -290,18 +305,13 @@ def main() -> int:
     if "trials" in given.only and not table.exists():
         print(f"No table {table}. Give --table FILE, or --only files rows nodes.", file=sys.stderr)
         return 2
-    parts = {
-        "trials": lambda folder: trials(table, given.trials, folder),
-        "files": files,
-        "rows": lambda folder: rows(given.files, given.rows, folder),
-        "nodes": lambda folder: nodes(given.nodes, given.searches, folder),
-    }
     print(f"| {'what':60} | figure |\n|---|---|")
-    for part in given.only:
-        with tempfile.TemporaryDirectory() as folder:
-            seconds, figures = timed(lambda part=part, folder=folder: parts[part](Path(folder)))
-        for what, figure in [*figures, (f"this part, {part}", f"{seconds:.0f} s")]:
-            print(f"| {what:60} | {figure} |", flush=True)
+    # Each in a process of its own: none inherits another's memory, or its Ray.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
+        for part in given.only:
+            seconds, figures = timed(lambda part=part: processes.submit(measure, part, table, given).result())
+            for what, figure in [*figures, (f"this part, {part}", f"{seconds:.0f} s")]:
+                print(f"| {what:60} | {figure} |", flush=True)
     return 0
 
 
