@@ -20,7 +20,7 @@ from nasray.errors import InvalidInput
 from nasray.fronts import average_over_seeds, hypervolume, pareto_front
 from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
-from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
+from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
 from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
@@ -85,10 +85,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         _reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
-        compact(storage, CANDIDATES)
         for one in proposed:
             failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
-        compact(storage, EVALUATIONS)
         if sweep.training.select == "nothing" and searches:
             candidates = within_budget(read(storage, CANDIDATES), sweep.most_macs)
             return _finish(sweep, storage, candidates, reference, failures)
@@ -256,7 +254,6 @@ def _train(
         trials = [trial for trial in further if trial.architecture.id in ended]
     trials += repeated_trials(sweep, _of_fidelity(sweep, read(storage, EVALUATIONS)))
     failures += run_phase(_training(sweep, trials), storage, sweep.execution, session)
-    compact(storage, EVALUATIONS)
     rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.most_macs)
     if len(sweep.training.seeds) > 1:
         rows = average_over_seeds(rows)

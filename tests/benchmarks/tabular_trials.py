@@ -13,6 +13,7 @@ more, by the number of trials.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from nasray import load, registry
 from nasray.errors import InvalidInput
@@ -73,9 +75,19 @@ class Watch:
 
     def _run(self) -> None:
         while not self._end.wait(self.seconds):
-            rows = sum(1 for name in os.listdir(self.rows) if name.startswith("row-")) if self.rows.is_dir() else 0
-            self.seen.append((rows, resident_bytes()))
+            self.seen.append((max(rows_in(self.rows), self.seen[-1][0] if self.seen else 0), resident_bytes()))
             self.at.append(time.perf_counter())
+
+
+def rows_in(folder: Path) -> int:
+    """Rows of a table: files of one row, and the most that one file holds; fewer while they are put together."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    held = [0]
+    for name in names:
+        if name.startswith("compact-"):
+            with contextlib.suppress(FileNotFoundError):
+                held.append(pq.read_metadata(folder / name).num_rows)
+    return max(held) + sum(name.startswith("row-") for name in names)
 
 
 def resident_bytes() -> int:
