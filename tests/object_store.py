@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -53,13 +54,14 @@ class ObjectStore:
         return f"s3://{path}?endpoint_override=127.0.0.1:{self.port}&scheme=http{more}"
 
 
-@pytest.fixture(scope="session")
-def object_store_server() -> Iterator[ObjectStore]:
+@contextmanager
+def serving() -> Iterator[ObjectStore]:
+    """A server while a block runs, and its account in the environment."""
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    serving = pytest.importorskip("werkzeug.serving")
+    werkzeug = pytest.importorskip("werkzeug.serving")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     store = ObjectStore(server.DomainDispatcherApplication(server.create_backend_app))
-    listening = serving.make_server("127.0.0.1", 0, store, threaded=True)
+    listening = werkzeug.make_server("127.0.0.1", 0, store, threaded=True)
     store.port = listening.server_port
     thread = threading.Thread(target=listening.serve_forever, daemon=True)
     thread.start()
@@ -70,6 +72,12 @@ def object_store_server() -> Iterator[ObjectStore]:
         yield store
     listening.shutdown()
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def object_store_server() -> Iterator[ObjectStore]:
+    with serving() as store:
+        yield store
 
 
 @pytest.fixture

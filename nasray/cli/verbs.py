@@ -381,20 +381,34 @@ def _find_architecture(space: CellSpace, text: str, storage: str) -> Architectur
         return parse_architecture(space, text)
     if text.lstrip().startswith("|"):
         return from_string(space, text)
-    is_id = re.fullmatch(r"[0-9a-f]{12}", text) is not None
-    ids = sorted(Path(storage).glob(f"*/architectures/{text}.json")) if is_id else []
-    for path in [Path(text), *ids] if "\0" not in text else []:
-        with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
-            if path.is_file() and path.stat().st_size <= 4_000_000:
-                try:
-                    return parse_architecture(space, path.read_text(encoding="utf-8"))
-                except UnicodeDecodeError:
-                    raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+    path = Path(text)
+    with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
+        if "\0" not in text and path.is_file() and path.stat().st_size <= 4_000_000:
+            try:
+                return parse_architecture(space, path.read_text(encoding="utf-8"))
+            except UnicodeDecodeError:
+                raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+    found = _in_tables(Path(storage), text) if re.fullmatch(r"[0-9a-f]{12}", text) else None
+    if found is not None:
+        return parse_architecture(space, found)
     known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
     raise InvalidInput(
         f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
         f"of one in a run below {storage}/"
     )
+
+
+def _in_tables(storage: Path, id: str) -> str | None:
+    """An architecture of any run in a folder, as JSON; None where none has it."""
+    from nasray.runs import load
+
+    for run in sorted(storage.glob("*/run.json")):
+        for table in ("evaluations", "candidates"):
+            rows = load(run.parent, table)
+            rows = rows[rows["architecture_id"] == id]
+            if len(rows):
+                return str(rows.iloc[0]["architecture"])
+    return None
 
 
 def _shape(text: str) -> tuple[int, ...]:

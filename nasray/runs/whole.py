@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from nasray.runs.schema import LOOKED_UP, metric_of
+from nasray.runs.schema import metric_of
 from nasray.runs.storage import Storage
 
 
-def mend_files(storage: Storage, rows: pd.DataFrame) -> tuple[str, ...]:
-    """Write again what rows of evaluations say of missing files, and give a line for each file that is lost.
+def write_architectures(storage: Storage, front: pd.DataFrame) -> None:
+    """Write each architecture of a front as ``architectures/ID.json``, where that is not there: all others lie in rows.
 
-    An architecture is in its row; trained weights are nowhere else.
+    Args:
+        storage: the run's folder.
+        front: rows of the front.
     """
-    there = set(storage.list("architectures"))
-    trained = rows[rows["training"] != LOOKED_UP]
-    for row in trained.drop_duplicates("architecture_id").to_dict("records"):
-        name = f"architectures/{row['architecture_id']}.json"
+    there = set(storage.list("architectures", ".json"))
+    for id, text in dict(zip(front["architecture_id"], front["architecture"], strict=True)).items():
+        name = f"architectures/{id}.json"
         if name not in there:
-            storage.write_json(name, json.loads(row["architecture"]))
-    lost = [name for name in trained["weights"].dropna().unique() if name not in there]
+            storage.write_bytes(name, text.encode())
+
+
+def lost_weights(storage: Storage, rows: pd.DataFrame) -> tuple[str, ...]:
+    """A line for each file of trained weights that rows of evaluations name, and that is missing."""
+    there = set(storage.list("architectures"))
+    lost = [name for name in rows["weights"].dropna().unique() if name not in there]
     return tuple(f"{name}, the weights of a trained network, is missing. Its row stands" for name in sorted(lost))
 
 

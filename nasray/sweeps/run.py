@@ -20,13 +20,13 @@ from nasray.errors import InvalidInput
 from nasray.fronts import average_over_seeds, hypervolume, pareto_front
 from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
-from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact, open_storage, read, write_front
+from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
 from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
-from nasray.runs.outcomes import read_outcome, read_outcomes, write_outcome
+from nasray.runs.outcomes import read_outcomes, write_outcome
 from nasray.runs.patience import PATIENCE
-from nasray.runs.whole import mend_files, without_rows
+from nasray.runs.whole import lost_weights, without_rows, write_architectures
 from nasray.sweeps.changes import with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
@@ -85,11 +85,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         _reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
-        compact(storage, CANDIDATES)
         for one in proposed:
             failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
-        if proposed:
-            compact(storage, EVALUATIONS)
         if sweep.training.select == "nothing" and searches:
             candidates = within_budget(read(storage, CANDIDATES), sweep.most_macs)
             return _finish(sweep, storage, candidates, reference, failures)
@@ -192,12 +189,11 @@ def _identity(sweep: Sweep) -> dict[str, Any]:
 
 def _reopen_without_rows(storage: Storage) -> None:
     """Let trials run again that are done but whose rows are gone, with a table's file that somebody deleted."""
-    done = {name: one.points for name, one in read_outcomes(storage).items() if one.state == "done"}
-    lost = without_rows(done, read(storage, CANDIDATES), read(storage, EVALUATIONS))
+    done = {name: one for name, one in read_outcomes(storage).items() if one.state == "done"}
+    points = {name: one.points for name, one in done.items()}
+    lost = without_rows(points, read(storage, CANDIDATES), read(storage, EVALUATIONS))
     for name in lost:
-        outcome = read_outcome(storage, name)
-        assert outcome is not None
-        write_outcome(storage, name, dataclasses.replace(outcome, state="lost", reason="its rows are gone"))
+        write_outcome(storage, name, dataclasses.replace(done[name], state="lost", reason="its rows are gone"))
         say("warning", "rows_lost", run=storage.name, trial=name, then="it runs again")
     if lost:
         storage.delete_folder("phases")
@@ -258,7 +254,6 @@ def _train(
         trials = [trial for trial in further if trial.architecture.id in ended]
     trials += repeated_trials(sweep, _of_fidelity(sweep, read(storage, EVALUATIONS)))
     failures += run_phase(_training(sweep, trials), storage, sweep.execution, session)
-    compact(storage, EVALUATIONS)
     rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.most_macs)
     if len(sweep.training.seeds) > 1:
         rows = average_over_seeds(rows)
@@ -308,7 +303,8 @@ def _finish(
     fronts = {method: pareto_front(own) for method, own in by_method.items()}
     if len(front):
         storage.write_bytes("front.png", front_picture(fronts, points=by_method, title=sweep.name))
-    failures += mend_files(storage, read(storage, EVALUATIONS))
+    write_architectures(storage, front)
+    failures += lost_weights(storage, read(storage, EVALUATIONS))
     values = storage.read_json("run.json")
     if not failures and "ended" not in values:
         storage.write_json("run.json", {**values, "ended": datetime.now(UTC).isoformat()})

@@ -43,12 +43,9 @@ def knob_columns(settings: TrainingSettings, varied: Sequence[str]) -> dict[str,
 
 
 def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch: Epoch) -> None:
-    """One row for each candidate of an epoch, and each architecture once as a file of its own."""
+    """One row for each candidate of an epoch."""
     config = trial.config
     for candidate in epoch.candidates:
-        storage.write_bytes(
-            f"architectures/{candidate.architecture.id}.json", candidate.architecture.to_json().encode()
-        )
         write_row(
             storage,
             CANDIDATES,
@@ -182,12 +179,11 @@ def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) 
 
 
 def _write_network(storage: Storage, row: dict[str, Any], blueprint: Blueprint, network: Network) -> None:
-    """Architecture and weights, before the row that names them: a row never names a file that is not there."""
+    """Trained weights, before the row that names them: a row never names a file that is not there."""
     # Named by all that names the row, so that each row has a file of its own.
     identity = hashlib.sha256(json.dumps([row[name] for name in EVALUATIONS.key]).encode()).hexdigest()[:8]
     row["weights"] = f"architectures/{row['architecture_id']}_{row['epochs']}_{identity}.safetensors"
     storage.write_bytes(row["weights"], to_bytes(network, blueprint))
-    storage.write_bytes(f"architectures/{row['architecture_id']}.json", row["architecture"].encode())
 
 
 def _common(settings: TrainingSettings, data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from nasray.errors import InvalidInput
-from nasray.runs import Storage
+from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact
 from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
@@ -81,3 +81,5 @@ def _run(config: SearchConfig, run: Storage) -> None:
             file=sys.stderr,
         )
     drop_final_checkpoints(run)
+    for table in (CANDIDATES, EVALUATIONS):
+        compact(run, table)

@@ -11,10 +11,10 @@ import sys
 from contextlib import ExitStack
 
 from nasray.errors import told_once
-from nasray.runs import Storage
+from nasray.runs import TABLES, Storage, compact
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
-from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcomes, reopen, write_outcome
+from nasray.runs.outcomes import GAVE_UP, Outcome, compact_outcomes, read_outcomes, reopen, write_outcome
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.tune.execution import Execution
 from nasray.tune.phase import WORKERS, Phase
@@ -47,6 +47,7 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     check_lease(storage, look=True)
     storage.delete_folder(WORKERS)
     drop_final_checkpoints(storage)  # no rung is refilled any more
+    _put_together(storage)
     failures = tuple(sorted(_failures(phase, outcomes)))
     if not failures:
         # Written after the last row: from here on the phase needs neither Ray nor its outcomes.
@@ -59,6 +60,7 @@ def _run_known(phase: Phase, storage: Storage, execution: Execution, session: Ex
     digests = {trial.name: trial.digest for trial in phase.trials}
     idle, before = 0, None
     while True:
+        _put_together(storage)
         outcomes = read_outcomes(storage, digests)
         idle, before = (idle + 1 if outcomes == before else 0), dict(outcomes)
         waiting = [trial for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
@@ -85,6 +87,7 @@ def _run_proposed(
     search = proposed.search()
     idle, before = 0, None
     while not search.is_finished:
+        _put_together(storage)
         outcomes = proposed.outcomes()
         idle, before = (idle + 1 if (outcomes, search.told) == before else 0), (dict(outcomes), search.told)
         if idle >= IDLE_PASSES:
@@ -98,6 +101,13 @@ def _run_proposed(
     if search.distinct < search.proposed:
         print(f"{phase.name}: {search.proposed} proposed, {search.distinct} distinct", file=sys.stderr)
     return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct}
+
+
+def _put_together(storage: Storage) -> None:
+    """Rows and outcomes of earlier passes, so that a pass reads few files, however many trials there were."""
+    compact_outcomes(storage)
+    for table in TABLES.values():
+        compact(storage, table)
 
 
 def _import_tuner() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from nasray.runs import EVALUATIONS, Storage, read
-from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcomes, write_outcome
+from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcome, read_outcomes, write_outcome
 from nasray.runs.tables import amend_row
 from nasray.searchers import EPOCH, Feedback, feedback_of
 from nasray.spaces import Architecture
@@ -49,7 +49,7 @@ class Proposed:
         """Write down that an architecture was proposed, so that another driver finds it; gives its trial's name."""
         trial = self.trial(architecture)
         self.digests[trial.name] = trial.digest
-        if not trial.is_looked_up and trial.name not in read_outcomes(self.storage, only=[trial.name]):
+        if not trial.is_looked_up and read_outcome(self.storage, trial.name) is None:
             waiting = Outcome(state="waiting", digest=trial.digest, architecture=architecture.to_json())
             write_outcome(self.storage, trial.name, waiting)
         return trial.name
@@ -68,6 +68,8 @@ class Proposed:
 
     def outcomes(self) -> dict[str, Outcome]:
         """Those of the trials that the searcher proposed, by the trials' names."""
+        if self.phase.looks_up:  # it proposes them all anew
+            return read_outcomes(self.storage, self.digests)
         found = {}
         for name, outcome in read_outcomes(self.storage).items():
             architecture = self._architecture(outcome)

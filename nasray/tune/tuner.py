@@ -113,7 +113,7 @@ def run_pass(
     processes = Processes()
     if phase.proposing is not None and phase.looks_up:
         at_once = 1  # a second process would take seconds to come up, and find nothing left to do
-    reports = callbacks_of(phase, waiting, storage, execution, outcomes, {} if proposed is None else proposed.ended())
+    reports = callbacks_of(phase, waiting, storage, execution, outcomes, dict if proposed is None else proposed.ended)
     workers = 1 if group is None else group.workers
     reports.append(WaitingForRoom(phase.run, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers))
     aside = tempfile.mkdtemp(prefix="nasray-tune-")

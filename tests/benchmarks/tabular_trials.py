@@ -13,6 +13,7 @@ more, by the number of trials.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
@@ -25,12 +26,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from nasray import load, registry
 from nasray.errors import InvalidInput
 from nasray.sweeps import AccuracySource, Execution, Sweep
 from nasray.sweeps.changes import with_method, with_settings
-from nasray.sweeps.run import run_sweep
+from nasray.sweeps.run import Outcome, run_sweep
 
 BAR = 0.12
 """Seconds a trial."""
@@ -58,6 +60,8 @@ class Watch:
         self.seconds = seconds
         self.seen: list[tuple[int, int]] = []
         """Rows and bytes."""
+        self.at: list[float] = []
+        """When that was, in seconds of the performance counter."""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -71,8 +75,19 @@ class Watch:
 
     def _run(self) -> None:
         while not self._end.wait(self.seconds):
-            rows = sum(1 for name in os.listdir(self.rows) if name.startswith("row-")) if self.rows.is_dir() else 0
-            self.seen.append((rows, resident_bytes()))
+            self.seen.append((max(rows_in(self.rows), self.seen[-1][0] if self.seen else 0), resident_bytes()))
+            self.at.append(time.perf_counter())
+
+
+def rows_in(folder: Path) -> int:
+    """Rows of a table: files of one row, and the most that one file holds; fewer while they are put together."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    held = [0]
+    for name in names:
+        if name.startswith("compact-"):
+            with contextlib.suppress(FileNotFoundError):
+                held.append(pq.read_metadata(folder / name).num_rows)
+    return max(held) + sum(name.startswith("row-") for name in names)
 
 
 def resident_bytes() -> int:
@@ -88,6 +103,26 @@ def bytes_a_trial(seen: Sequence[tuple[int, int]], trials: int) -> float:
     return float(np.polyfit(rows, sizes, 1)[0]) if len(np.unique(rows)) > 2 else float("nan")
 
 
+def run_watched(sweep: Sweep) -> tuple[Outcome, Watch, float]:
+    """Run a sweep on a Ray of its own; gives its outcome, what was watched, and the seconds that Ray took to start."""
+    import ray
+
+    began = time.perf_counter()
+    ray.init(
+        num_cpus=PROCESSORS,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=100 * 2**20,
+    )
+    started = time.perf_counter() - began
+    try:
+        with Watch(Path(sweep.execution.storage) / sweep.name / "evaluations") as watch:
+            return run_sweep(sweep), watch, started
+    finally:
+        ray.shutdown()
+
+
 def main() -> int:
     """Run, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,8 +131,6 @@ def main() -> int:
     parser.add_argument("--searcher", default="evolution")
     options = parser.parse_args()
     table = options.table or Path(os.environ.get("NASRAY_DATA", ".")) / "nasbench201.parquet"
-    import ray
-
     with tempfile.TemporaryDirectory() as folder:
         try:
             sweep = sweep_of(table.absolute(), options.searcher, options.trials, folder)
@@ -106,19 +139,9 @@ def main() -> int:
             return 2
         before = resident_bytes()
         began = time.perf_counter()
-        ray.init(
-            num_cpus=PROCESSORS,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=100 * 2**20,
-        )
-        started = time.perf_counter() - began
-        with Watch(Path(folder) / sweep.name / "evaluations") as watch:
-            outcome = run_sweep(sweep)
+        outcome, watch, started = run_watched(sweep)
         seconds = time.perf_counter() - began
         after = resident_bytes()
-        ray.shutdown()
         rows = load(outcome.folder)
     assert not outcome.failures, outcome.failures
     assert len(rows) == rows["architecture_id"].nunique() == options.trials

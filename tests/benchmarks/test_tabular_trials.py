@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nasray.runs import EVALUATIONS, Storage, compact, write_row
 from nasray.sweeps.proposals import proposals
+from tests.run_files import Row
 
 
 @pytest.fixture
@@ -41,3 +43,14 @@ def test_resident_bytes_grow_with_what_is_kept(benchmark: ModuleType) -> None:
     before = benchmark.resident_bytes()
     kept = np.ones(50_000_000)
     assert benchmark.resident_bytes() - before > 0.9 * kept.nbytes
+
+
+def test_rows_are_counted_before_and_after_they_are_put_together(
+    benchmark: ModuleType, storage: Storage, evaluation: Row
+) -> None:
+    folder = Path(str(storage), "evaluations")
+    for number in range(7):
+        assert benchmark.rows_in(folder) == number
+        write_row(storage, EVALUATIONS, evaluation(architecture_id=f"a{number}"))
+        if number % 3 == 2:
+            compact(storage, EVALUATIONS)

@@ -93,7 +93,8 @@ def measure(searches: int, seconds: float, nodes: int) -> dict[str, float]:
         cluster.shutdown()
 
 
-def _of_sweep(folder: Path, address: str, searches: int, seconds: float, nodes: int) -> dict[str, float]:
+def results_of(folder: Path, address: str, searches: int, seconds: float) -> tuple[list[float], float]:
+    """When each search of a sweep gave its result, and when the sweep ended, in seconds from its start."""
     (folder / "mine.py").write_text(SWEEP.format(searches=searches, seconds=seconds))
     command = [sys.executable, "-m", "nasray.cli", "sweep", f"{folder / 'mine.py'}:SWEEP", "--storage", str(folder)]
     environment = {**os.environ, "NASRAY_LOG": "debug", "OMP_NUM_THREADS": "1"}
@@ -111,6 +112,11 @@ def _of_sweep(folder: Path, address: str, searches: int, seconds: float, nodes: 
     rows = nasray.load(folder / "overhead", "candidates")
     assert len(rows) == len(results) == searches
     assert rows["seconds"].min() >= seconds
+    return results, total
+
+
+def _of_sweep(folder: Path, address: str, searches: int, seconds: float, nodes: int) -> dict[str, float]:
+    results, total = results_of(folder, address, searches, seconds)
     ideal = searches * seconds / nodes
     # From the first result on, in which every node had its process: what a long sweep tends to.
     steady = (results[-1] - results[0]) / (ideal * (searches - 1) / searches)

@@ -587,3 +587,22 @@ def test_load_refuses_what_is_no_run(tmp_path: Path, storage: Storage) -> None:
     storage.write_json("run.json", {})
     with pytest.raises(InvalidInput, match="'trials': evaluations, candidates, front would be accepted"):
         load(str(storage), "trials")
+
+
+@pytest.mark.parametrize("column", ["macs", "epoch"])
+def test_of_many_files_alike_those_with_impossible_values_are_named_and_others_are_read(
+    storage: Storage, candidate: Row, column: str
+) -> None:
+    for number in range(5):
+        name = write_row(storage, CANDIDATES, candidate(architecture_id=f"a{number}", trial_id=f"t{number}"))
+        if number in (1, 3):
+            path = Path(str(storage)) / name
+            content = pq.read_table(path)
+            place = content.column_names.index(column)
+            wrong = pa.array([-1], content.schema.field(column).type)
+            pq.write_table(content.set_column(place, content.schema.field(column), wrong), path)
+    with pytest.warns(DamagedFilesWarning) as caught:
+        rows = read(storage, CANDIDATES, strict=False)
+    assert sorted(rows["architecture_id"]) == ["a0", "a2", "a4"]
+    assert len(caught) == 2
+    assert all(f"has a {column} that none is (-1" in str(warning.message) for warning in caught)

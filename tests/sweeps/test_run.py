@@ -75,6 +75,18 @@ def test_a_sweep_leaves_its_tables_front_and_weights(tiny_sweep: Sweep, tiny_run
     assert Path(tiny_run.folder, "front.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_finished_run_has_a_file_for_each_trained_network_and_few_others(tiny_run: Outcome) -> None:
+    run = open_storage(tiny_run.folder)
+    weights = set(nasray.load(tiny_run.folder)["weights"])
+    front = {f"architectures/{id}.json" for id in tiny_run.front["architecture_id"]}
+    assert set(run.list("architectures")) == weights | front
+    for folder in ("trials", "candidates", "evaluations"):
+        files = run.list(folder)
+        assert 1 <= len(files) <= 2
+        assert all(name.startswith(f"{folder}/compact-") for name in files)
+    assert run.folders("trials") == ()
+
+
 def test_the_kept_weights_are_those_of_the_row(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
     row = nasray.load(tiny_run.folder).iloc[0]
     space = registry.find("space", "gold")

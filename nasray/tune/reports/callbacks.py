@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nasray.runs import Storage
@@ -24,7 +24,7 @@ def callbacks_of(
     storage: Storage,
     execution: Execution,
     outcomes: Mapping[str, Outcome],
-    ended: Mapping[str, tuple[str, Mapping[str, Any]]],
+    ended: Callable[[], Mapping[str, tuple[str, Mapping[str, Any]]]],
 ) -> list[Any]:
     """What follows a pass's trials, beside the searcher and the scheduler.
 
@@ -34,7 +34,7 @@ def callbacks_of(
         storage: the run's folder.
         execution: where and how they run.
         outcomes: of all trials of the phase that have one.
-        ended: architecture, as JSON, and last result of those that a searcher proposed and that ended before.
+        ended: gives architecture, as JSON, and last result of those that a searcher proposed and that ended before.
     """
     shared = phase.proposing.shared if phase.proposing else None
     final = {name: outcome for name, outcome in outcomes.items() if not outcome.is_open}
@@ -75,7 +75,7 @@ def callbacks_of(
             objectives=phase.objectives,
             epochs=phase.rungs[-1],
             budget=phase.budget,
-            ended=ended,
+            ended=ended(),
         )
         callbacks.append(journal)
     return callbacks
