@@ -14,7 +14,7 @@ import numpy as np
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.searchers import BASELINE, OBJECTIVES, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
+from nasray.searchers import BASELINE, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode, draw, parameters
 from nasray.sweeps.arm import Arm
@@ -57,7 +57,7 @@ class Proposals:
         problem = SearchProblem(
             space=space,
             cells=sweep.cells_of(self.space),
-            objectives={name: OBJECTIVES[name] for name in sweep.objectives},
+            objectives=sweep.modes,
             epochs=sweep.fidelities(self.space)[-1],
             budget=sweep.most_macs,
             macs=cost,

@@ -222,7 +222,7 @@ def _shared(sweep: Sweep) -> dict[str, Any]:
     return {
         "run": sweep.name,
         "dataset": sweep.dataset,
-        "objectives": sweep.objectives,
+        "objectives": sweep.modes,
         "reduction_factor": sweep.training.reduction_factor,
         "budget": sweep.most_macs,
         "fidelity": sweep.fidelity,

@@ -11,9 +11,11 @@ from typing import Any
 from nasray import registry
 from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
-from nasray.searchers import OBJECTIVES
+from nasray.runs import EVALUATIONS
+from nasray.searchers import OBJECTIVES, Mode
 from nasray.settings import Settings, TrainingSettings, check_fields, check_number, check_seeds
 from nasray.spaces import CellSpace, NetworkSize
+from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.training import Training
 from nasray.training.dataset import Dataset
@@ -21,6 +23,7 @@ from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
+from nasray.tune.phase import RESERVED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,8 @@ class Sweep:
     seeds: tuple[int, ...] = (0,)
     """Random seeds; each sampled setting is searched once per seed."""
     objectives: tuple[str, ...] = ("accuracy", "macs")
-    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms."""
+    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms, and of the table's columns, which
+    then are costs of it."""
     budget: Budget | None = None
     """Most multiply-adds of the networks that are trained from scratch; a network that exceeds it is made narrower."""
     reference: tuple[float, float] | None = None
@@ -89,11 +93,29 @@ class Sweep:
             raise InvalidInput(f"name {self.name!r:.80}: accepted is the name of one folder, up to 200 bytes")
 
     def _check_objectives(self) -> None:
-        unknown = [name for name in self.objectives if name not in OBJECTIVES]
-        if unknown or not self.objectives or len(set(self.objectives)) < len(self.objectives):
-            raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")
+        others = [name for name in self.objectives if name not in OBJECTIVES]
+        if (others and not self.table) or not self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise InvalidInput(
+                f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}, and with a "
+                "table its columns of costs"
+            )
+        if self.table:
+            table = dataclasses.replace(self.table, costs=tuple(dict.fromkeys([*self.table.costs, *others])))
+            object.__setattr__(self, "table", table)
+            self._check_costs(table)
         if "latency_ms" in self.objectives and (self.table or self.training.settings.latency_batch is None):
             raise InvalidInput("objective latency_ms: accepted with training.latency_batch, and without a table")
+
+    def _check_costs(self, table: AccuracySource) -> None:
+        """Refuse costs whose names mean something else in rows or in reports of trials."""
+        taken = {*EVALUATIONS.names, *RESERVED, *self.varied, "operations_per_node"}
+        taken |= {knob for arm in self.search_arms for knob in type(arm.settings).knobs()}
+        for cost in table.costs:
+            if cost in taken or measured(cost) is not None:
+                raise InvalidInput(
+                    f"cost {shown(cost)} of table {table.path}: nasray has a column or figure of this name itself. "
+                    "Rename the table's column."
+                )
 
     def _check_training(self) -> None:
         if self.table:
@@ -107,6 +129,11 @@ class Sweep:
                 f"training.rungs {self.training.rungs}: accepted are epochs below the {self.training.settings.epochs} "
                 "of the training"
             )
+
+    @property
+    def modes(self) -> dict[str, Mode]:
+        """The objectives, each with whether less or more of it is better: of a table's costs it is less."""
+        return {name: OBJECTIVES.get(name, "min") for name in self.objectives}
 
     @property
     def most_macs(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,6 +120,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
             "training": LOOKED_UP,
             "settings": trial.source.settings,
             "seconds": 0.0,
+            **{name: None if math.isnan(cost) else cost for name, cost in evaluation.costs.items()},
         }
         return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
     row |= {

@@ -8,7 +8,7 @@ as before, and told its known result.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -127,15 +127,15 @@ class Proposed:
                 outcome = outcomes.get(str(self.name_of_row(row)))
                 # Of a trial that goes on there may be rows already, of rungs.
                 if row["complete"] if outcome is None else not outcome.is_open:
-                    results[row["architecture"]] = _result(row)
+                    results[row["architecture"]] = _result(row, self.phase.objectives)
         for outcome in outcomes.values():
             if outcome.architecture is not None and outcome.state in GAVE_UP:
                 results.setdefault(outcome.architecture, {EPOCH: 0})
         return results
 
 
-def _result(row: Mapping[Any, Any]) -> Result:
-    names = ("accuracy", "macs", "params", "latency_ms")
+def _result(row: Mapping[Any, Any], objectives: Iterable[str]) -> Result:
+    names = ("accuracy", "macs", "params", "latency_ms", *objectives)
     result = {name: row[name] for name in names if row.get(name) is not None and not pd.isna(row[name])}
     told = row.get(TOLD)
     return {**result, EPOCH: row["epochs"], **({} if told is None or pd.isna(told) else {TOLD: int(told)})}

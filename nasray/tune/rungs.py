@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,7 +32,8 @@ def records(phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], nam
     for row in at_rungs.sort_values("created_at", kind="stable").to_dict("records"):
         name = name_of(row)
         if name is not None:
-            values = tuple(float(row[metric]) for metric in phase.compared_by)
+            # A cost that the table lacks of every architecture so far has no column.
+            values = tuple(float(row.get(metric, math.nan)) for metric in phase.compared_by)
             found.append(Record(name, row["epochs"], values, _stopped(outcomes.get(name), row["epochs"])))
     return found
 
