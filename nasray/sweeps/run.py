@@ -129,7 +129,8 @@ def _check_room(sweep: Sweep) -> None:
     """Refuse trials for which a Ray of our own has no room, before anything is written."""
     execution = sweep.execution
     workers = 1 if sweep.table or sweep.training.select == "nothing" else sweep.training.workers
-    check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=execution.gpus_per_trial, workers=workers)
+    gpus = 0.0 if sweep.table and not sweep.search_arms else execution.gpus_per_trial  # what is looked up takes none
+    check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers)
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
