@@ -11,7 +11,7 @@ import tyro
 
 from nasray.cli.arguments import is_typed, parse
 from nasray.errors import InvalidInput
-from nasray.settings import Settings
+from nasray.settings import TRAINED, Settings
 from nasray.sweeps import AccuracySource, Budget, Execution, Sweep, Training
 from nasray.sweeps.changes import with_method, with_samples, with_settings, with_space
 from nasray.tabular import Unit
@@ -112,6 +112,7 @@ def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
     if typed.space is not None:
         sweep = with_space(sweep, typed.space)
     given = {**vars(typed.settings), **vars(typed.more_settings)}
+    given |= {f"{TRAINED}{name}": value for name, value in typed.training.settings.to_dict().items()}
     sweep = with_settings(sweep, {name: value for name, value in given.items() if is_typed(arguments, name)})
     if typed.draws is not None:
         sweep = with_samples(sweep, typed.draws)

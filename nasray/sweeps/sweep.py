@@ -13,13 +13,14 @@ from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
 from nasray.runs import EVALUATIONS
 from nasray.searchers import OBJECTIVES, Mode
-from nasray.settings import Settings, TrainingSettings, check_fields, check_number, check_seeds
+from nasray.settings import TRAINED, Settings, TrainingSettings, check_fields, check_number, check_seeds
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.metric import measured
-from nasray.sweeps.arm import Arm
+from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.training import Training
 from nasray.training.dataset import Dataset
 from nasray.trials.accuracy_source import AccuracySource
+from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
@@ -83,6 +84,13 @@ class Sweep:
                 check_number("reference", value, low=0.0)
         self._check_training()
         for arm in self.arms:
+            for point in arm.extremes() if arm.varied_training else ():
+                if self.table:
+                    raise InvalidInput(
+                        f"{TRAINED}{arm.varied_training[0]} in a param space, with a table: nothing is trained. Leave "
+                        "one of the two out."
+                    )
+                dataclasses.replace(self.training, settings=self.trained_with(point))
             if not arm.is_black_box:
                 self.search_config(arm, arm.settings)  # refuses what the method cannot search
 
@@ -152,16 +160,35 @@ class Sweep:
 
     @property
     def varied(self) -> list[str]:
-        """Names of the settings that some arm varies."""
-        return list(dict.fromkeys(name for arm in self.arms for name in arm.param_space))
+        """Names of the settings that some arm varies of its searches."""
+        varied = (name for arm in self.arms for name in arm.param_space if not name.startswith(TRAINED))
+        return list(dict.fromkeys(varied))
+
+    @property
+    def varied_training(self) -> list[str]:
+        """Names of the settings that some arm varies of the training."""
+        return list(dict.fromkeys(name for arm in self.arms for name in arm.varied_training))
+
+    def trained_with(self, point: Point) -> EvaluationSettings:
+        """The settings with which what a search finds is trained from scratch.
+
+        Raises:
+            InvalidInput: values that do not go together.
+        """
+        return dataclasses.replace(self.training.settings, **point.training)
 
     def searches(self) -> list[SearchConfig]:
         """The configs of all searches, the same at every call."""
+        return list({json.dumps(config.to_dict()): config for config, _ in self.planned()}.values())
+
+    def planned(self) -> list[tuple[SearchConfig, EvaluationSettings]]:
+        """All searches, each with the settings with which what it finds is trained. Points that differ in these alone
+        have one search, which occurs once for each of them."""
         return [
-            self.search_config(arm, settings, seed)
+            (self.search_config(arm, point.settings, seed), self.trained_with(point))
             for seed in self.seeds
             for arm in self.search_arms
-            for settings in arm.points()
+            for point in arm.points()
         ]
 
     def search_config(self, arm: Arm, settings: Settings, seed: int = 0) -> SearchConfig:
@@ -239,9 +266,14 @@ class Sweep:
         return (*rungs, last)
 
     @property
-    def fidelity(self) -> str:
-        """What rows of one front were trained with, as their column ``settings`` says it."""
-        return json.dumps(self.training.settings.to_dict()) if self.table is None else self.table.settings
+    def fidelity(self) -> tuple[str, ...]:
+        """What rows of one front were trained with, as their column ``settings`` says it: of all trainings, which
+        differ in what arms vary."""
+        if self.table is not None:
+            return (self.table.settings,)
+        points = (point for arm in self.arms if arm.varied_training for point in arm.points())
+        settings = dict.fromkeys([self.training.settings, *map(self.trained_with, points)])
+        return tuple(json.dumps(one.to_dict()) for one in settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; its presets are not part of it."""

@@ -118,7 +118,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
             **_of_machine("table", evaluation.size),
             **digest_columns(config, trial.source.digest),
             "training": LOOKED_UP,
-            "settings": trial.source.settings,
+            "settings": trial.settings,
             "seconds": 0.0,
             **{name: None if math.isnan(cost) else cost for name, cost in evaluation.costs.items()},
         }
@@ -128,7 +128,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         **digest_columns(config, evaluation.data.dataset.digest),
         "device": evaluation.hardware,
         "training": "from scratch",
-        "settings": json.dumps(evaluation.config.settings.to_dict()),
+        "settings": trial.settings,
         "seconds": evaluation.seconds,
         "peak_memory_bytes": evaluation.peak_memory_bytes,
     }

@@ -66,8 +66,8 @@ class Phase:
     """Processes that train one architecture together."""
     budget: float | None = None
     """Largest multiply-adds (M) of what counts for the front that live figures tell of."""
-    fidelity: str = ""
-    """Settings of earlier trainings that share that front, as JSON."""
+    fidelity: tuple[str, ...] = ()
+    """Settings of the trainings that share that front, each as JSON."""
     one_stage_epochs: int | None = None
     """Epochs of trainings in one stage that share it."""
 

@@ -122,7 +122,7 @@ class Proposed:
         results: dict[str, Result] = {}
         if len(rows):
             same = (rows["method"] == shared.method) & (rows["search_trial_id"] == shared.origin.search_trial_id)
-            same &= (rows["settings"] == self.phase.fidelity) & (rows["seed"] == shared.config.seed)
+            same &= (rows["settings"] == shared.settings) & (rows["seed"] == shared.config.seed)
             for row in rows[same].sort_values("epochs").to_dict("records"):
                 outcome = outcomes.get(str(self.name_of_row(row)))
                 # Of a trial that goes on there may be rows already, of rungs.

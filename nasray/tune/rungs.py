@@ -27,7 +27,7 @@ def records(phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], nam
     rows = read(storage, EVALUATIONS)
     if not len(rows):
         return []
-    at_rungs = rows[rows["epochs"].isin(phase.rungs[:-1]) & (rows["settings"] == phase.fidelity)]
+    at_rungs = rows[rows["epochs"].isin(phase.rungs[:-1]) & rows["settings"].isin(phase.fidelity)]
     found = []
     for row in at_rungs.sort_values("created_at", kind="stable").to_dict("records"):
         name = name_of(row)
@@ -40,12 +40,11 @@ def records(phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], nam
 
 def names_of_known(phase: Phase) -> NameOf:
     """For a phase whose trials are known."""
-    names = {_key(trial.architecture.id, trial.method, trial.config.seed): trial.name for trial in phase.trainings}
-    return lambda row: names.get(_key(row["architecture_id"], row["method"], row["seed"]))
-
-
-def _key(architecture: str, method: str, seed: int) -> tuple[str, str, int]:
-    return architecture, method, int(seed)
+    names = {
+        (trial.architecture.id, trial.method, trial.config.seed, trial.settings): trial.name
+        for trial in phase.trainings
+    }
+    return lambda row: names.get((row["architecture_id"], row["method"], int(row["seed"]), row["settings"]))
 
 
 def _stopped(outcome: Outcome | None, rung: float) -> bool | None:
