@@ -162,6 +162,16 @@ class TrainingSettings(Settings):
             raise InvalidInput("nesterov true with momentum 0: accepted is false, or a momentum above 0")
 
 
+HYPERPARAMETERS = frozenset(one.name for one in fields(TrainingSettings)) - {
+    *("epochs", "channels", "cells", "skeleton", "train_examples", "validation_fraction", "split_seed"),
+    *("threads", "device", "precision"),
+}
+"""Settings that a sweep may vary of the trainings that share a front. The others say which trainings compare: their
+length, size and examples, and what computes them."""
+TRAINED = "training."
+"""Before the name of such a setting, where it stands beside those of searches: in a param space, and as a column."""
+
+
 def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
     """Check that every name is a field.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from nasray.errors import printable
+from nasray.errors import InvalidInput, printable, shown
 from nasray.spaces.metric import ACCURACY, Metric
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class FrontOptions:
 
     budget: float | None = None
     """Largest multiply-adds, in M."""
+    cost: str = "macs"
+    """What accuracy is traded for: macs, params, latency_ms, or one of the costs of the table that was looked up."""
     table: Literal["evaluations", "candidates"] | None = None
     """Which kind of accuracy; None is trained from scratch where the runs have it."""
     plot: str | None = None
@@ -45,6 +47,8 @@ def lines(runs: Mapping[str, Storage], options: FrontOptions) -> Iterator[str]:
     Raises:
         InvalidInput: rows that do not compare, a file that cannot be written, a reference that is not known.
     """
+    if options.references and options.cost != "macs":
+        raise InvalidInput(f"--references with --cost {shown(options.cost)}: published architectures have macs only")
     return _common_front(runs, options) if options.repeats is None else _repeated_fronts(runs, options)
 
 
@@ -52,25 +56,27 @@ def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterato
     from nasray.fronts import front_across
     from nasray.pictures import plot_front
 
-    found = front_across(runs, budget=options.budget, table=options.table, only=options.only)
+    cost = options.cost
+    found = front_across(runs, budget=options.budget, table=options.table, only=options.only, cost=cost)
     references = _references(options.references, found.rows)
     if options.plot is not None:
-        plot_front(found.fronts, options.plot, points=found.rows.of, references=references)
+        plot_front(found.fronts, options.plot, points=found.rows.of, references=references, minimise=cost)
     if options.json:
         yield json.dumps(
             {
                 "kind": found.rows.kind,
                 "metric": found.rows.metric.name,
-                "reference": _point(found.reference, found.rows.metric),
+                "reference": _point(found.reference, found.rows.metric, cost),
                 "hypervolume": found.hypervolume,
                 "front": _records(found.front),
                 **({} if references is None else {"references": _records(references)}),
             }
         )
         return
-    yield front_table(found.front, [*columns_of(found.rows.metric), "architecture_id", "method", "run"])
+    columns = [cost, *columns_of(found.rows.metric), "architecture_id", "method", "run"]
+    yield front_table(found.front, list(dict.fromkeys(columns)))
     yield printable(f"{found.rows.metric.label}: {found.rows.kind}")
-    yield hypervolume_line(found.hypervolume, found.reference, found.rows.metric)
+    yield hypervolume_line(found.hypervolume, found.reference, found.rows.metric, cost)
     yield from _reference_lines(references)
 
 
@@ -81,11 +87,12 @@ def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iter
     from nasray.pictures import plot_front
 
     assert options.repeats is not None
-    found = repetitions(runs, options.repeats, budget=options.budget, table=options.table, only=options.only)
+    cost = options.cost
+    found = repetitions(runs, options.repeats, budget=options.budget, table=options.table, only=options.only, cost=cost)
     references = _references(options.references, found.rows)
     if options.plot is not None:
         rows = {method: pd.concat(own.values(), ignore_index=True) for method, own in found.fronts.items()}
-        plot_front({}, options.plot, points=rows, bands=found.surfaces, references=references)
+        plot_front({}, options.plot, points=rows, bands=found.surfaces, references=references, minimise=cost)
     volumes = {m: found.volumes.loc[found.volumes["method"] == m, "hypervolume"] for m in found.fronts}
     if options.json:
         yield json.dumps(
@@ -93,7 +100,7 @@ def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iter
                 "kind": found.rows.kind,
                 "repetitions": found.names,
                 "metric": found.rows.metric.name,
-                "reference": _point(found.reference, found.rows.metric),
+                "reference": _point(found.reference, found.rows.metric, cost),
                 "methods": {
                     method: {
                         "hypervolume": {
@@ -121,7 +128,7 @@ def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iter
         quartiles = ", ".join(f"{value:.6g}" for value in own.quantile(list(QUARTILES)))
         yield (
             f"hypervolume: mean {own.mean():.6g}, standard deviation {own.std():.3g}, quartiles {quartiles} "
-            f"(reference point: {found.reference[0]:.6g} M, {metric.label} {found.reference[1]:.4g})"
+            f"({_spoken(found.reference, metric, cost)})"
         )
     yield from _reference_lines(references)
 
@@ -143,9 +150,16 @@ def columns_of(metric: Metric) -> list[str]:
     return ["macs", "params", metric.name, f"{metric.name}_std", metric.test_column]
 
 
-def hypervolume_line(volume: float, reference: tuple[float, float], metric: Metric = ACCURACY) -> str:
+def hypervolume_line(
+    volume: float, reference: tuple[float, float], metric: Metric = ACCURACY, cost: str = "macs"
+) -> str:
     """A hypervolume with its reference point."""
-    return f"hypervolume: {volume:.6g} (reference point: {reference[0]:.6g} M, {metric.label} {reference[1]:.4g})"
+    return f"hypervolume: {volume:.6g} ({_spoken(reference, metric, cost)})"
+
+
+def _spoken(reference: tuple[float, float], metric: Metric, cost: str) -> str:
+    worst = f"{reference[0]:.6g} M" if cost == "macs" else f"{printable(cost)} {reference[0]:.6g}"
+    return f"reference point: {worst}, {metric.label} {reference[1]:.4g}"
 
 
 def _references(names: Sequence[str], rows: Rows) -> pd.DataFrame | None:
@@ -163,8 +177,8 @@ def _reference_lines(references: pd.DataFrame | None) -> Iterator[str]:
         yield front_table(references, ["macs", "accuracy", "accuracy_std", "name", "source"])
 
 
-def _point(reference: tuple[float, float], metric: Metric) -> dict[str, float]:
-    return {"macs": reference[0], metric.name: reference[1]}
+def _point(reference: tuple[float, float], metric: Metric, cost: str) -> dict[str, float]:
+    return {cost: reference[0], metric.name: reference[1]}
 
 
 def _records(frame: pd.DataFrame) -> Any:

@@ -11,7 +11,7 @@ import tyro
 
 from nasray.cli.arguments import is_typed, parse
 from nasray.errors import InvalidInput
-from nasray.settings import Settings
+from nasray.settings import TRAINED, Settings
 from nasray.sweeps import AccuracySource, Budget, Execution, Sweep, Training
 from nasray.sweeps.changes import with_method, with_samples, with_settings, with_space
 from nasray.tabular import Unit
@@ -37,7 +37,7 @@ class SweepOptions:
     seeds: tuple[int, ...]
     """Random seeds; each sampled setting is searched once per seed."""
     objectives: tuple[str, ...]
-    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms."""
+    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms, and of the table's columns."""
     budget: float | None
     """Most multiply-adds (M) of the networks that are trained from scratch; others are made narrower."""
     reference: tuple[float, float] | None
@@ -48,6 +48,8 @@ class SweepOptions:
     """Columns of the table with accuracies, each as COLUMN=EPOCHS; none if their names tell the epochs."""
     table_unit: Unit
     """Unit of the table's accuracies: percent or fraction."""
+    table_costs: tuple[str, ...]
+    """Further columns of the table that are costs, such as latencies and energies of devices."""
     table_input_shape: tuple[int, ...] | None
     """Shape of one input of the table's networks, (channels, height, width); None means the published one."""
     table_classes: int | None
@@ -84,6 +86,7 @@ def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
         table=None if sweep.table is None else sweep.table.path,
         table_columns=source.columns,
         table_unit=source.unit,
+        table_costs=source.costs,
         table_input_shape=source.input_shape,
         table_classes=source.classes,
         random_baseline=sweep.random_baseline,
@@ -91,7 +94,8 @@ def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
         execution=sweep.execution,
     )
     typed = parse(SweepOptions, arguments, prog, default=default)
-    described = [name for name in ("columns", "unit", "input_shape", "classes") if is_typed(arguments, f"table_{name}")]
+    of_table = ("columns", "unit", "costs", "input_shape", "classes")
+    described = [name for name in of_table if is_typed(arguments, f"table_{name}")]
     if typed.table is None and described:
         flags = ", ".join(f"--table-{name.replace('_', '-')}" for name in described)
         raise InvalidInput(f"{flags} without a table: give it too, as --table FILE")
@@ -99,6 +103,7 @@ def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
         path=typed.table,
         columns=typed.table_columns,
         unit=typed.table_unit,
+        costs=typed.table_costs,
         input_shape=typed.table_input_shape,
         classes=typed.table_classes,
     )
@@ -107,6 +112,7 @@ def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
     if typed.space is not None:
         sweep = with_space(sweep, typed.space)
     given = {**vars(typed.settings), **vars(typed.more_settings)}
+    given |= {f"{TRAINED}{name}": value for name, value in typed.training.settings.to_dict().items()}
     sweep = with_settings(sweep, {name: value for name, value in given.items() if is_typed(arguments, name)})
     if typed.draws is not None:
         sweep = with_samples(sweep, typed.draws)

@@ -191,7 +191,7 @@ def _retrain(arguments: list[str]) -> int:
 
 
 def _front(arguments: list[str]) -> int:
-    """RUN [RUN ...] [--budget M] [--plot FILE] [--repeats runs] [--references NAME ...]: the front across runs"""
+    """RUN [RUN ...] [--budget M] [--cost NAME] [--plot FILE] [--repeats runs] [--references NAME ...]: their front"""
     from nasray.cli.comparison import FrontOptions, lines
 
     runs, rest = leading(arguments)

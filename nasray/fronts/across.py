@@ -12,12 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput, printable, shown
 from nasray.fronts.pareto import average_over_seeds, hypervolume, pareto_front
 from nasray.runs.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, Table, is_looked_up, metric_of
 from nasray.runs.storage import Storage
 from nasray.runs.tables import read
-from nasray.spaces.metric import Metric
+from nasray.spaces.metric import Metric, measured
+
+COSTS = {"macs": "multiply-adds (M)", "params": "parameters (M)", "latency_ms": "latency (ms)"}
+"""Costs that nasray counts or measures itself, for a person. Others are a table's, by the names of its columns."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Rows:
     dataset: str
     spaces: tuple[str, ...]
     metric: Metric
+    cost: str = "macs"
+    """Column of the cost: the front's other axis."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,19 @@ class Across:
     rows: Rows
     """All that could be on a front."""
     hypervolume: float
-    """Hypervolume of the common front (M x the metric's unit)."""
+    """Hypervolume of the common front (M, or the cost's unit, x the metric's)."""
     reference: tuple[float, float]
-    """Multiply-adds (M), metric: the worst of the runs' own reference points."""
+    """Multiply-adds (M), metric: the worst of the runs' own reference points. Of another cost, which these do not have,
+    the largest of all rows."""
 
 
 def front_across(
-    runs: Mapping[str, Storage], *, budget: float | None = None, table: str | None = None, only: Sequence[str] = ()
+    runs: Mapping[str, Storage],
+    *,
+    budget: float | None = None,
+    table: str | None = None,
+    only: Sequence[str] = (),
+    cost: str = "macs",
 ) -> Across:
     """The front of runs, each at the highest fidelity that it has.
 
@@ -61,17 +72,18 @@ def front_across(
         budget: largest multiply-adds (M).
         table: ``evaluations`` or ``candidates``; None is evaluations where every run has some.
         only: conditions that rows must meet, as :func:`rows_of_runs` takes them.
+        cost: column of the cost.
 
     Raises:
-        InvalidInput: a run has no rows of that kind, or the runs' rows must not share a front.
+        InvalidInput: a run has no rows of that kind or no such cost, or the runs' rows must not share a front.
     """
-    rows = rows_of_runs(runs, budget=budget, table=table, only=only)
+    rows = rows_of_runs(runs, budget=budget, table=table, only=only, cost=cost)
     everything = pd.concat(rows.of.values(), ignore_index=True)
     parts = dict(rows.of)
     if rows.table is EVALUATIONS and everything["seed"].nunique() > 1:
-        everything = average_over_seeds(everything)
-        parts = {name: average_over_seeds(frame) for name, frame in parts.items()}
-    front, metric = pareto_front(everything), rows.metric
+        everything = average_over_seeds(everything, cost=cost)
+        parts = {name: average_over_seeds(frame, cost=cost) for name, frame in parts.items()}
+    front, metric = pareto_front(everything, minimise=cost), rows.metric
     worst = min if metric.higher_is_better else max
     points = [point for run in runs.values() if (point := reference_of(run)) is not None]
     if points:
@@ -82,17 +94,24 @@ def front_across(
         bound = metric.low if metric.higher_is_better else metric.high
         value = bound if math.isfinite(bound) else worst(everything[metric.name].dropna(), default=0.0)
         reference = (float(everything["macs"].max()), float(value))
+    if cost != "macs" and len(everything):
+        reference = (float(everything[cost].max()), reference[1])
     return Across(
         front=front,
-        fronts={name: pareto_front(frame) for name, frame in parts.items()},
+        fronts={name: pareto_front(frame, minimise=cost) for name, frame in parts.items()},
         rows=dataclasses.replace(rows, of=parts),
-        hypervolume=hypervolume(front, reference) if len(front) else 0.0,
+        hypervolume=hypervolume(front, reference, minimise=cost) if len(front) else 0.0,
         reference=reference,
     )
 
 
 def rows_of_runs(
-    runs: Mapping[str, Storage], *, budget: float | None = None, table: str | None = None, only: Sequence[str] = ()
+    runs: Mapping[str, Storage],
+    *,
+    budget: float | None = None,
+    table: str | None = None,
+    only: Sequence[str] = (),
+    cost: str = "macs",
 ) -> Rows:
     """The rows of runs that could be on a front: complete ones, of each run's highest fidelity.
 
@@ -101,15 +120,18 @@ def rows_of_runs(
         budget: largest multiply-adds (M).
         table: ``evaluations`` or ``candidates``; None is evaluations where every run has some.
         only: NAME=VALUE, a column or a setting and the value that a row must have there.
+        cost: column of the cost.
 
     Raises:
-        InvalidInput: a run has no such rows, or a condition names nothing that rows have.
+        InvalidInput: a run has no such rows or no such cost, or a condition names nothing that rows have.
     """
     if table is None:
         trained = all(len(read(run, EVALUATIONS, strict=False)) for run in runs.values())
         table = EVALUATIONS.name if trained else CANDIDATES.name
     chosen = EVALUATIONS if table == EVALUATIONS.name else CANDIDATES
     of = {name: _rows(name, run, chosen, only) for name, run in runs.items()}
+    for name, frame in of.items():
+        _check_cost(name, frame, chosen, cost)
     first = next(iter(of.values()))
     # Whose accuracies a table has, and on which examples, its columns say.
     kind = f"{LOOKED_UP} in a table" if is_looked_up(first) else f"{chosen.kind}, validation split"
@@ -122,6 +144,7 @@ def rows_of_runs(
         dataset=str(first["dataset"].iloc[0]),
         spaces=tuple(sorted({str(space) for frame in of.values() for space in frame["space"].unique()})),
         metric=metric_of(pd.concat(of.values(), ignore_index=True)),
+        cost=cost,
     )
 
 
@@ -157,6 +180,15 @@ def _rows(name: str, run: Storage, table: Table, only: Sequence[str]) -> pd.Data
         if not len(frame):
             raise InvalidInput(f"run {name!r} has no complete {table.name}: accepted are runs that have some")
     return frame
+
+
+def _check_cost(run: str, frame: pd.DataFrame, table: Table, cost: str) -> None:
+    """Refuse a cost that no row of a run has."""
+    costs = [name for name in frame.columns if name in COSTS or (name not in table.names and measured(name) is None)]
+    known = [n for n in costs if pd.api.types.is_float_dtype(frame[n].dtype) and frame[n].notna().any()]
+    if cost not in known:
+        said = ", ".join(map(printable, known[:20])) + (", ..." if len(known) > 20 else "")
+        raise InvalidInput(f"cost {shown(cost)}: run {run!r} has no such cost. Its rows have {said}.")
 
 
 def _kept(run: str, frame: pd.DataFrame, condition: str) -> pd.DataFrame:

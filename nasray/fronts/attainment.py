@@ -59,7 +59,7 @@ def attainment_surfaces(
     together = pd.concat(fronts, ignore_index=True)
     name, sign = column_of(together, metric)
     kept = [pareto_front(front, metric=metric or metric_of(together), minimise=minimise) for front in fronts]
-    check_comparable(pd.concat(kept, ignore_index=True), but=MAY_DIFFER)
+    check_comparable(pd.concat(kept, ignore_index=True), cost=minimise, but=MAY_DIFFER)
     points = [front[[minimise, name]].to_numpy(dtype=np.float64) for front in kept]
     with_rows = [one for one in points if len(one)]
     surfaces = []
@@ -79,11 +79,11 @@ def attainment_surfaces(
     return pd.concat([pd.DataFrame(columns=list(columns)).astype(columns), *surfaces], ignore_index=True)
 
 
-def attained(front: pd.DataFrame, macs: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The best value of its metric that a front, or a surface, has at no more than each of the macs (M); NaN where it
-    has none."""
+def attained(front: pd.DataFrame, costs: npt.ArrayLike, *, minimise: str = "macs") -> npt.NDArray[np.float64]:
+    """The best value of its metric that a front, or a surface, has at no more than each of the costs (M for macs); NaN
+    where it has none."""
     name, sign = column_of(front, None)
-    steps = front.sort_values("macs", kind="stable")
+    steps = front.sort_values(minimise, kind="stable")
     best = np.minimum.accumulate(np.append(np.inf, sign * steps[name].to_numpy(dtype=np.float64)))
-    found = best[np.searchsorted(steps["macs"].to_numpy(dtype=np.float64), np.asarray(macs), side="right")]
+    found = best[np.searchsorted(steps[minimise].to_numpy(dtype=np.float64), np.asarray(costs), side="right")]
     return np.where(np.isinf(found), np.nan, sign * found)

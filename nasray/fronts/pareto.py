@@ -3,7 +3,9 @@
 A front is worth what its worst row is worth, so rows of several datasets, kinds of accuracy or fidelities are
 refused, and what was stopped early is left out. The fidelity of a training from scratch is its length and all other
 settings of it: an architecture that looks better because its learning rate was better has no place on a front (our
-choice). Columns that a frame does not have are not checked, so that frames of any origin can be used.
+choice). Hyperparameters that a sweep varied for all of the rows, each of which has its value in a column
+`training.NAME`, are what was searched. Columns that a frame does not have are not checked, so that frames of any
+origin can be used.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import pandas as pd
 
 from nasray.errors import InvalidInput, printable, shown
 from nasray.runs.schema import CANDIDATES, EVALUATIONS, kinds_of, metric_of
-from nasray.settings import TrainingSettings
+from nasray.settings import HYPERPARAMETERS, TRAINED, TrainingSettings
 from nasray.spaces.metric import METRICS, Metric, measured
 
 # Depth and the examples that measured it; an inherited accuracy has no epochs of its own, its cost is counted at one
@@ -36,6 +38,10 @@ _FIDELITY = {
 _RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
     *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction", "threads", "device", "precision",
 }  # fmt: skip
+_VARIED = {f"{TRAINED}{name}": name for name in HYPERPARAMETERS}
+"""Columns of what a sweep varied of the training, and the settings that they hold."""
+_MEASURED_ON = {"latency_ms": ("device", "latency_batch")}
+"""Costs that were measured, and the columns that say on what: those of two devices do not compare."""
 _SAMPLE = 4096
 
 
@@ -107,17 +113,18 @@ def hypervolume(
     return float(moocore.hypervolume(np.column_stack([cost[front], -gain[front]]), ref=corner))
 
 
-def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
+def average_over_seeds(evaluations: pd.DataFrame, *, cost: str = "macs") -> pd.DataFrame:
     """One row for each architecture and fidelity: means over its seeds, of which a front can be taken.
 
-    The metric (`accuracy`, `test_accuracy`) and `seconds` are means; `accuracy_std` and `test_accuracy_std` sample
-    standard deviations (missing for one seed); `seeds` counts the different seeds. Rows that are not complete are left
-    out. Where runs or methods found the same architecture, their names are joined by a comma.
+    The metric (`accuracy`, `test_accuracy`), `seconds` and a further `cost` are means; `accuracy_std` and
+    `test_accuracy_std` sample standard deviations (missing for one seed); `seeds` counts the different seeds. Rows that
+    are not complete are left out. Where runs or methods found the same architecture, their names are joined by a comma.
     InvalidInput: a column that it takes to tell architectures, fidelities and seeds apart is missing.
     """
     fidelity = [name for name in EVALUATIONS.key if name not in ("method", "settings", "seed")]
     fidelity += ["train_examples", "validation_examples"]
-    fidelity += [name for name in ("dataset_digest", "code_digest") if name in evaluations.columns]
+    told_apart = ("dataset_digest", "code_digest", *_MEASURED_ON.get(cost, ()))
+    fidelity += [name for name in evaluations.columns if name in told_apart or name in _VARIED]
     metric = metric_of(evaluations)
     values = (metric.name, metric.test_column)
     missing = [n for n in (*fidelity, "seed", metric.name, "complete") if n not in evaluations.columns]
@@ -135,21 +142,23 @@ def average_over_seeds(evaluations: pd.DataFrame) -> pd.DataFrame:
         n: groups[n].first() for n in ("architecture", "metric", "macs", "params", "settings") if n in rows.columns
     }
     columns |= {n: finders[n].agg(_joined) for n in ("run", "method") if n in rows.columns}
-    columns |= {n: groups[n].mean() for n in (*values, "seconds") if n in rows.columns}
+    means = [*values, "seconds", *([] if cost in columns else [cost])]
+    columns |= {n: groups[n].mean() for n in means if n in rows.columns}
     columns |= {f"{n}_std": groups[n].std() for n in values if n in rows.columns}
     averaged = pd.DataFrame({**columns, "seeds": groups["seed"].nunique()}).reset_index()
     return averaged.drop(columns="recipe", errors="ignore").assign(complete=True)
 
 
-def check_comparable(frame: pd.DataFrame, *, but: Collection[str] = ()) -> None:
+def check_comparable(frame: pd.DataFrame, *, cost: str = "macs", but: Collection[str] = ()) -> None:
     """Refuse rows that must not share a front, whether or not they could be on one.
 
-    but: names of columns and settings in which they may differ all the same. InvalidInput: saying what differs.
+    cost: column of the front's other axis. but: names of columns and settings in which they may differ all the same.
+    InvalidInput: saying what differs.
     """
     kinds = kinds_of(frame)
     several = {"kind of accuracy": kinds} if len(kinds) > 1 else {}
     fidelity = _FIDELITY.get(kinds[0] if kinds else EVALUATIONS.kind, _FIDELITY[EVALUATIONS.kind])
-    for name in ("dataset", "dataset_digest", "metric", *fidelity):
+    for name in ("dataset", "dataset_digest", "metric", *fidelity, *_MEASURED_ON.get(cost, ())):
         if name in frame.columns and frame[name].nunique(dropna=False) > 1:
             several[name] = ["missing" if pd.isna(v) else str(v) for v in frame[name].unique()]
     if kinds == [EVALUATIONS.kind] and "settings" in frame.columns:
@@ -175,10 +184,11 @@ def _usable(
     told_by = {
         *("dataset", "dataset_digest", "metric", "kind", "settings", "training"),
         *(CANDIDATES.mark, EVALUATIONS.mark),
+        *_VARIED,
     }
-    told_by = told_by.union(*_FIDELITY.values())
+    told_by = told_by.union(*_FIDELITY.values(), *_MEASURED_ON.values())
     checked = frame[[name for name in frame.columns if name in told_by]]
-    check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable])
+    check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable], cost=minimise)
     return usable, cost[usable], gain[usable]
 
 
@@ -209,9 +219,11 @@ def _complete(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
 
 def _differing_settings(frame: pd.DataFrame) -> dict[str, list[str]]:
     """The settings of trainings from scratch that are not the same in all rows, with their values."""
-    recipes = [json.loads(_recipe(text)) for text in frame["settings"][_from_scratch(frame)].unique()]
+    rows = frame[_from_scratch(frame)]
+    recipes = [json.loads(_recipe(text)) for text in rows["settings"].unique()]
+    varied = {_VARIED[name] for name in rows.columns if name in _VARIED and rows[name].notna().all()}
     found: dict[str, list[str]] = {}
-    for name in sorted({name for recipe in recipes for name in recipe}):
+    for name in sorted({name for recipe in recipes for name in recipe} - varied):
         values = {json.dumps(recipe[name]) if name in recipe else "missing" for recipe in recipes}
         if len(values) > 1:
             found[name] = sorted(values)

@@ -33,12 +33,12 @@ class Repetitions:
     surfaces: Mapping[str, pd.DataFrame]
     """Attainment surfaces of each method, as :func:`attainment_surfaces` gives them."""
     spread: Mapping[str, pd.DataFrame]
-    """Spread of each method at the corners of its median surface: `macs`, `mean` and `std` of the metric's values
-    attained at this cost (missing where a repetition attains none), and the value of each surface by its fraction."""
+    """Spread of each method at the corners of its median surface: the cost, `mean` and `std` of the metric's values
+    attained at it (missing where a repetition attains none), and the value of each surface by its fraction."""
     volumes: pd.DataFrame
-    """`method`, `repetition` and `hypervolume` (M x the metric's unit)."""
+    """`method`, `repetition` and `hypervolume` (M, or the cost's unit, x the metric's)."""
     reference: tuple[float, float]
-    """Multiply-adds (M), metric: the one that all runs wrote down."""
+    """Multiply-adds (M), metric: the one that all runs wrote down. Of another cost the largest of all rows."""
     rows: Rows
     """All that could be on a front."""
 
@@ -51,6 +51,7 @@ def repetitions(
     table: str | None = None,
     only: Sequence[str] = (),
     fractions: Sequence[float] = QUARTILES,
+    cost: str = "macs",
 ) -> Repetitions:
     """Fronts of repetitions of a sweep, with their attainment surfaces and hypervolumes.
 
@@ -62,14 +63,18 @@ def repetitions(
         table: ``evaluations`` or ``candidates``; None is evaluations where every run has some.
         only: conditions that rows must meet, as :func:`rows_of_runs` takes them.
         fractions: of the repetitions, one for each attainment surface.
+        cost: column of the cost.
 
     Raises:
         InvalidInput: fewer than two repetitions, sweeps or reference points that differ, rows that do not compare.
     """
     reference = _common_reference(runs)
     _check_one_sweep(runs)
-    rows = rows_of_runs(runs, budget=budget, table=table, only=only)
-    check_comparable(pd.concat(rows.of.values(), ignore_index=True), but=MAY_DIFFER)
+    rows = rows_of_runs(runs, budget=budget, table=table, only=only, cost=cost)
+    everything = pd.concat(rows.of.values(), ignore_index=True)
+    check_comparable(everything, cost=cost, but=MAY_DIFFER)
+    if cost != "macs":
+        reference = (float(everything[cost].max()), reference[1])
     parts = dict(_parts(rows.of, over))
     if len(parts) < 2:
         raise InvalidInput(f"{len(parts)} repetition over {over}: accepted are two or more")
@@ -78,15 +83,17 @@ def repetitions(
         method: {name: _front(rows, frame[_found_by(frame, method)]) for name, frame in parts.items()}
         for method in methods
     }
-    surfaces = {method: attainment_surfaces(list(own.values()), fractions) for method, own in fronts.items()}
+    surfaces = {
+        method: attainment_surfaces(list(own.values()), fractions, minimise=cost) for method, own in fronts.items()
+    }
     return Repetitions(
         names=tuple(parts),
         fronts=fronts,
         surfaces=surfaces,
-        spread={method: _spread(surfaces[method], list(own.values())) for method, own in fronts.items()},
+        spread={method: _spread(surfaces[method], list(own.values()), cost) for method, own in fronts.items()},
         volumes=pd.DataFrame(
             [
-                {"method": method, "repetition": name, "hypervolume": hypervolume(front, reference)}
+                {"method": method, "repetition": name, "hypervolume": hypervolume(front, reference, minimise=cost)}
                 for method, own in fronts.items()
                 for name, front in own.items()
             ]
@@ -135,21 +142,22 @@ def _found_by(frame: pd.DataFrame, method: str) -> npt.NDArray[np.bool_]:
 
 
 def _front(rows: Rows, frame: pd.DataFrame) -> pd.DataFrame:
-    return pareto_front(average_over_seeds(frame) if rows.table is EVALUATIONS else frame)
+    means = average_over_seeds(frame, cost=rows.cost) if rows.table is EVALUATIONS else frame
+    return pareto_front(means, minimise=rows.cost)
 
 
-def _spread(surfaces: pd.DataFrame, fronts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _spread(surfaces: pd.DataFrame, fronts: Sequence[pd.DataFrame], cost: str) -> pd.DataFrame:
     by_fraction = {fraction: surfaces[surfaces["fraction"] == fraction] for fraction in surfaces["fraction"].unique()}
     if not by_fraction:
-        return pd.DataFrame({"macs": [], "mean": [], "std": []})
+        return pd.DataFrame({cost: [], "mean": [], "std": []})
     median = min(by_fraction, key=lambda fraction: abs(fraction - 0.5))
-    macs = by_fraction[median]["macs"].to_numpy()
-    at_cost = pd.DataFrame([attained(front, macs) for front in fronts])
+    corners = by_fraction[median][cost].to_numpy()
+    at_cost = pd.DataFrame([attained(front, corners, minimise=cost) for front in fronts])
     return pd.DataFrame(
         {
-            "macs": macs,
+            cost: corners,
             "mean": at_cost.mean(skipna=False),
             "std": at_cost.std(skipna=False),
-            **{f"{100 * fraction:g} %": attained(own, macs) for fraction, own in by_fraction.items()},
+            **{f"{100 * fraction:g} %": attained(own, corners, minimise=cost) for fraction, own in by_fraction.items()},
         }
     )

@@ -1,4 +1,4 @@
-"""Fronts as a picture: accuracy against multiply-adds, with everything that lies behind each front."""
+"""Fronts as a picture: accuracy against multiply-adds, or another cost, with everything that lies behind each front."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nasray.errors import InvalidInput, printable
+from nasray.fronts.across import COSTS
 from nasray.fronts.attainment import attained
 from nasray.pictures.files import rendered, write_picture
 from nasray.runs.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, is_looked_up, kinds_of, metric_of
@@ -36,6 +37,7 @@ def plot_front(
     references: pd.DataFrame | None = None,
     bands: Mapping[str, pd.DataFrame] | None = None,
     title: str | None = None,
+    minimise: str = "macs",
 ) -> None:
     """Write the picture of :func:`front_picture` to a .png, .svg or .pdf file.
 
@@ -43,7 +45,9 @@ def plot_front(
     """
 
     def draw(form: str) -> bytes:
-        return front_picture(frames, points=points, references=references, bands=bands, title=title, form=form)
+        return front_picture(
+            frames, points=points, references=references, bands=bands, title=title, minimise=minimise, form=form
+        )
 
     write_picture(path, draw)
 
@@ -55,10 +59,12 @@ def front_picture(
     references: pd.DataFrame | None = None,
     bands: Mapping[str, pd.DataFrame] | None = None,
     title: str | None = None,
+    minimise: str = "macs",
     form: str = "png",
 ) -> bytes:
     """The picture of :func:`front_figure`, with the same arguments, as png, svg or pdf."""
-    return rendered(front_figure(frames, points=points, references=references, bands=bands, title=title), form)
+    figure = front_figure(frames, points=points, references=references, bands=bands, title=title, minimise=minimise)
+    return rendered(figure, form)
 
 
 def front_figure(
@@ -68,14 +74,16 @@ def front_figure(
     references: pd.DataFrame | None = None,
     bands: Mapping[str, pd.DataFrame] | None = None,
     title: str | None = None,
+    minimise: str = "macs",
 ) -> Figure:
     """Draw fronts by name as steps, and faintly behind each the `points` of that name: all rows of its run.
 
-    frames, points: columns `macs` (M) and that of their metric, such as `accuracy`; `accuracy_std` gives error bars.
+    frames, points: columns `minimise` (M for macs) and that of their metric, such as `accuracy`; `accuracy_std` gives
+    error bars.
     bands: surfaces by name, as :func:`attainment_surfaces` gives them: the middle one as steps, and all between the
     outermost.
     references: published architectures, hollow: a column `name` besides these three; their accuracies are of another
-    kind, on the test split, and the legend says so. The macs axis is logarithmic where it spans more than a
+    kind, on the test split, and the legend says so. The axis of the cost is logarithmic where it spans more than a
     decade.
     InvalidInput: a frame without the two columns, frames of two kinds of accuracy or of two metrics.
     """
@@ -91,7 +99,7 @@ def front_figure(
     metric = next(iter(metrics.values()), ACCURACY)
     given += [] if references is None else [("references", references)]
     for name, frame in (one for one in given if len(one[1])):
-        missing = [column for column in ("macs", metric.name) if column not in frame.columns]
+        missing = [column for column in (minimise, metric.name) if column not in frame.columns]
         if missing:
             raise InvalidInput(f"plot: the frame {name!r} has no column {', '.join(missing)}")
     kinds = sorted({kind for frame in (*frames.values(), *points.values()) for kind in kinds_of(frame)})
@@ -101,11 +109,12 @@ def front_figure(
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     everything = [
-        _finite(frame, metric)["macs"].to_numpy(dtype=np.float64)
+        _finite(frame, metric, minimise)[minimise].to_numpy(dtype=np.float64)
         for frame in (*frames.values(), *points.values(), *bands.values())
     ]
-    macs = np.concatenate(everything) if everything else np.empty(0)
-    shown = macs if references is None else np.append(macs, references["macs"])
+    costs = np.concatenate(everything) if everything else np.empty(0)
+    shown = costs if references is None else np.append(costs, references[minimise])
+    right = costs.max() if costs.size else 0.0
     if shown.size and shown.min() > 0 and shown.max() > 10 * shown.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -113,22 +122,22 @@ def front_figure(
     names = list(dict.fromkeys((*frames, *points, *bands)))
     for place, name in enumerate(names):
         if name in points:
-            behind = _finite(points[name], metric)
+            behind = _finite(points[name], metric, minimise)
             colour = _COLOURS[place % len(_COLOURS)]
             # Thousands of points would make an enormous vector file.
             axes.scatter(
-                behind["macs"], behind[metric.name], s=14, color=colour, alpha=0.33, linewidths=0, zorder=1,
+                behind[minimise], behind[metric.name], s=14, color=colour, alpha=0.33, linewidths=0, zorder=1,
                 rasterized=len(behind) > 2000,
             )  # fmt: skip
     for place, name in enumerate(names):
         if name in frames:
-            _draw_front(axes, name, _finite(frames[name], metric), metric, place, macs.max() if macs.size else 0.0)
+            _draw_front(axes, name, _finite(frames[name], metric, minimise), metric, minimise, place, right)
         if name in bands:
-            _draw_band(axes, name, bands[name], metric, place, macs.max() if macs.size else 0.0)
+            _draw_band(axes, name, bands[name], metric, minimise, place, right)
     if references is not None:
-        _draw_references(axes, references, metric)
+        _draw_references(axes, references, metric, minimise)
 
-    axes.set_xlabel("multiply-adds (M)", color=_INK)
+    axes.set_xlabel(printable(COSTS.get(minimise, minimise)), color=_INK, parse_math=False)
     of = _KINDS.get(kinds[0], kinds[0]) if kinds else ""
     if all(map(is_looked_up, filter(len, (*frames.values(), *points.values())))) and kinds:
         of = f"{LOOKED_UP} in a table"
@@ -159,10 +168,12 @@ def _label(text: str) -> str:
     return f" {plain}" if plain.startswith("_") else plain
 
 
-def _draw_front(axes: Axes, name: str, front: pd.DataFrame, metric: Metric, place: int, right: float) -> None:
+def _draw_front(
+    axes: Axes, name: str, front: pd.DataFrame, metric: Metric, minimise: str, place: int, right: float
+) -> None:
     colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
-    front = front.sort_values("macs", kind="stable")
-    x = front["macs"].to_numpy(dtype=np.float64)
+    front = front.sort_values(minimise, kind="stable")
+    x = front[minimise].to_numpy(dtype=np.float64)
     y = front[metric.name].to_numpy(dtype=np.float64)
     # A front holds to the right of its last point too: who may spend more need not.
     held = (np.append(x, right), np.append(y, y[-1])) if len(x) else (x, y)
@@ -178,7 +189,9 @@ def _draw_front(axes: Axes, name: str, front: pd.DataFrame, metric: Metric, plac
         )  # fmt: skip
 
 
-def _draw_band(axes: Axes, name: str, surfaces: pd.DataFrame, metric: Metric, place: int, right: float) -> None:
+def _draw_band(
+    axes: Axes, name: str, surfaces: pd.DataFrame, metric: Metric, minimise: str, place: int, right: float
+) -> None:
     colour = _COLOURS[place % len(_COLOURS)]
     fractions = sorted(surfaces["fraction"].unique())
     if not fractions:
@@ -186,7 +199,7 @@ def _draw_band(axes: Axes, name: str, surfaces: pd.DataFrame, metric: Metric, pl
     middle = min(fractions, key=lambda fraction: abs(fraction - 0.5))
     for fraction in {fractions[0], middle, fractions[-1]}:
         surface = surfaces[surfaces["fraction"] == fraction]
-        x, y = np.append(surface["macs"], right), np.append(surface[metric.name], surface[metric.name].iloc[-1])
+        x, y = np.append(surface[minimise], right), np.append(surface[metric.name], surface[metric.name].iloc[-1])
         outer = fraction != middle
         band = f" (band: {_percent(fractions[0])} to {_percent(fractions[-1])})" if len(fractions) > 1 else ""
         label = None if outer else _label(f"{name}: attained by {_percent(middle)} of repetitions{band}")
@@ -194,8 +207,9 @@ def _draw_band(axes: Axes, name: str, surfaces: pd.DataFrame, metric: Metric, pl
             x, y, where="post", color=colour, linewidth=0.7 if outer else 1.8, alpha=0.6 if outer else 0.95,
             label=label, zorder=2,
         )  # fmt: skip
-    x = np.append(np.unique(surfaces["macs"]), right)
-    best, worst = (attained(surfaces[surfaces["fraction"] == fractions[i]], x) for i in (0, -1))
+    x = np.append(np.unique(surfaces[minimise]), right)
+    outermost = (surfaces[surfaces["fraction"] == fractions[i]] for i in (0, -1))
+    best, worst = (attained(surface, x, minimise=minimise) for surface in outermost)
     axes.fill_between(x, worst, best, step="post", color=colour, alpha=0.18, linewidth=0, zorder=1)
 
 
@@ -203,20 +217,20 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.3g} %"
 
 
-def _draw_references(axes: Axes, references: pd.DataFrame, metric: Metric) -> None:
+def _draw_references(axes: Axes, references: pd.DataFrame, metric: Metric, minimise: str) -> None:
     for place, row in enumerate(references.to_dict("records")):
         spread = row.get(f"{metric.name}_std", np.nan)
         axes.errorbar(
-            row["macs"], row[metric.name], yerr=spread if np.isfinite(spread) else None,
+            row[minimise], row[metric.name], yerr=spread if np.isfinite(spread) else None,
             fmt=_REFERENCE_MARKERS[place % len(_REFERENCE_MARKERS)], markersize=7, markerfacecolor="none",
             markeredgecolor=_INK, ecolor=_INK, elinewidth=0.8, capsize=2.5, zorder=5,
             label=_label(f"{row['name']}, published (test)"),
         )  # fmt: skip
 
 
-def _finite(frame: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def _finite(frame: pd.DataFrame, metric: Metric, minimise: str) -> pd.DataFrame:
     if not len(frame):
-        return pd.DataFrame({"macs": [], metric.name: []}, dtype=np.float64)
-    numbers = frame[["macs", metric.name]].to_numpy(dtype=np.float64, na_value=np.nan)
+        return pd.DataFrame({minimise: [], metric.name: []}, dtype=np.float64)
+    numbers = frame[[minimise, metric.name]].to_numpy(dtype=np.float64, na_value=np.nan)
     finite: pd.DataFrame = frame[np.isfinite(numbers).all(axis=1)]
     return finite

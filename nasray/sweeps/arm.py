@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.searchers import find_searcher, is_searcher
-from nasray.settings import Range, Settings, check_fields, check_names
+from nasray.settings import HYPERPARAMETERS, TRAINED, Range, Settings, check_fields, check_names
 from nasray.spaces import CellSpace
 from nasray.sweeps.points import ParamSpace, ends, grid_points, latin_hypercube, ranges_of
+from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.search_config import find_method
+
+
+class Point(NamedTuple):
+    """What one search of an arm is set to."""
+
+    settings: Settings
+    """Of the search."""
+    training: Mapping[str, Any]
+    """Settings with which all that it finds is trained from scratch, where the param space varies them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +32,13 @@ class Arm:
     """A method or searcher on a space, and what is varied of its settings.
 
     Its searches are all combinations of the param space's tuples and ``samples`` draws from its ranges. Any setting
-    can be varied: knobs, learning rates, channels, epochs.
+    can be varied: knobs, learning rates, channels, epochs. So can hyperparameters of the training from scratch, as
+    ``training.learning_rate``: what a search finds is trained with the values of that search. What says which trainings
+    compare, such as their epochs and size, cannot.
 
     Raises:
-        InvalidInput: a part that does not exist, a setting that the method does not have, a value out of its range.
+        InvalidInput: a part that does not exist, a setting that the method does not have, a value out of its range, a
+            setting of the training that cannot be varied.
     """
 
     method: str
@@ -35,7 +49,8 @@ class Arm:
     settings: Settings
     """Settings of every search where the param space does not vary them: the ``Config`` of the method or searcher."""
     param_space: ParamSpace = field(default_factory=dict)
-    """Settings that are varied: a tuple of values, all of which are searched, or a :class:`Range` to draw from."""
+    """Settings that are varied, those of the training as ``training.NAME``: a tuple of values, all of which are
+    searched, or a :class:`Range` to draw from."""
     samples: int = 1
     """Number of draws from the ranges of the param space (a Latin hypercube). Without ranges it must be 1."""
 
@@ -53,12 +68,17 @@ class Arm:
             )
         if isinstance(self.samples, bool) or not isinstance(self.samples, int) or self.samples < 1:
             raise InvalidInput(f"samples {shown(self.samples)}: accepted are whole numbers from 1")
-        check_names(config, self.param_space)
+        own = [name for name in self.param_space if not name.startswith(TRAINED)]
+        check_names(config, dict.fromkeys(own))
+        _check_trained(self.varied_training)
         if self.samples > 1 and not ranges_of(self.param_space):
             raise InvalidInput(f"samples {self.samples} of a param space without ranges: accepted is 1")
         for name, values in self.param_space.items():
             for value in (values.low, values.high) if isinstance(values, Range) else values:
-                dataclasses.replace(self.settings, **{name: value})
+                if name in own:
+                    dataclasses.replace(self.settings, **{name: value})
+                else:
+                    EvaluationSettings(**{name.removeprefix(TRAINED): value})
 
     @property
     def is_black_box(self) -> bool:
@@ -71,15 +91,25 @@ class Arm:
         found: CellSpace = registry.find("space", self.space, CellSpace)
         return found
 
-    def points(self) -> list[Settings]:
-        """The settings of all its searches, for one seed; the same at every call."""
-        draws = latin_hypercube(ranges_of(self.param_space), self.samples)
-        return [dataclasses.replace(self.settings, **one) for one in grid_points(self.param_space, draws)]
+    @property
+    def varied_training(self) -> list[str]:
+        """Names of the settings of the training that are varied, without ``training.`` before them."""
+        return [name.removeprefix(TRAINED) for name in self.param_space if name.startswith(TRAINED)]
 
-    def extremes(self) -> list[Settings]:
-        """The settings between which all its searches lie: ranges at their ends, tuples with all of their values."""
+    def points(self) -> list[Point]:
+        """What all its searches are set to, for one seed; the same at every call."""
+        draws = latin_hypercube(ranges_of(self.param_space), self.samples)
+        return [self._point(values) for values in grid_points(self.param_space, draws)]
+
+    def extremes(self) -> list[Point]:
+        """The points between which all its searches lie: ranges at their ends, tuples with all of their values."""
         draws = ends(ranges_of(self.param_space))
-        return [dataclasses.replace(self.settings, **one) for one in grid_points(self.param_space, draws)]
+        return [self._point(values) for values in grid_points(self.param_space, draws)]
+
+    def _point(self, values: Mapping[str, Any]) -> Point:
+        training = {name: values[TRAINED + name] for name in self.varied_training}
+        own = {name: value for name, value in values.items() if not name.startswith(TRAINED)}
+        return Point(dataclasses.replace(self.settings, **own), training)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Arm:
@@ -94,6 +124,19 @@ class Arm:
             name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()
         }
         return cls(**{**values, "settings": settings, "param_space": varied})
+
+
+def _check_trained(names: list[str]) -> None:
+    for name in names:
+        if name not in HYPERPARAMETERS:
+            close = difflib.get_close_matches(name, HYPERPARAMETERS, n=1)
+            hint = f"Did you mean {TRAINED}{close[0]}? " if close else ""
+            known = name in {one.name for one in dataclasses.fields(EvaluationSettings)}
+            why = "trainings that differ in it do not compare" if known else "the training has no such setting"
+            raise InvalidInput(
+                f"{shown(TRAINED + name)} in a param space: {why}. {'' if known else hint}It may vary "
+                f"{', '.join(sorted(HYPERPARAMETERS))} of the training."
+            )
 
 
 def config_of(method: str) -> type[Settings]:

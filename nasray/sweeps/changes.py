@@ -8,7 +8,7 @@ from typing import Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.settings import changes
+from nasray.settings import TRAINED, changes
 from nasray.sweeps.arm import Arm, config_of
 from nasray.sweeps.points import ranges_of
 from nasray.sweeps.sweep import Sweep
@@ -29,7 +29,8 @@ def with_method(sweep: Sweep, method: str) -> Sweep:
         config, first = config_of(method), sweep.arms[0]
         names = {one.name for one in dataclasses.fields(config)}
         settings = config.of({name: value for name, value in changes(first.settings).items() if name in names})
-        varied = {name: values for name, values in first.param_space.items() if name in names}
+        kept = {name for name in first.param_space if name in names or name.startswith(TRAINED)}
+        varied = {name: values for name, values in first.param_space.items() if name in kept}
         samples = first.samples if ranges_of(varied) else 1
         arms = (Arm(method=method, space=first.space, settings=settings, param_space=varied, samples=samples),)
     return dataclasses.replace(sweep, arms=arms)
@@ -57,7 +58,8 @@ def with_samples(sweep: Sweep, samples: int) -> Sweep:
 
 
 def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
-    """The same sweep with settings fixed in every arm that has them: there they are no longer varied.
+    """The same sweep with settings fixed in every arm that has them: there they are no longer varied. Neither are those
+    of the training, ``training.NAME``, whose values are the training's own.
 
     Raises:
         InvalidInput: a value that a method does not accept.

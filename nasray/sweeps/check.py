@@ -32,8 +32,8 @@ def check(sweep: Sweep, storage: Storage) -> None:
     built: Built = set()
     for arm in sweep.search_arms:
         assert dataset is not None
-        for settings in arm.extremes():
-            check_search(sweep.search_config(arm, settings, sweep.seeds[0]), dataset, built)
+        for point in arm.extremes():
+            check_search(sweep.search_config(arm, point.settings, sweep.seeds[0]), dataset, built)
     check_trainings(sweep)
 
 
@@ -53,7 +53,10 @@ def check_trainings(sweep: Sweep, flag: str = "--training.") -> None:
     assert dataset is not None
     for arm in {arm.space: arm for arm in sweep.arms if _is_trained(sweep, arm)}.values():
         cells = sweep.network_size(arm, dataset).cells
-        check_training(arm.cell_space, sweep.training.settings, dataset, cells=cells, flag=flag)
+        same_space = (one for one in sweep.arms if one.space == arm.space)
+        points = (point for one in same_space if one.varied_training for point in one.extremes())
+        for settings in dict.fromkeys([sweep.training.settings, *map(sweep.trained_with, points)]):
+            check_training(arm.cell_space, settings, dataset, cells=cells, flag=flag)
 
 
 def _dataset(sweep: Sweep) -> Dataset | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.searchers import BASELINE, OBJECTIVES, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
+from nasray.searchers import BASELINE, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode, draw, parameters
-from nasray.sweeps.arm import Arm
+from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.selection import trained_size, training_trial
 from nasray.sweeps.sweep import Sweep
 from nasray.trials.trial import Origin
@@ -33,6 +33,8 @@ class Proposals:
     space: str
     settings: Searcher.Config
     seed: int
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the training, where the arm varies them."""
 
     @property
     def evaluations(self) -> int:
@@ -42,9 +44,9 @@ class Proposals:
     @property
     def trial_id(self) -> str:
         """Ten hexadecimal digits that name the search by all that it depends on."""
-        text = json.dumps(
-            [*map(registry.portable, (self.method, self.space)), self.settings.to_dict(), self.seed], sort_keys=True
-        )
+        names = map(registry.portable, (self.method, self.space))
+        values = [*names, self.settings.to_dict(), self.seed, *([self.training] if self.training else [])]
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def searcher(self, sweep: Sweep, told: Sequence[tuple[Architecture, Feedback]] = ()) -> Searcher:
@@ -57,7 +59,7 @@ class Proposals:
         problem = SearchProblem(
             space=space,
             cells=sweep.cells_of(self.space),
-            objectives={name: OBJECTIVES[name] for name in sweep.objectives},
+            objectives=sweep.modes,
             epochs=sweep.fidelities(self.space)[-1],
             budget=sweep.most_macs,
             macs=cost,
@@ -71,10 +73,11 @@ class Proposals:
         space, cells = registry.find("space", self.space, CellSpace), sweep.cells_of(self.space)
         # In whose place the proposed ones are put.
         some = decode(space, draw(parameters(space, cells), np.random.default_rng(0)), cells)
+        settings = dataclasses.replace(sweep.training.settings, **self.training)
         return Proposing(
             searcher=partial(self.searcher, sweep),
             evaluations=self.evaluations,
-            shared=training_trial(sweep, self.space, some, origin, sweep.training.seeds[0]),
+            shared=training_trial(sweep, self.space, some, origin, sweep.training.seeds[0], settings),
             cells=cells,
         )
 
@@ -85,7 +88,9 @@ def proposals(sweep: Sweep) -> list[Proposals]:
     for seed in sweep.seeds:
         arms = sweep.black_box_arms
         for arm in arms:
-            found += [Proposals(arm.method, arm.space, _settings(point), seed) for point in arm.points()]
+            found += [
+                Proposals(arm.method, arm.space, _settings(point), seed, point.training) for point in arm.points()
+            ]
         if sweep.random_baseline:
             found += [_baseline([arm for arm in arms if arm.space == space], seed) for space in _spaces(arms)]
     return found
@@ -103,6 +108,6 @@ def _baseline(arms: list[Arm], seed: int) -> Proposals:
     return Proposals(BASELINE, arms[0].space, settings, seed)
 
 
-def _settings(settings: Any) -> Searcher.Config:
-    assert isinstance(settings, Searcher.Config)
-    return settings
+def _settings(point: Point) -> Searcher.Config:
+    assert isinstance(point.settings, Searcher.Config)
+    return point.settings

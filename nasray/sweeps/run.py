@@ -114,6 +114,9 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
                 f"{name} {getattr(evaluation, name)}: the run's candidates were counted at "
                 f"{getattr(own, name)}; leave it out, or start another run"
             )
+    for name in sweep.varied_training:
+        if getattr(evaluation, name) != getattr(own, name):
+            raise InvalidInput(f"{name} {getattr(evaluation, name)}: the run's sweep varies it. Leave it out.")
     sweep = with_training(sweep, settings=evaluation)
     check_trainings(sweep, flag="--")
     _check_room(sweep)
@@ -126,7 +129,8 @@ def _check_room(sweep: Sweep) -> None:
     """Refuse trials for which a Ray of our own has no room, before anything is written."""
     execution = sweep.execution
     workers = 1 if sweep.table or sweep.training.select == "nothing" else sweep.training.workers
-    check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=execution.gpus_per_trial, workers=workers)
+    gpus = 0.0 if sweep.table and not sweep.search_arms else execution.gpus_per_trial  # what is looked up takes none
+    check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers)
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
@@ -218,7 +222,7 @@ def _shared(sweep: Sweep) -> dict[str, Any]:
     return {
         "run": sweep.name,
         "dataset": sweep.dataset,
-        "objectives": sweep.objectives,
+        "objectives": sweep.modes,
         "reduction_factor": sweep.training.reduction_factor,
         "budget": sweep.most_macs,
         "fidelity": sweep.fidelity,
@@ -249,9 +253,10 @@ def _train(
         first = [trial for trial in trials if trial.config.seed == sweep.training.seeds[0]]
         rungs = sweep.fidelities(trials[0].space)
         failures += run_phase(_training(sweep, first, rungs), storage, sweep.execution, session)
-        ended = set(_of_fidelity(sweep, read(storage, EVALUATIONS))["architecture_id"])
+        rows = _of_fidelity(sweep, read(storage, EVALUATIONS))
+        ended = set(zip(rows["architecture_id"], rows["settings"], strict=True))
         further = [trial for trial in trials if trial.config.seed != sweep.training.seeds[0]]
-        trials = [trial for trial in further if trial.architecture.id in ended]
+        trials = [trial for trial in further if (trial.architecture.id, trial.settings) in ended]
     trials += repeated_trials(sweep, _of_fidelity(sweep, read(storage, EVALUATIONS)))
     failures += run_phase(_training(sweep, trials), storage, sweep.execution, session)
     rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.most_macs)
@@ -275,10 +280,10 @@ def _training(sweep: Sweep, trials: Sequence[TrainingTrial], rungs: tuple[int, .
 
 
 def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The rows that share a front: with exactly the sweep's settings, or trained in one stage for as long."""
+    """The rows that share a front: with exactly settings of the sweep's, or trained in one stage for as long."""
     if not len(evaluations):
         return evaluations
-    own = evaluations["complete"] & (evaluations["settings"] == sweep.fidelity)
+    own = evaluations["complete"] & evaluations["settings"].isin(sweep.fidelity)
     one_stage = evaluations["training"] == "one stage"
     epochs = sweep.training.settings.epochs
     other = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != epochs), "epochs"]))

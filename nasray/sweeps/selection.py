@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 
@@ -12,15 +13,16 @@ from nasray.errors import InvalidInput
 from nasray.fronts import near_front
 from nasray.methods.random import Random
 from nasray.searchers import BASELINE
+from nasray.settings import TRAINED
 from nasray.spaces import Architecture, CellSpace, NetworkSize
-from nasray.sweeps.baseline import random_like
+from nasray.sweeps.baseline import Drawn, random_like
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
-from nasray.trials.evaluation import EvaluationConfig, evaluation_size
+from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings, evaluation_size
 from nasray.trials.identity import config_of_row
 from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import knob_columns
-from nasray.trials.trial import Origin, TrainingTrial
+from nasray.trials.trial import Origin, SearchTrial, TrainingTrial
 
 
 def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
@@ -49,9 +51,10 @@ def _last(candidates: pd.DataFrame) -> pd.DataFrame:
 
 def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
     """Trials that train chosen candidates, and a random baseline beside each."""
-    selected: dict[str, tuple[str, Architecture, Origin]] = {}
-    baselines: dict[str, tuple[str, Architecture, Origin]] = {}
-    taken, beside = set(rows["architecture_id"]), set[str]()
+    selected: dict[_Trained, tuple[str, Architecture, Origin]] = {}
+    baselines: dict[_Trained, tuple[str, Architecture, Origin]] = {}
+    taken, beside = set(rows["architecture_id"]), dict[str, Drawn | None]()
+    trained_with = _settings_by_search(sweep)
     for row in rows.to_dict("records"):
         search = config_of_row(row["settings"], _names(sweep), sweep.execution.data_root)
         method = search.method_class
@@ -59,30 +62,46 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
         origin = Origin(method=row["method"], search_trial_id=row["trial_id"], knobs=knobs)
         space: CellSpace = registry.find("space", search.space)
         architecture = Architecture.from_json(space, row["architecture"])
+        settings = trained_with.get(row["trial_id"], [sweep.training.settings])
         try:
             size = trained_size(sweep, space, architecture)
         except InvalidInput as error:  # no width obeys the budget
             print(f"architecture {architecture.id} is not trained: {error}", file=sys.stderr)
             continue
         if not method.trained_epochs(search.settings) or sweep.table:
-            *_, first = selected.setdefault(architecture.id, (search.space, architecture, origin))
-            if row["method"] not in first.method.split(", "):
-                joined = replace(first, method=f"{first.method}, {row['method']}")
-                selected[architecture.id] = search.space, architecture, joined
-        if not sweep.random_baseline or method is Random or architecture.id in beside:
+            for one in settings:
+                *_, first = selected.setdefault((architecture.id, one), (search.space, architecture, origin))
+                if row["method"] not in first.method.split(", "):
+                    joined = replace(first, method=f"{first.method}, {row['method']}")
+                    selected[architecture.id, one] = search.space, architecture, joined
+        if not sweep.random_baseline or method is Random:
             continue
-        beside.add(architecture.id)
-        drawn = random_like(space, size, architecture, budget=sweep.budget, taken=taken)
+        if architecture.id not in beside:
+            beside[architecture.id] = random_like(space, size, architecture, budget=sweep.budget, taken=taken)
+        drawn = beside[architecture.id]
         if drawn is not None:
             taken.add(drawn.architecture.id)
             knobs = {"operations_per_node": drawn.operations_per_node}
             random = Origin(method="random", knobs=knobs, baseline_of=architecture.id)
-            baselines[drawn.architecture.id] = search.space, drawn.architecture, random
+            for one in settings:
+                baselines[drawn.architecture.id, one] = search.space, drawn.architecture, random
     return [
-        training_trial(sweep, space_name, architecture, origin, seed)
-        for space_name, architecture, origin in (*selected.values(), *baselines.values())
+        training_trial(sweep, space_name, architecture, origin, seed, settings)
+        for (_, settings), (space_name, architecture, origin) in (*selected.items(), *baselines.items())
         for seed in sweep.training.seeds
     ]
+
+
+_Trained = tuple[str, EvaluationSettings]
+"""Id of an architecture, and how it is trained."""
+
+
+def _settings_by_search(sweep: Sweep) -> dict[str, list[EvaluationSettings]]:
+    """The settings with which what a search found is trained, by the search's trial; empty where none are varied."""
+    found: dict[str, list[EvaluationSettings]] = {}
+    for config, settings in sweep.planned() if sweep.varied_training else ():
+        found.setdefault(SearchTrial(run=sweep.name, config=config).name, []).append(settings)
+    return found
 
 
 def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTrial]:
@@ -99,7 +118,9 @@ def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTri
             space: CellSpace = registry.find("space", name)
             architecture = Architecture.from_json(space, row["architecture"])
             origin = Origin(method=str(method), search_trial_id=row["search_trial_id"])
-            trials += [training_trial(sweep, name, architecture, origin, seed) for seed in sweep.training.seeds[1:]]
+            settings = EvaluationSettings.of(json.loads(row["settings"]))
+            seeds = sweep.training.seeds[1:]
+            trials += [training_trial(sweep, name, architecture, origin, seed, settings) for seed in seeds]
     return trials
 
 
@@ -108,7 +129,9 @@ def _names(sweep: Sweep) -> set[str]:
     return {sweep.dataset, *(name for arm in sweep.arms for name in (arm.method, arm.space))}
 
 
-def training_trial(sweep: Sweep, space: str, architecture: Architecture, origin: Origin, seed: int) -> TrainingTrial:
+def training_trial(
+    sweep: Sweep, space: str, architecture: Architecture, origin: Origin, seed: int, settings: EvaluationSettings
+) -> TrainingTrial:
     """A trial that trains an architecture, or looks it up.
 
     Args:
@@ -117,12 +140,15 @@ def training_trial(sweep: Sweep, space: str, architecture: Architecture, origin:
         architecture: that is trained.
         origin: where it comes from.
         seed: of the training.
+        settings: of the training. Those that some arm varies are columns of its row.
     """
+    varied = {f"{TRAINED}{name}": getattr(settings, name) for name in sweep.varied_training}
+    origin = replace(origin, knobs={**origin.knobs, **varied})
     config = EvaluationConfig(
         space=space,
         dataset=sweep.dataset,
         architecture=architecture,
-        settings=sweep.training.settings,
+        settings=settings,
         seed=seed,
         budget=sweep.most_macs,
         data_root=sweep.execution.data_root,

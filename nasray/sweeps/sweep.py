@@ -11,16 +11,20 @@ from typing import Any
 from nasray import registry
 from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
-from nasray.searchers import OBJECTIVES
-from nasray.settings import Settings, TrainingSettings, check_fields, check_number, check_seeds
+from nasray.runs import EVALUATIONS
+from nasray.searchers import OBJECTIVES, Mode
+from nasray.settings import TRAINED, Settings, TrainingSettings, check_fields, check_number, check_seeds
 from nasray.spaces import CellSpace, NetworkSize
-from nasray.sweeps.arm import Arm
+from nasray.spaces.metric import measured
+from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.training import Training
 from nasray.training.dataset import Dataset
 from nasray.trials.accuracy_source import AccuracySource
+from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
+from nasray.tune.phase import RESERVED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,8 @@ class Sweep:
     seeds: tuple[int, ...] = (0,)
     """Random seeds; each sampled setting is searched once per seed."""
     objectives: tuple[str, ...] = ("accuracy", "macs")
-    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms."""
+    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms, and of the table's columns, which
+    then are costs of it."""
     budget: Budget | None = None
     """Most multiply-adds of the networks that are trained from scratch; a network that exceeds it is made narrower."""
     reference: tuple[float, float] | None = None
@@ -79,6 +84,13 @@ class Sweep:
                 check_number("reference", value, low=0.0)
         self._check_training()
         for arm in self.arms:
+            for point in arm.extremes() if arm.varied_training else ():
+                if self.table:
+                    raise InvalidInput(
+                        f"{TRAINED}{arm.varied_training[0]} in a param space, with a table: nothing is trained. Leave "
+                        "one of the two out."
+                    )
+                dataclasses.replace(self.training, settings=self.trained_with(point))
             if not arm.is_black_box:
                 self.search_config(arm, arm.settings)  # refuses what the method cannot search
 
@@ -89,11 +101,29 @@ class Sweep:
             raise InvalidInput(f"name {self.name!r:.80}: accepted is the name of one folder, up to 200 bytes")
 
     def _check_objectives(self) -> None:
-        unknown = [name for name in self.objectives if name not in OBJECTIVES]
-        if unknown or not self.objectives or len(set(self.objectives)) < len(self.objectives):
-            raise InvalidInput(f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}")
+        others = [name for name in self.objectives if name not in OBJECTIVES]
+        if (others and not self.table) or not self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise InvalidInput(
+                f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}, and with a "
+                "table its columns of costs"
+            )
+        if self.table:
+            table = dataclasses.replace(self.table, costs=tuple(dict.fromkeys([*self.table.costs, *others])))
+            object.__setattr__(self, "table", table)
+            self._check_costs(table)
         if "latency_ms" in self.objectives and (self.table or self.training.settings.latency_batch is None):
             raise InvalidInput("objective latency_ms: accepted with training.latency_batch, and without a table")
+
+    def _check_costs(self, table: AccuracySource) -> None:
+        """Refuse costs whose names mean something else in rows or in reports of trials."""
+        taken = {*EVALUATIONS.names, *RESERVED, *self.varied, "operations_per_node"}
+        taken |= {knob for arm in self.search_arms for knob in type(arm.settings).knobs()}
+        for cost in table.costs:
+            if cost in taken or measured(cost) is not None:
+                raise InvalidInput(
+                    f"cost {shown(cost)} of table {table.path}: nasray has a column or figure of this name itself. "
+                    "Rename the table's column."
+                )
 
     def _check_training(self) -> None:
         if self.table:
@@ -107,6 +137,11 @@ class Sweep:
                 f"training.rungs {self.training.rungs}: accepted are epochs below the {self.training.settings.epochs} "
                 "of the training"
             )
+
+    @property
+    def modes(self) -> dict[str, Mode]:
+        """The objectives, each with whether less or more of it is better: of a table's costs it is less."""
+        return {name: OBJECTIVES.get(name, "min") for name in self.objectives}
 
     @property
     def most_macs(self) -> float | None:
@@ -125,16 +160,35 @@ class Sweep:
 
     @property
     def varied(self) -> list[str]:
-        """Names of the settings that some arm varies."""
-        return list(dict.fromkeys(name for arm in self.arms for name in arm.param_space))
+        """Names of the settings that some arm varies of its searches."""
+        varied = (name for arm in self.arms for name in arm.param_space if not name.startswith(TRAINED))
+        return list(dict.fromkeys(varied))
+
+    @property
+    def varied_training(self) -> list[str]:
+        """Names of the settings that some arm varies of the training."""
+        return list(dict.fromkeys(name for arm in self.arms for name in arm.varied_training))
+
+    def trained_with(self, point: Point) -> EvaluationSettings:
+        """The settings with which what a search finds is trained from scratch.
+
+        Raises:
+            InvalidInput: values that do not go together.
+        """
+        return dataclasses.replace(self.training.settings, **point.training)
 
     def searches(self) -> list[SearchConfig]:
         """The configs of all searches, the same at every call."""
+        return list({json.dumps(config.to_dict()): config for config, _ in self.planned()}.values())
+
+    def planned(self) -> list[tuple[SearchConfig, EvaluationSettings]]:
+        """All searches, each with the settings with which what it finds is trained. Points that differ in these alone
+        have one search, which occurs once for each of them."""
         return [
-            self.search_config(arm, settings, seed)
+            (self.search_config(arm, point.settings, seed), self.trained_with(point))
             for seed in self.seeds
             for arm in self.search_arms
-            for settings in arm.points()
+            for point in arm.points()
         ]
 
     def search_config(self, arm: Arm, settings: Settings, seed: int = 0) -> SearchConfig:
@@ -212,9 +266,14 @@ class Sweep:
         return (*rungs, last)
 
     @property
-    def fidelity(self) -> str:
-        """What rows of one front were trained with, as their column ``settings`` says it."""
-        return json.dumps(self.training.settings.to_dict()) if self.table is None else self.table.settings
+    def fidelity(self) -> tuple[str, ...]:
+        """What rows of one front were trained with, as their column ``settings`` says it: of all trainings, which
+        differ in what arms vary."""
+        if self.table is not None:
+            return (self.table.settings,)
+        points = (point for arm in self.arms if arm.varied_training for point in arm.points())
+        settings = dict.fromkeys([self.training.settings, *map(self.trained_with, points)])
+        return tuple(json.dumps(one.to_dict()) for one in settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; its presets are not part of it."""

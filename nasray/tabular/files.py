@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,12 @@ def read_table(
     columns: Mapping[int, str] | None = None,
     dataset: str | None = None,
     unit: Unit = "percent",
+    costs: Sequence[str] = (),
 ) -> AccuracyTable:
     """A table of accuracies of a space's architectures.
 
-    A Parquet or CSV file has a column ``arch`` of official strings or of nasray's JSON, and columns of accuracies. A
-    folder or a ``.pbz2`` file is NATS-Bench's, see :mod:`nasray.tabular.nats_bench`.
+    A Parquet or CSV file has a column ``arch`` of official strings or of nasray's JSON, columns of accuracies, and it
+    may have columns of costs. A folder or a ``.pbz2`` file is NATS-Bench's, see :mod:`nasray.tabular.nats_bench`.
 
     Args:
         path: of the file or folder, local.
@@ -46,13 +48,19 @@ def read_table(
             as far as the names of the columns tell.
         dataset: whose columns are meant where the names must tell.
         unit: of the accuracies.
+        costs: columns of which less is better: numbers from 0, missing where a cost is not known.
 
     Raises:
         InvalidInput: not a table; a column is missing or is ambiguous; an architecture is none of the space or
-            occurs twice; an accuracy is missing or outside its unit's range.
+            occurs twice; an accuracy is missing or outside its unit's range; a cost is negative or infinite.
     """
     path = Path(path).expanduser()
     if path.is_dir() or path.suffix == ".pbz2":
+        if costs:
+            raise InvalidInput(
+                f"cost {shown(costs[0])} of table {path}: NATS-Bench's own files are read without costs. Give a "
+                "Parquet or CSV file that has the column."
+            )
         return read_nats_bench(path, space, columns=columns, dataset=dataset)
     source = str(path)
     names, frame = _read(path)
@@ -62,14 +70,24 @@ def read_table(
     absent = [column for column in columns.values() if column not in names or column == ARCHITECTURES]
     if absent:
         raise InvalidInput(f"column {shown(absent[0])} of table {source}: accepted are {_some(names)}")
-    table = frame([ARCHITECTURES, *dict.fromkeys(columns.values())])
+    for cost in costs:
+        _check_cost(cost, names, columns, source)
+    table = frame(list(dict.fromkeys([ARCHITECTURES, *columns.values(), *costs])))
     rows = index_rows(space, table[ARCHITECTURES].tolist(), source)
     if not rows:
         raise InvalidInput(f"table {source} without rows: accepted is one row for each architecture")
     accuracies = {epochs: _accuracies(table[column], column, source, unit) for epochs, column in columns.items()}
     if unit == "percent" and all(values.max() <= 1.0 for values in accuracies.values()):
         raise InvalidInput(f"accuracies in table {source} that are all at most 1: accepted as percent are 0 to 100")
-    return AccuracyTable(space, source, columns, unit, rows, _Columns(accuracies))
+    return AccuracyTable(
+        space,
+        source,
+        columns,
+        unit,
+        rows,
+        _Columns(accuracies),
+        costs={column: _costs(table[column], column, source) for column in costs},
+    )
 
 
 @dataclass(frozen=True)
@@ -122,15 +140,41 @@ def _no_table(path: Path, error: Exception) -> InvalidInput:
 
 def _accuracies(series: pd.Series[Any], column: str, source: str, unit: Unit) -> npt.NDArray[np.float64]:
     where, high = f"column {shown(column)} of table {source}", 100.0 if unit == "percent" else 1.0
-    if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_bool_dtype(series.dtype):
-        raise InvalidInput(f"{where} of type {series.dtype}: accepted are numbers")
-    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = _numbers(series, where)
     wrong = np.flatnonzero(~((values >= 0.0) & (values <= high)))
     if len(wrong):
         raise InvalidInput(
             f"accuracy {values[wrong[0]]:g} in {where}, row {wrong[0] + 1}: accepted as {unit} is 0 to {high:g}"
         )
     return values
+
+
+def _check_cost(cost: str, names: list[str], columns: Mapping[int, str], source: str) -> None:
+    if cost in columns.values():
+        raise InvalidInput(f"cost {shown(cost)} of table {source}: this column holds accuracies. Give one of costs.")
+    if cost not in names or cost == ARCHITECTURES:
+        close = difflib.get_close_matches(cost, names, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise InvalidInput(f"cost {shown(cost)}: table {source} has no such column. {hint}It has {_some(names)}.")
+
+
+def _costs(series: pd.Series[Any], column: str, source: str) -> npt.NDArray[np.float64]:
+    where = f"column {shown(column)} of table {source}"
+    values = _numbers(series, where)
+    # Some benchmarks write -1 where a device could not run a network, which would be the best of all.
+    wrong = np.flatnonzero((values < 0.0) | np.isinf(values))
+    if len(wrong):
+        raise InvalidInput(
+            f"cost {values[wrong[0]]:g} in {where}, row {wrong[0] + 1}: accepted are numbers from 0, and nothing where "
+            "the cost is not known"
+        )
+    return values
+
+
+def _numbers(series: pd.Series[Any], where: str) -> npt.NDArray[np.float64]:
+    if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_bool_dtype(series.dtype):
+        raise InvalidInput(f"{where} of type {series.dtype}: accepted are numbers")
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _some(names: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
@@ -41,6 +41,8 @@ class AccuracyTable:
     rows: Mapping[str, int]
     """Canonical text of every architecture to its row."""
     values: Values
+    costs: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """Columns with costs: a number for each row, in the column's own unit; NaN where it is missing."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,10 +59,16 @@ class AccuracyTable:
             InvalidInput: the table does not have the epochs, or the architecture, or holds no accuracy there.
         """
         self._check(epochs)
-        text = canonical_text(self.space, architecture)
-        if text not in self.rows:
-            raise InvalidInput(f"architecture {shown(text)}: accepted are the {len(self)} in table {self.source}")
-        return self._fraction(self.rows[text], epochs)
+        return self._fraction(self._row(architecture), epochs)
+
+    def costs_of(self, architecture: Architecture) -> dict[str, float]:
+        """Costs of an architecture by column, each in the column's own unit; NaN where it is missing.
+
+        Raises:
+            InvalidInput: the table does not have the architecture.
+        """
+        row = self._row(architecture)
+        return {column: float(values[row]) for column, values in self.costs.items()}
 
     def architectures(self) -> tuple[Architecture, ...]:
         """All of its architectures, in the order of its rows."""
@@ -89,6 +97,12 @@ class AccuracyTable:
     @cached_property
     def _known(self) -> dict[int, npt.NDArray[np.float64]]:
         return {}
+
+    def _row(self, architecture: Architecture) -> int:
+        text = canonical_text(self.space, architecture)
+        if text not in self.rows:
+            raise InvalidInput(f"architecture {shown(text)}: accepted are the {len(self)} in table {self.source}")
+        return self.rows[text]
 
     def _check(self, epochs: int) -> None:
         if epochs not in self.columns:

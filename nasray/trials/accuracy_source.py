@@ -35,16 +35,22 @@ class AccuracySource:
     """Shape of one input of the networks, (channels, height, width). None means that of the published ones."""
     classes: int | None = None
     """Number of classes that the networks tell apart. None means as many as the published ones."""
+    costs: tuple[str, ...] = ()
+    """Columns with costs, as latencies and energies of devices: less is better, units are the table's own. Each is a
+    column of the evaluations, and may be an objective."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str) or not self.path:
             raise InvalidInput(f"table {shown(self.path)}: accepted is the path of a file or folder")
         object.__setattr__(self, "path", registry.absolute_path(self.path))
-        object.__setattr__(self, "columns", tuple(self.columns))
+        for name in ("columns", "costs"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.input_shape is not None:
             object.__setattr__(self, "input_shape", tuple(self.input_shape))
         if not all(isinstance(column, str) for column in self.columns):
             raise InvalidInput(f"columns {shown(self.columns)} of a table: accepted are texts, COLUMN=EPOCHS")
+        if not all(isinstance(cost, str) for cost in self.costs) or len(set(self.costs)) < len(self.costs):
+            raise InvalidInput(f"costs {shown(self.costs)} of a table: accepted are different names of columns")
         if self.unit not in get_args(Unit):
             raise InvalidInput(f"unit {shown(self.unit)} of a table: accepted are {', '.join(get_args(Unit))}")
 
@@ -70,7 +76,7 @@ class AccuracySource:
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
         shape = None if self.input_shape is None else list(self.input_shape)
-        return {**asdict(self), "columns": list(self.columns), "input_shape": shape}
+        return {**asdict(self), "columns": list(self.columns), "costs": list(self.costs), "input_shape": shape}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> AccuracySource:
@@ -87,4 +93,4 @@ class AccuracySource:
 def _open(source: AccuracySource, space: str, dataset: str) -> AccuracyTable:
     found: CellSpace = registry.find("space", space, CellSpace)
     columns = column_epochs(source.columns) if source.columns else None
-    return read_table(source.path, found, columns=columns, dataset=dataset, unit=source.unit)
+    return read_table(source.path, found, columns=columns, dataset=dataset, unit=source.unit, costs=source.costs)

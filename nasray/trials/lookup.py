@@ -74,15 +74,24 @@ class Lookup:
         """Whether it is at the table's most epochs."""
         return self._done == len(self._fidelities)
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """The table's own costs of the architecture, by column; NaN where one is missing.
+
+        Raises:
+            InvalidInput: the architecture is not in the table.
+        """
+        return self.table.costs_of(self.architecture)
+
     def run_epoch(self) -> dict[str, float]:
-        """Go to the next fidelity.
+        """Go to the next fidelity; gives the accuracy there, and the costs.
 
         Raises:
             InvalidInput: the architecture is not in the table.
         """
         self.accuracy = self.table.accuracy(self.architecture, self._fidelities[self._done])
         self._done += 1
-        return {"accuracy": self.accuracy}
+        return {"accuracy": self.accuracy, **self.costs}
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands."""

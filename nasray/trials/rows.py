@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,8 +115,9 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
             **_of_machine("table", evaluation.size),
             **digest_columns(config, trial.source.digest),
             "training": LOOKED_UP,
-            "settings": trial.source.settings,
+            "settings": trial.settings,
             "seconds": 0.0,
+            **{name: None if math.isnan(cost) else cost for name, cost in evaluation.costs.items()},
         }
         return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
     row |= {
@@ -123,7 +125,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         **digest_columns(config, evaluation.data.dataset.digest),
         "device": evaluation.hardware,
         "training": "from scratch",
-        "settings": json.dumps(evaluation.config.settings.to_dict()),
+        "settings": trial.settings,
         "seconds": evaluation.seconds,
         "peak_memory_bytes": evaluation.peak_memory_bytes,
     }

@@ -137,6 +137,11 @@ class TrainingTrial:
         return portable_methods(self.origin.method)
 
     @property
+    def settings(self) -> str:
+        """What its rows have in their column ``settings``: JSON."""
+        return json.dumps(self.config.settings.to_dict()) if self.source is None else self.source.settings
+
+    @property
     def space(self) -> str:
         """Space of the architecture."""
         return self.config.space

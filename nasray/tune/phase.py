@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from nasray.searchers import Feedback, Searcher
+from nasray.searchers import Feedback, Mode, Searcher
 from nasray.spaces import Architecture
+from nasray.trials.rows import ROW
+from nasray.trials.running import BEGUN, DONE, ENDED, EPOCH, GIVEN_UP, STATE, WAITS
 from nasray.trials.trial import Kind, TrainingTrial, Trial
 
 TRIAL = "trial"
 """In Tune's config of a trial: its name."""
 ARCHITECTURE = "architecture"
 """In Tune's config of a trial that a searcher proposed: what it trains, as JSON."""
+RESERVED = frozenset(
+    {
+        *(EPOCH, DONE, ENDED, WAITS, BEGUN, GIVEN_UP, STATE, ROW, "points", "events", "node", "told"),
+        *("config", "date", "done", "experiment_tag", "hostname", "node_ip", "pid", "timestamp", "training_iteration"),
+        *("episodes_total", "timesteps_total", "iterations_since_restore", "timesteps_since_restore"),
+        *("time_since_restore", "time_this_iter_s", "time_total_s", "trial_id", "trial_name", "trial_dir"),
+        *("should_checkpoint", "checkpoint_dir_name"),
+    }
+)
+"""Names in a report that are no figures of a network: ours, and what Tune adds to each."""
 WORKERS = "workers"
 """Folder in the run's folder in which Ray Train keeps what workers of one training have to say: never read."""
 
@@ -48,14 +60,14 @@ class Phase:
     """Epochs at which trainings are compared, and all but the best stopped; the last ends them."""
     reduction_factor: float = 3.0
     """The best 1/N of the trainings continue at a rung."""
-    objectives: tuple[str, ...] = ("accuracy", "macs")
-    """What is traded: of accuracy, macs, params, latency_ms."""
+    objectives: Mapping[str, Mode] = field(default_factory=lambda: {"accuracy": "max", "macs": "min"})
+    """What is traded, by names in a report, each with whether less or more of it is better."""
     workers: int = 1
     """Processes that train one architecture together."""
     budget: float | None = None
     """Largest multiply-adds (M) of what counts for the front that live figures tell of."""
-    fidelity: str = ""
-    """Settings of earlier trainings that share that front, as JSON."""
+    fidelity: tuple[str, ...] = ()
+    """Settings of the trainings that share that front, each as JSON."""
     one_stage_epochs: int | None = None
     """Epochs of trainings in one stage that share it."""
 
@@ -66,9 +78,9 @@ class Phase:
         return trial is not None and trial.is_looked_up
 
     @property
-    def compared_by(self) -> tuple[str, ...]:
+    def compared_by(self) -> dict[str, Mode]:
         """What trainings are compared by at rungs: accuracy first, which leads, and then the other objectives."""
-        return ("accuracy", *(name for name in self.objectives if name != "accuracy"))
+        return {"accuracy": "max", **self.objectives}
 
     @property
     def trainings(self) -> list[TrainingTrial]:

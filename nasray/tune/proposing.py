@@ -8,7 +8,7 @@ as before, and get their known results.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -124,20 +124,20 @@ class Proposed:
         results: dict[str, Result] = {}
         if len(rows):
             same = (rows["method"] == shared.method) & (rows["search_trial_id"] == shared.origin.search_trial_id)
-            same &= (rows["settings"] == self.phase.fidelity) & (rows["seed"] == shared.config.seed)
+            same &= (rows["settings"] == shared.settings) & (rows["seed"] == shared.config.seed)
             for row in rows[same].sort_values("epochs").to_dict("records"):
                 outcome = outcomes.get(str(self.name_of_row(row)))
                 # A trial that is still running may already have rows, of its rungs.
                 if row["complete"] if outcome is None else not outcome.is_open:
-                    results[row["architecture"]] = _result(row)
+                    results[row["architecture"]] = _result(row, self.phase.objectives)
         for outcome in outcomes.values():
             if outcome.architecture is not None and outcome.state in GAVE_UP:
                 results.setdefault(outcome.architecture, {EPOCH: 0})
         return results
 
 
-def _result(row: Mapping[Any, Any]) -> Result:
-    names = ("accuracy", "macs", "params", "latency_ms")
+def _result(row: Mapping[Any, Any], objectives: Iterable[str]) -> Result:
+    names = ("accuracy", "macs", "params", "latency_ms", *objectives)
     result = {name: row[name] for name in names if row.get(name) is not None and not pd.isna(row[name])}
     told = row.get(TOLD)
     return {**result, EPOCH: row["epochs"], **({} if told is None or pd.isna(told) else {TOLD: int(told)})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,24 +27,24 @@ def records(phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], nam
     rows = read(storage, EVALUATIONS)
     if not len(rows):
         return []
-    at_rungs = rows[rows["epochs"].isin(phase.rungs[:-1]) & (rows["settings"] == phase.fidelity)]
+    at_rungs = rows[rows["epochs"].isin(phase.rungs[:-1]) & rows["settings"].isin(phase.fidelity)]
     found = []
     for row in at_rungs.sort_values("created_at", kind="stable").to_dict("records"):
         name = name_of(row)
         if name is not None:
-            values = tuple(float(row[metric]) for metric in phase.compared_by)
+            # A cost that the table lacks of every architecture so far has no column.
+            values = tuple(float(row.get(metric, math.nan)) for metric in phase.compared_by)
             found.append(Record(name, row["epochs"], values, _stopped(outcomes.get(name), row["epochs"])))
     return found
 
 
 def names_of_known(phase: Phase) -> NameOf:
     """For a phase whose trials are known."""
-    names = {_key(trial.architecture.id, trial.method, trial.config.seed): trial.name for trial in phase.trainings}
-    return lambda row: names.get(_key(row["architecture_id"], row["method"], row["seed"]))
-
-
-def _key(architecture: str, method: str, seed: int) -> tuple[str, str, int]:
-    return architecture, method, int(seed)
+    names = {
+        (trial.architecture.id, trial.method, trial.config.seed, trial.settings): trial.name
+        for trial in phase.trainings
+    }
+    return lambda row: names.get((row["architecture_id"], row["method"], int(row["seed"]), row["settings"]))
 
 
 def _stopped(outcome: Outcome | None, rung: float) -> bool | None:

@@ -23,7 +23,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from nasray.errors import ClusterLost, LeaseLost, StorageFailure, message
 from nasray.runs import Storage
 from nasray.runs.outcomes import Outcome
-from nasray.searchers import OBJECTIVES
 from nasray.trials.running import EPOCH
 from nasray.trials.trial import Trial
 from nasray.tune.execution import Execution
@@ -199,8 +198,8 @@ def _scheduler(
     if len(phase.rungs) < 2:
         return FIFOScheduler()  # type: ignore[no-untyped-call]
     scheduler = ParetoASHA(
-        phase.compared_by,
-        [OBJECTIVES[name] for name in phase.compared_by],
+        list(phase.compared_by),
+        list(phase.compared_by.values()),
         time_attr=EPOCH,
         rungs=phase.rungs,
         reduction_factor=phase.reduction_factor,

@@ -136,3 +136,20 @@ def test_the_refused_can_be_told_apart(runs: list[str], tmp_path: Path, capsys: 
     assert "epochs (5, 50)" in capsys.readouterr().err
     assert main(["front", *runs, "--only", "epochs=5"]) == 0
     assert "5 epochs" in capsys.readouterr().out
+
+
+def test_a_front_over_a_cost_of_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "r", [(10, 0.5)], joules=3.0)
+    write_run(tmp_path / "r", [(20, 0.4)], joules=1.0, architecture_id="thrifty")
+    assert main(["front", run, "--cost", "joules", "--plot", str(tmp_path / "front.svg")]) == 0
+    out = capsys.readouterr().out
+    assert out.split()[:2] == ["joules", "macs"]
+    assert "thrifty" in out
+    assert "(reference point: joules 3, accuracy 0.1)" in out
+    assert "joules" in (tmp_path / "front.svg").read_text()
+    assert main(["front", run, "--cost", "joules", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reference"] == {"joules": 3.0, "accuracy": 0.1}
+    assert main(["front", run, "--cost", "joules", "--references", "all"]) == 2
+    assert capsys.readouterr().err == (
+        "nasray: --references with --cost 'joules': published architectures have macs only\n"
+    )

@@ -57,6 +57,8 @@ def test_budget_table_method_and_space() -> None:
     sweep = typed("nas_bench_201", "--table t.csv --table-columns a=12 b=200 --table-unit fraction --budget 120")
     assert sweep.table == AccuracySource(path="t.csv", columns=("a=12", "b=200"), unit="fraction")
     assert sweep.budget == Budget(120.0)
+    costly = typed("nas_bench_201", "--table t.csv --table-costs joules --objectives accuracy raspi4")
+    assert costly.table == AccuracySource(path="t.csv", costs=("joules", "raspi4"))
     assert [arm.method for arm in typed("nas_bench_201", "--method tpe").arms] == ["tpe"]
     assert {arm.space for arm in typed("nas_bench_201", "--space gold").arms} == {"gold"}
 

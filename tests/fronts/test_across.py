@@ -41,6 +41,36 @@ def test_the_front_is_that_of_all_rows(write_run: WriteRun) -> None:
     assert front_across(runs, budget=1.5).front["architecture_id"].tolist() == ["a"]
 
 
+def test_a_front_over_another_cost_ends_at_the_largest_of_all_rows(write_run: WriteRun) -> None:
+    # By joules a and d are best, by multiply-adds a and b; what it took to run c is not known.
+    runs = {
+        "a": write_run("a", [row("a", 1, 0.5, joules=4.0), row("b", 2, 0.7, joules=9.0), row("c", 3, 0.9)]),
+        "b": write_run("b", [row("d", 4, 0.6, joules=5.0)], reference=(10.0, 0.2)),
+    }
+    found = front_across(runs, cost="joules")
+    assert found.front["architecture_id"].tolist() == ["a", "d", "b"]
+    assert found.reference == (9.0, 0.1)
+    assert found.hypervolume == pytest.approx((5 - 4) * 0.4 + (9 - 5) * 0.5)
+    assert front_across(runs).front["architecture_id"].tolist() == ["a", "b", "c"]
+    with pytest.raises(InvalidInput, match=r"^cost 'watts': run 'a' has no such cost\. Its rows have .*joules\.$"):
+        front_across(runs, cost="watts")
+    for other in ("seconds", "accuracy", "method"):
+        with pytest.raises(InvalidInput, match=f"^cost '{other}'"):
+            front_across(runs, cost=other)
+
+
+def test_means_over_seeds_are_of_the_cost_too(write_run: WriteRun) -> None:
+    rows = [row("a", 1, 0.4 + seed / 10, seed=seed, latency_ms=2.0 + seed, latency_batch=1) for seed in range(2)]
+    runs = {"a": write_run("a", rows)}
+    (one,) = front_across(runs, cost="latency_ms").front.to_dict("records")
+    assert (one["latency_ms"], one["accuracy"]) == pytest.approx((2.5, 0.45))
+    other = row("b", 1, 0.5, latency_ms=1.0, latency_batch=1, device="another")
+    runs["b"] = write_run("b", [other])
+    with pytest.raises(InvalidInput, match=r"device \(another, cpu\)"):
+        front_across(runs, cost="latency_ms")
+    assert len(front_across(runs).front)  # multiply-adds are the same on every device
+
+
 def test_what_was_looked_up_is_not_said_to_be_of_the_validation_split(write_run: WriteRun) -> None:
     runs = {"a": write_run("a", [row("a", 1, 0.5, training="looked up")], reference=(10.0, 0.2))}
     assert front_across(runs).rows.kind == "looked up in a table, 5 epochs"

@@ -45,6 +45,19 @@ def test_surfaces_and_volumes_of_three_runs(write_run: WriteRun) -> None:
     assert spread["std"][1:].tolist() == pytest.approx([statistics.stdev(at_20), statistics.stdev(at_30)])
 
 
+def test_another_cost_stretches_the_surfaces(write_run: WriteRun) -> None:
+    points = {"r0": [(10, 0.5), (30, 0.9)], "r1": [(20, 0.8)]}
+    runs = {
+        name: write_run(name, [row(f"{name}{i}", 50 - macs, best, joules=2.0 * macs) for i, (macs, best) in own])
+        for name, own in ((name, list(enumerate(own))) for name, own in points.items())
+    }
+    found = repetitions(runs, cost="joules")
+    assert found.reference == (60.0, 0.1)
+    volumes = found.volumes.set_index("repetition")["hypervolume"].to_dict()
+    assert volumes == pytest.approx({"r0": 40 * 0.4, "r1": 20 * 0.7})
+    assert found.spread["gold_nas"]["joules"].tolist() == [20, 40, 60]
+
+
 def test_each_method_has_its_own(write_run: WriteRun) -> None:
     runs = {
         "r0": write_run("r0", [row("a", 10, 0.9), row("b", 20, 0.6, method="random")]),

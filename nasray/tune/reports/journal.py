@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from nasray import registry
 from nasray.errors import reason
 from nasray.runs.events import say
-from nasray.searchers import EPOCH, OBJECTIVES, feedback_of
+from nasray.searchers import EPOCH, Mode, feedback_of
 from nasray.searchers.optuna import STATES
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import encode, parameters
@@ -50,7 +50,7 @@ class OptunaJournal(Callback):
         path: of the journal.
         space: name of the search space.
         cells: of the networks that are evaluated.
-        objectives: of the search.
+        objectives: of the search, each with whether less or more of it is better.
         epochs: of a complete evaluation.
         budget: largest multiply-adds (M), a constraint of the study.
         ended: architecture, as JSON, and last result of trials that ended before, by their names: made up for.
@@ -64,7 +64,7 @@ class OptunaJournal(Callback):
         *,
         space: str,
         cells: int,
-        objectives: Sequence[str],
+        objectives: Mapping[str, Mode],
         epochs: int,
         budget: float | None = None,
         ended: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
@@ -75,7 +75,7 @@ class OptunaJournal(Callback):
         self.path = path
         self.space = space
         self.cells = cells
-        self.objectives = tuple(objectives)
+        self.objectives = dict(objectives)
         self.epochs = epochs
         self.budget = budget
         self._study: optuna.Study | None = None
@@ -114,7 +114,7 @@ class OptunaJournal(Callback):
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(self.path))),
             study_name=self.name,
-            directions=["maximize" if OBJECTIVES[name] == "max" else "minimize" for name in self.objectives],
+            directions=["maximize" if mode == "max" else "minimize" for mode in self.objectives.values()],
             load_if_exists=True,
         )
         with warnings.catch_warnings():

@@ -93,7 +93,7 @@ class Metrics(Callback):
         earlier: what trials of the phase gave that ended before this pass.
         storage: the run's folder.
         budget: largest multiply-adds (M) that count for the front.
-        fidelity: of trainings: what rows of earlier phases must have in their column ``settings`` to share the front.
+        fidelity: of trainings: what rows of earlier phases may have in their column ``settings`` to share the front.
         one_stage_epochs: of trainings: rows of searches that trained their network for so many epochs share it too.
         watched: whether trials live long enough to be watched one by one.
         seconds: from one setting of the gauges to the next.
@@ -110,7 +110,7 @@ class Metrics(Callback):
         arms: Mapping[str, Arm] | None = None,
         earlier: Mapping[Arm, Sequence[Outcome]] | None = None,
         budget: float | None = None,
-        fidelity: str = "",
+        fidelity: tuple[str, ...] = (),
         one_stage_epochs: int | None = None,
         watched: bool = True,
         seconds: float = 5.0,
@@ -177,7 +177,7 @@ class Metrics(Callback):
         rows = read(self.storage, EVALUATIONS, strict=False)
         if not len(rows):
             return {}
-        from_scratch = rows["complete"] & (rows["settings"] == self.fidelity)
+        from_scratch = rows["complete"] & rows["settings"].isin(self.fidelity)
         one_stage = (rows["training"] == "one stage") & (rows["epochs"] == self.one_stage_epochs)
         found: dict[Arm, list[Point]] = {}
         for row in rows[from_scratch | one_stage].to_dict("records"):
