@@ -62,7 +62,9 @@ def callbacks_of(
     ]
     trials = {trial.name: trial for trial in waiting}
     callbacks += [
-        TrackerCallback(one, phase.run, phase.name, storage, trials, shared) for one in execution.trackers if one != "optuna"
+        TrackerCallback(one, phase.run, phase.name, storage, trials, shared)
+        for one in execution.trackers
+        if one != "optuna"
     ]
     folder = local_folder(storage)
     if "optuna" in execution.trackers and phase.proposing is not None and folder is not None:
