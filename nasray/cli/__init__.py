@@ -1,5 +1,5 @@
 """The command line."""
 
-from nasray.cli.verbs import main
+from nasray.cli.command import main
 
 __all__ = ["main"]

@@ -2,6 +2,6 @@
 
 import sys
 
-from nasray.cli.verbs import main
+from nasray.cli.command import main
 
 sys.exit(main())

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import json
-import os
-import re
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,14 +17,10 @@ import tyro
 
 from nasray import registry
 from nasray.cli.arguments import leading, parse, positional, taken, value_of
-from nasray.cli.signals import ends_on_signals
+from nasray.cli.found import RUNS, find_architecture, find_run, shape_of
 from nasray.errors import (
-    ClusterLost,
     DamagedFilesWarning,
     InvalidInput,
-    LeaseLost,
-    NonFiniteLoss,
-    StorageFailure,
     printable,
 )
 from nasray.settings import TrainingSettings
@@ -35,74 +28,7 @@ from nasray.settings import TrainingSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nasray.runs import Storage
-    from nasray.spaces import Architecture, CellSpace
-
-RUNS = "runs"
-"""Folder of the runs, where none is given."""
-TRACEBACK = "NASRAY_TRACEBACK"
-"""In the environment: whether a failure of a user's own code is shown with all that led to it."""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code.
-
-    0; 1 if something failed on the way, 2 if it could not be understood, 130 if Ctrl-C and 143 if SIGTERM ended it.
-    """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        try:
-            return _run(arguments)
-        finally:
-            sys.stdout.flush()
-    except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
-        if os.environ.get(TRACEBACK) and isinstance(error.__cause__, Exception):
-            raise error.__cause__  # noqa: B904 - what a user's own code raised, as it was raised
-        print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, InvalidInput) else 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
-        _close_output()
-        return 1
-    except Exception as error:
-        said = registry.own_failure(error)
-        if said is None and isinstance(error, OSError):
-            said = f"{error.strerror or error}{'' if error.filename is None else f': {error.filename}'}"
-        if said is None or os.environ.get(TRACEBACK):  # a fault of ours
-            raise
-        if isinstance(error, OSError):
-            _close_output()  # it may be what is full
-        print(f"nasray: {said}", file=sys.stderr)
-        return 1
-
-
-def _close_output() -> None:
-    """So that Python's last flush cannot fail again."""
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-
-
-def _run(arguments: list[str]) -> int:
-    _absolute_environment()
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
-        return 0
-    verb = _VERBS.get(arguments[0])
-    if verb is None:
-        close = difflib.get_close_matches(arguments[0], _VERBS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(_VERBS)}")
-    if arguments[1:] in (["-h"], ["--help"]):
-        print(_usage_of(arguments[0]))
-        return 0
-    with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
-        return verb(arguments[1:])
-
-
-def _absolute_environment() -> None:
-    """A relative folder in the environment means this process's folder, in workers too."""
-    if "NASRAY_DATA" in os.environ:
-        os.environ["NASRAY_DATA"] = registry.absolute_path(os.environ["NASRAY_DATA"]) or ""
+    from nasray.spaces import CellSpace
 
 
 def _sweep(arguments: list[str]) -> int:
@@ -184,7 +110,7 @@ def _retrain(arguments: list[str]) -> int:
     from nasray.trials.evaluation import EvaluationSettings
 
     (run,), rest = positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
-    storage = _find_run(run)
+    storage = find_run(run)
     sweep, _ = read_run(storage)
     typed = parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.training.settings)
     return _print_outcome(retrain(storage, typed.to_dict()))
@@ -199,7 +125,7 @@ def _front(arguments: list[str]) -> int:
         raise InvalidInput("RUN missing: accepted are folders of runs, as in nasray front runs/digits")
     typed = parse(FrontOptions, rest, "nasray front", default=FrontOptions())
     with _damage_in_a_line() as damaged:
-        for line in lines({run: _find_run(run) for run in runs}, typed):
+        for line in lines({run: find_run(run) for run in runs}, typed):
             print(line)
     return 1 if damaged else 0
 
@@ -235,13 +161,13 @@ def _cost(arguments: list[str]) -> int:
     (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
     typed = parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
     space: CellSpace = registry.find("space", name, CellSpace)
-    architecture = _find_architecture(space, text, typed.storage)
+    architecture = find_architecture(space, text, typed.storage)
     size = NetworkSize(
         channels=space.evaluation_channels if typed.channels is None else typed.channels,
         cells=(len(architecture.cells) if space.cell_per_position else space.evaluation_cells)
         if typed.cells is None
         else typed.cells,
-        input_shape=_shape(typed.input),
+        input_shape=shape_of(typed.input),
         classes=typed.classes,
         skeleton=typed.skeleton,
     )
@@ -290,7 +216,7 @@ def _draw(arguments: list[str]) -> int:
     if typed.out is None:
         raise InvalidInput(f"--out missing: accepted is a .png, .svg or .pdf file, as in {example}")
     space: CellSpace = registry.find("space", name, CellSpace)
-    architecture = _find_architecture(space, text, typed.storage)
+    architecture = find_architecture(space, text, typed.storage)
     called = text if text in space.references else f"architecture {architecture.id}"
     draw_cells(space, architecture, typed.out, title=f"{called} ({space.name})")
     print(f"{len(architecture.cells)} cells of {called}: {typed.out}")
@@ -316,7 +242,7 @@ class _Nothing:
     """Takes no fields."""
 
 
-_VERBS: dict[str, Callable[[list[str]], int]] = {
+VERBS: dict[str, Callable[[list[str]], int]] = {
     "sweep": _sweep,
     "search": _search,
     "retrain": _retrain,
@@ -325,22 +251,6 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
     "draw": _draw,
     "list": _list,
 }
-
-
-_RESUMABLE = ("sweep", "search", "retrain")
-"""Verbs that resume where they ended."""
-
-
-def _usage() -> str:
-    lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in _VERBS.items()]
-    head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
-    return "\n".join([head, *lines, "", "Give the names and --help to list the fields: nasray sweep digits --help."])
-
-
-def _usage_of(verb: str) -> str:
-    usage = (_VERBS[verb].__doc__ or "").strip()
-    hint = "Give the names and --help to list the fields, as in nasray sweep digits --help."
-    return f"usage: nasray {verb} {usage}\n\n{hint}"
 
 
 @contextlib.contextmanager
@@ -360,62 +270,6 @@ def _damage_in_a_line() -> Iterator[list[str]]:
 
         warnings.showwarning = show
         yield told
-
-
-def _find_run(run: str) -> Storage:
-    from nasray.runs import open_storage
-
-    for place in (run, f"{RUNS}/{run}"):
-        storage = open_storage(place)
-        if storage.exists("run.json"):
-            return storage
-    raise InvalidInput(f"run {run!r}: accepted is a run's folder or URI, or the name of one in {RUNS}/")
-
-
-def _find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
-    from nasray.spaces import from_genotype, from_string, has_strings, parse_architecture, string_form
-
-    if text in space.references:
-        return from_genotype(space, space.references[text].genotype)
-    if text.lstrip().startswith("{"):
-        return parse_architecture(space, text)
-    if text.lstrip().startswith("|"):
-        return from_string(space, text)
-    path = Path(text)
-    with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
-        if "\0" not in text and path.is_file() and path.stat().st_size <= 4_000_000:
-            try:
-                return parse_architecture(space, path.read_text(encoding="utf-8"))
-            except UnicodeDecodeError:
-                raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
-    found = _in_tables(Path(storage), text) if re.fullmatch(r"[0-9a-f]{12}", text) else None
-    if found is not None:
-        return parse_architecture(space, found)
-    known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
-    raise InvalidInput(
-        f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
-        f"of one in a run below {storage}/"
-    )
-
-
-def _in_tables(storage: Path, id: str) -> str | None:
-    """An architecture of any run in a folder, as JSON; None where none has it."""
-    from nasray.runs import load
-
-    for run in sorted(storage.glob("*/run.json")):
-        for table in ("evaluations", "candidates"):
-            rows = load(run.parent, table)
-            rows = rows[rows["architecture_id"] == id]
-            if len(rows):
-                return str(rows.iloc[0]["architecture"])
-    return None
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.lower().split("x")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InvalidInput(f"input {text!r}: accepted are numbers from 1 up with x between them, as in 3x32x32")
-    return tuple(map(int, parts))
 
 
 def _millions(value: float, digits: int) -> str:

@@ -1,0 +1,92 @@
+"""The command line's door: understands which verb is meant, and makes every error one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+
+from nasray import registry
+from nasray.cli.signals import ends_on_signals
+from nasray.cli.verbs import VERBS
+from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+
+TRACEBACK = "NASRAY_TRACEBACK"
+"""In the environment: whether a failure of a user's own code is shown with all that led to it."""
+_RESUMABLE = ("sweep", "search", "retrain")
+"""Verbs that resume where they ended."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code.
+
+    0; 1 if something failed on the way, 2 if it could not be understood, 130 if Ctrl-C and 143 if SIGTERM ended it.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except (ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure) as error:
+        if os.environ.get(TRACEBACK) and isinstance(error.__cause__, Exception):
+            raise error.__cause__  # noqa: B904 - what a user's own code raised, as it was raised
+        print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, InvalidInput) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
+        _close_output()
+        return 1
+    except Exception as error:
+        said = registry.own_failure(error)
+        if said is None and isinstance(error, OSError):
+            said = f"{error.strerror or error}{'' if error.filename is None else f': {error.filename}'}"
+        if said is None or os.environ.get(TRACEBACK):  # a fault of ours
+            raise
+        if isinstance(error, OSError):
+            _close_output()  # it may be what is full
+        print(f"nasray: {said}", file=sys.stderr)
+        return 1
+
+
+def _close_output() -> None:
+    """So that Python's last flush cannot fail again."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _run(arguments: list[str]) -> int:
+    _absolute_environment()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    verb = VERBS.get(arguments[0])
+    if verb is None:
+        close = difflib.get_close_matches(arguments[0], VERBS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(VERBS)}")
+    if arguments[1:] in (["-h"], ["--help"]):
+        print(_usage_of(arguments[0]))
+        return 0
+    with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
+        return verb(arguments[1:])
+
+
+def _absolute_environment() -> None:
+    """A relative folder in the environment means this process's folder, in workers too."""
+    if "NASRAY_DATA" in os.environ:
+        os.environ["NASRAY_DATA"] = registry.absolute_path(os.environ["NASRAY_DATA"]) or ""
+
+
+def _usage() -> str:
+    lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in VERBS.items()]
+    head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
+    return "\n".join([head, *lines, "", "Give the names and --help to list the fields: nasray sweep digits --help."])
+
+
+def _usage_of(verb: str) -> str:
+    usage = (VERBS[verb].__doc__ or "").strip()
+    hint = "Give the names and --help to list the fields, as in nasray sweep digits --help."
+    return f"usage: nasray {verb} {usage}\n\n{hint}"

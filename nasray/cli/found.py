@@ -1,0 +1,93 @@
+"""What is typed as an argument and lies somewhere: a run, an architecture; and the shape of an input."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasray.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from nasray.runs import Storage
+    from nasray.spaces import Architecture, CellSpace
+
+RUNS = "runs"
+"""Folder of the runs, where none is given."""
+
+
+def find_run(run: str) -> Storage:
+    """A run's folder by its path, its URI or its name.
+
+    Raises:
+        InvalidInput: no run lies there.
+    """
+    from nasray.runs import open_storage
+
+    for place in (run, f"{RUNS}/{run}"):
+        storage = open_storage(place)
+        if storage.exists("run.json"):
+            return storage
+    raise InvalidInput(f"run {run!r}: accepted is a run's folder or URI, or the name of one in {RUNS}/")
+
+
+def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
+    """An architecture of a space, however it is given.
+
+    Args:
+        space: of the architecture.
+        text: name of a published one, JSON, a file of JSON, a benchmark's string, or an id.
+        storage: folder of the runs in which an id is looked for.
+
+    Raises:
+        InvalidInput: it is none of these, or not of the space.
+    """
+    from nasray.spaces import from_genotype, from_string, has_strings, parse_architecture, string_form
+
+    if text in space.references:
+        return from_genotype(space, space.references[text].genotype)
+    if text.lstrip().startswith("{"):
+        return parse_architecture(space, text)
+    if text.lstrip().startswith("|"):
+        return from_string(space, text)
+    path = Path(text)
+    with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
+        if "\0" not in text and path.is_file() and path.stat().st_size <= 4_000_000:
+            try:
+                return parse_architecture(space, path.read_text(encoding="utf-8"))
+            except UnicodeDecodeError:
+                raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+    found = _in_tables(Path(storage), text) if re.fullmatch(r"[0-9a-f]{12}", text) else None
+    if found is not None:
+        return parse_architecture(space, found)
+    known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
+    raise InvalidInput(
+        f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
+        f"of one in a run below {storage}/"
+    )
+
+
+def _in_tables(storage: Path, id: str) -> str | None:
+    """An architecture of any run in a folder, as JSON; None where none has it."""
+    from nasray.runs import load
+
+    for run in sorted(storage.glob("*/run.json")):
+        for table in ("evaluations", "candidates"):
+            rows = load(run.parent, table)
+            rows = rows[rows["architecture_id"] == id]
+            if len(rows):
+                return str(rows.iloc[0]["architecture"])
+    return None
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """The shape that a text such as ``3x32x32`` means.
+
+    Raises:
+        InvalidInput: it is not numbers from 1 up with x between them.
+    """
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InvalidInput(f"input {text!r}: accepted are numbers from 1 up with x between them, as in 3x32x32")
+    return tuple(map(int, parts))
