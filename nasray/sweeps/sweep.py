@@ -242,12 +242,11 @@ class Sweep:
             skeleton=settings.skeleton,
         )
 
-    def cells_of(self, space: str) -> int:
+    def cells_of(self, space: CellSpace) -> int:
         """Cells of the networks that black-box searchers propose in a space."""
-        found: CellSpace = registry.find("space", space, CellSpace)
         if self.table:
-            return tabular_size(found, self.dataset, self.table).cells
-        return self.training.settings.cells or found.evaluation_cells
+            return tabular_size(space, self.dataset, self.table).cells
+        return self.training.settings.cells or space.evaluation_cells
 
     def fidelities(self, space: str) -> tuple[int, ...]:
         """The rungs, and the epochs of a complete training.
