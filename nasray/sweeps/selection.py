@@ -17,7 +17,6 @@ from nasray.settings import TRAINED
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import Drawn, random_like
 from nasray.sweeps.sweep import Sweep
-from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings, evaluation_size
 from nasray.trials.identity import config_of_row
 from nasray.trials.lookup import tabular_size
@@ -160,8 +159,7 @@ def trained_size(sweep: Sweep, space: CellSpace, architecture: Architecture) -> 
     """The size at which a sweep trains an architecture, or that a table's accuracies are of."""
     if sweep.table:
         return tabular_size(space, sweep.dataset, sweep.table)
-    dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
-    return evaluation_size(space, architecture, sweep.training.settings, dataset, sweep.most_macs)
+    return evaluation_size(space, architecture, sweep.training.settings, sweep.data, sweep.most_macs)
 
 
 def within_budget(rows: pd.DataFrame, budget: float | None) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.training import Training
-from nasray.training.dataset import Dataset
+from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.lookup import tabular_size
@@ -147,6 +147,15 @@ class Sweep:
     def most_macs(self) -> float | None:
         """The budget as a number (M); None without one."""
         return None if self.budget is None else self.budget.macs
+
+    @property
+    def data(self) -> Dataset:
+        """The dataset behind the name, loaded once in a process.
+
+        Raises:
+            InvalidInput: it is not available.
+        """
+        return load_dataset(self.dataset, self.execution.data_root)
 
     @property
     def black_box_arms(self) -> list[Arm]:
