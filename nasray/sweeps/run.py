@@ -209,10 +209,8 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
     """The worst corner that means something: the spaces' dearest architecture, and the accuracy of guessing."""
     largest, classes = 0.0, 1
     for arm in {arm.space: arm for arm in sweep.arms}.values():
-        size, width_budget = (
-            sweep.network_size(arm, None if sweep.table else sweep.data),
-            sweep.training.settings.width_budget,
-        )
+        size = sweep.network_size(arm, None if sweep.table else sweep.data)
+        width_budget = sweep.training.settings.width_budget
         if width_budget is not None and not sweep.table:
             # As wide as this allows, a network may cost more than the dearest of the space's own width.
             largest, classes = width_budget, size.classes
