@@ -5,7 +5,7 @@ from __future__ import annotations
 from nasray.runs import Storage
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.sweep import Sweep
-from nasray.training.dataset import Dataset, load_dataset
+from nasray.training.dataset import Dataset
 from nasray.trials.check import Built, check_search, check_training
 from nasray.tune.reports.trackers import check_trackers
 
@@ -63,7 +63,7 @@ def _dataset(sweep: Sweep) -> Dataset | None:
     """What is trained on; None where all is looked up."""
     if sweep.table and not sweep.search_arms:
         return None
-    return load_dataset(sweep.dataset, sweep.execution.data_root)
+    return sweep.data
 
 
 def _is_trained(sweep: Sweep, arm: Arm) -> bool:

@@ -42,6 +42,12 @@ class Proposals:
         return self.settings.evaluations
 
     @property
+    def cell_space(self) -> CellSpace:
+        """The search space behind the name."""
+        found: CellSpace = registry.find("space", self.space, CellSpace)
+        return found
+
+    @property
     def trial_id(self) -> str:
         """Ten hexadecimal digits that name the search by all that it depends on."""
         names = map(registry.portable, (self.method, self.space))
@@ -51,14 +57,14 @@ class Proposals:
 
     def searcher(self, sweep: Sweep, told: Sequence[tuple[Architecture, Feedback]] = ()) -> Searcher:
         """What proposes, as it stands once it was told results, in order."""
-        space: CellSpace = registry.find("space", self.space)
+        space = self.cell_space
 
         def cost(architecture: Architecture) -> float:
             return macs(space, architecture, trained_size(sweep, space, architecture))
 
         problem = SearchProblem(
             space=space,
-            cells=sweep.cells_of(self.space),
+            cells=sweep.cells_of(space),
             objectives=sweep.modes,
             epochs=sweep.fidelities(self.space)[-1],
             budget=sweep.most_macs,
@@ -70,7 +76,7 @@ class Proposals:
     def proposing(self, sweep: Sweep) -> Proposing:
         """Who proposes in a phase, and what all its trials share."""
         origin = Origin(method=self.method, search_trial_id=self.trial_id)
-        space, cells = registry.find("space", self.space, CellSpace), sweep.cells_of(self.space)
+        space, cells = self.cell_space, sweep.cells_of(self.cell_space)
         # In whose place the proposed ones are put.
         some = decode(space, draw(parameters(space, cells), np.random.default_rng(0)), cells)
         settings = dataclasses.replace(sweep.training.settings, **self.training)

@@ -32,7 +32,6 @@ from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
-from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.identity import differing_in, identity_of
@@ -187,8 +186,7 @@ def _identity(sweep: Sweep) -> dict[str, Any]:
     names += [("space", arm.space) for arm in sweep.arms]
     if sweep.table is not None:
         return identity_of({**values, "table": sweep.table.settings}, names, sweep.table.digest)
-    dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
-    return identity_of(values, [*names, ("dataset", sweep.dataset)], dataset.digest)
+    return identity_of(values, [*names, ("dataset", sweep.dataset)], sweep.data.digest)
 
 
 def _reopen_without_rows(storage: Storage) -> None:
@@ -207,8 +205,8 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
     """The worst corner that means something: the spaces' dearest architecture, and the accuracy of guessing."""
     largest, classes = 0.0, 1
     for arm in {arm.space: arm for arm in sweep.arms}.values():
-        dataset = None if sweep.table else load_dataset(sweep.dataset, sweep.execution.data_root)
-        size, width_budget = sweep.network_size(arm, dataset), sweep.training.settings.width_budget
+        size = sweep.network_size(arm, None if sweep.table else sweep.data)
+        width_budget = sweep.training.settings.width_budget
         if width_budget is not None and not sweep.table:
             # As wide as this allows, a network may cost more than the dearest of the space's own width.
             largest, classes = width_budget, size.classes

@@ -17,7 +17,6 @@ from nasray.settings import TRAINED
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import Drawn, random_like
 from nasray.sweeps.sweep import Sweep
-from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings, evaluation_size
 from nasray.trials.identity import config_of_row
 from nasray.trials.lookup import tabular_size
@@ -60,7 +59,7 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
         method = search.method_class
         knobs = knob_columns(search.settings, sweep.varied)
         origin = Origin(method=row["method"], search_trial_id=row["trial_id"], knobs=knobs)
-        space: CellSpace = registry.find("space", search.space)
+        space = search.cell_space
         architecture = Architecture.from_json(space, row["architecture"])
         settings = trained_with.get(row["trial_id"], [sweep.training.settings])
         try:
@@ -110,13 +109,13 @@ def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTri
         return []
     trials: list[TrainingTrial] = []
     proposed = {registry.portable(arm.method) for arm in sweep.black_box_arms} | {BASELINE}
+    spaces = {arm.space: arm.cell_space for arm in sweep.black_box_arms}
     # By the first seeds alone: a run that goes on, and has some of the others already, selects the same.
     first = evaluations[evaluations["method"].isin(proposed) & (evaluations["seed"] == sweep.training.seeds[0])]
     for method, rows in first.groupby("method", sort=True):
         for row in near_front(rows, sweep.training.within).to_dict("records"):
-            name = registry.among(_names(sweep), row["space"])
-            space: CellSpace = registry.find("space", name)
-            architecture = Architecture.from_json(space, row["architecture"])
+            name = registry.among(spaces, row["space"])
+            architecture = Architecture.from_json(spaces[name], row["architecture"])
             origin = Origin(method=str(method), search_trial_id=row["search_trial_id"])
             settings = EvaluationSettings.of(json.loads(row["settings"]))
             seeds = sweep.training.seeds[1:]
@@ -160,8 +159,7 @@ def trained_size(sweep: Sweep, space: CellSpace, architecture: Architecture) -> 
     """The size at which a sweep trains an architecture, or that a table's accuracies are of."""
     if sweep.table:
         return tabular_size(space, sweep.dataset, sweep.table)
-    dataset = load_dataset(sweep.dataset, sweep.execution.data_root)
-    return evaluation_size(space, architecture, sweep.training.settings, dataset, sweep.most_macs)
+    return evaluation_size(space, architecture, sweep.training.settings, sweep.data, sweep.most_macs)
 
 
 def within_budget(rows: pd.DataFrame, budget: float | None) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.training import Training
-from nasray.training.dataset import Dataset
+from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.lookup import tabular_size
@@ -149,6 +149,15 @@ class Sweep:
         return None if self.budget is None else self.budget.macs
 
     @property
+    def data(self) -> Dataset:
+        """The dataset behind the name, loaded once in a process.
+
+        Raises:
+            InvalidInput: it is not available.
+        """
+        return load_dataset(self.dataset, self.execution.data_root)
+
+    @property
     def black_box_arms(self) -> list[Arm]:
         """Those whose architectures a black-box searcher proposes."""
         return [arm for arm in self.arms if arm.is_black_box]
@@ -242,12 +251,11 @@ class Sweep:
             skeleton=settings.skeleton,
         )
 
-    def cells_of(self, space: str) -> int:
+    def cells_of(self, space: CellSpace) -> int:
         """Cells of the networks that black-box searchers propose in a space."""
-        found: CellSpace = registry.find("space", space, CellSpace)
         if self.table:
-            return tabular_size(found, self.dataset, self.table).cells
-        return self.training.settings.cells or found.evaluation_cells
+            return tabular_size(space, self.dataset, self.table).cells
+        return self.training.settings.cells or space.evaluation_cells
 
     def fidelities(self, space: str) -> tuple[int, ...]:
         """The rungs, and the epochs of a complete training.

@@ -101,6 +101,26 @@ def test_runs_that_do_not_compare_are_refused(
         front_across({"both": write_run("both", [*common, *other])} if "epochs" not in changes else runs)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_a_sweep_varied_of_the_training_shares_a_front(write_run: WriteRun, seeds: int) -> None:
+    def rows(name: str, accuracy: float, place: int, **more: Any) -> list[dict[str, Any]]:
+        return [row(name, 1 + place, accuracy, seed=s, settings=RATES[place], **more) for s in range(seeds)]
+
+    column = "training.learning_rate"
+    both = [*rows("a", 0.5, 0, **{column: 0.025}), *rows("a", 0.6, 1, **{column: 0.05})]
+    front = front_across({"a": write_run("a", both)}).front
+    assert front[column].tolist() == [0.025, 0.05]
+    # Not with what was trained so by chance, nor with rows of another split, whatever they claim to vary.
+    runs = {"a": write_run("a", both), "b": write_run("b", rows("b", 0.7, 1))}
+    with pytest.raises(InvalidInput, match=r"learning_rate \(0\.025, 0\.05\)"):
+        front_across(runs)
+    split = json.dumps({"learning_rate": 0.05, "split_seed": 1})
+    claims = {column: 0.05, "training.split_seed": 1, "settings": split}
+    runs["b"] = write_run("c", [{**one, **claims} for one in rows("b", 0.7, 1)])
+    with pytest.raises(InvalidInput, match="split_seed"):
+        front_across(runs)
+
+
 def test_one_run_has_trained_and_the_other_only_searched(write_run: WriteRun) -> None:
     runs = {
         "a": write_run("a", [row("a", 1, 0.9), candidate_row("a", 1, 0.5)]),

@@ -126,7 +126,7 @@ def test_a_black_box_sweep_survives_json(table: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"objectives": ("accuracy", "beauty")}, "objectives"),
+        ({"objectives": ("accuracy", "beauty"), "table": None}, "objectives"),
         ({"objectives": ("accuracy", "latency_ms")}, "latency_batch"),
         ({"table": None, "training": Training(rungs=(600,))}, r"training\.rungs"),
         ({"training": Training(seeds=(0, 1))}, r"training\.seeds"),

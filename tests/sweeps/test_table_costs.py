@@ -97,6 +97,7 @@ def test_searchers_come_nearer_to_the_front_of_a_cost_by_that_cost(table: str, t
     assert by_joules > by_macs
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_run_has_the_costs_as_columns_and_compares_by_them_at_rungs(
     table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

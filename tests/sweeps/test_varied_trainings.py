@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import nasray
@@ -20,6 +21,9 @@ from nasray.sweeps import AccuracySource, Arm, EvaluationSettings, Execution, Ra
 from nasray.sweeps.changes import with_method
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import retrain, run_sweep
+from nasray.sweeps.selection import candidate_trials
+from nasray.trials.check import any_architecture
+from nasray.trials.identity import identity
 from nasray.trials.trial import SearchTrial
 from tests.ray_session import TINY
 
@@ -107,6 +111,29 @@ def test_searchers_of_other_trainings_are_other_searches() -> None:
     ]  # fmt: skip
 
 
+def test_an_architecture_and_its_baseline_are_trained_with_each_value_of_its_search() -> None:
+    sweep = with_method(sweep_of(RATES), "darts")
+    (config,) = sweep.searches()
+    found = any_architecture(config.cell_space, 3)
+    row = {
+        "trial_id": SearchTrial(run="varied", config=config).name,
+        "settings": json.dumps(identity(config)),
+        "architecture": found.to_json(),
+        "architecture_id": found.id,
+        "method": "darts",
+    }
+    trials = candidate_trials(sweep, pd.DataFrame([row, {**row, "epoch": 2}]))
+    trained = [(trial.method, trial.origin.baseline_of, trial.config.settings.learning_rate) for trial in trials]
+    assert trained == [
+        ("darts", None, 0.02), ("darts", None, 0.2), ("random", found.id, 0.02), ("random", found.id, 0.2),
+    ]  # fmt: skip
+    assert trials[0].architecture == trials[1].architecture == found
+    assert trials[2].architecture == trials[3].architecture != found
+    assert [trial.origin.knobs["training.learning_rate"] for trial in trials] == [0.02, 0.2, 0.02, 0.2]
+    assert len({trial.name for trial in trials}) == 4
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_what_a_search_found_is_trained_with_its_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     searcher = Arm(

@@ -72,7 +72,7 @@ def callbacks_of(
             phase.run,
             phase.name,
             folder / "optuna.journal",
-            space=phase.proposing.shared.space,
+            space=phase.proposing.shared.config.cell_space,
             cells=phase.proposing.cells,
             objectives=phase.objectives,
             epochs=phase.rungs[-1],

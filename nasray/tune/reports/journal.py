@@ -22,7 +22,6 @@ from optuna.trial import create_trial
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
-from nasray import registry
 from nasray.errors import reason
 from nasray.runs.events import say
 from nasray.searchers import EPOCH, Mode, feedback_of
@@ -48,7 +47,7 @@ class OptunaJournal(Callback):
         run: name of the run.
         study: name of the search in the journal.
         path: of the journal.
-        space: name of the search space.
+        space: that is searched.
         cells: of the networks that are evaluated.
         objectives: of the search, each with whether less or more of it is better.
         epochs: of a complete evaluation.
@@ -62,7 +61,7 @@ class OptunaJournal(Callback):
         study: str,
         path: Path,
         *,
-        space: str,
+        space: CellSpace,
         cells: int,
         objectives: Mapping[str, Mode],
         epochs: int,
@@ -122,16 +121,15 @@ class OptunaJournal(Callback):
             self._study.set_metric_names(list(self.objectives))
         found = self._study.get_trials(deepcopy=False)
         self._told = {one.user_attrs.get(TRIAL, "") for one in found}
-        self._space: CellSpace = registry.find("space", self.space, CellSpace)
         self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(values) for name, values in parameters(self._space, self.cells).items()
+            name: CategoricalDistribution(values) for name, values in parameters(self.space, self.cells).items()
         }
 
     def _tell(self, name: str, architecture: str, result: Mapping[str, Any]) -> None:
         assert self._study is not None
         if name in self._told:
             return
-        params = encode(self._space, Architecture.from_json(self._space, architecture))
+        params = encode(self.space, Architecture.from_json(self.space, architecture))
         error = GIVEN_UP in result
         feedback = feedback_of(result, objectives=self.objectives, epochs=self.epochs, budget=self.budget, error=error)
         known = {name: result[name] for name in _ATTRIBUTES if result.get(name) is not None}

@@ -110,7 +110,7 @@ def test_a_journal_that_a_kill_cut_off_goes_on_and_doubles_nothing(tmp_path: Pat
 
     def journal(**ended: Any) -> OptunaJournal:
         return OptunaJournal(
-            "r", "s", path, space="nas_bench_201", cells=5, objectives={"accuracy": "max", "macs": "min"}, epochs=200,
+            "r", "s", path, space=SPACE, cells=5, objectives={"accuracy": "max", "macs": "min"}, epochs=200,
             ended=ended,
         )  # fmt: skip
 
@@ -142,7 +142,7 @@ def test_a_journal_that_a_kill_cut_off_goes_on_and_doubles_nothing(tmp_path: Pat
 def test_a_journal_that_cannot_be_written_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "journal").write_text("a file where a folder should be")
     journal = OptunaJournal(
-        "r", "s", tmp_path / "journal" / "optuna.journal", space="nas_bench_201", cells=5,
+        "r", "s", tmp_path / "journal" / "optuna.journal", space=SPACE, cells=5,
         objectives={"accuracy": "max"}, epochs=200,
     )  # fmt: skip
     for _ in range(3):
