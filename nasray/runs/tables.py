@@ -22,7 +22,7 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -45,6 +45,8 @@ _WITH_GAPS = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 _MOST_LISTINGS = 20
 _AT_ONCE = 16
 """Files that are read at once: an object store answers in tens of milliseconds, whatever the size."""
+_TOGETHER = 1_000
+"""Files whose rows are checked together, and then are one table."""
 _ROW_NAME = re.compile(r"^claimed-[0-9a-f]{32}-(?=row-)")
 """What a compaction puts before the name of a row's file."""
 # More than this in one file is no table of nasray's: a million rows are some 100 MB.
@@ -73,17 +75,17 @@ def amend_row(storage: Storage, table: Table, name: str, **values: Any) -> None:
     fixed = sorted(set(values) - (set(columns) - {*table.key, "created_at", "schema_version"}))
     if fixed:
         raise InvalidInput(f"Column {', '.join(fixed)} of {table.name} cannot be set: it names the row, or is none.")
-    found, files, damaged = None, dict[str, pa.Table](), dict[str, str]()
+    found, parts, damaged = None, list[pa.Table](), dict[str, str]()
     try:
         found = _checked(table, parquet(storage.read_bytes(name)))
     except FileNotFoundError:
-        files, damaged = _read_files(storage, table)
+        _, parts, damaged = _read_files(storage, table)
     except (pa.ArrowException, OSError, ValueError, _Foreign) as error:
         if isinstance(error, StorageFailure):
             raise
         damaged = {name: message(error)}
     if found is None:
-        rows = [r for r in _unite(table, files).to_pylist() if _row_name(table, r) == _base(name)]
+        rows = [r for r in _unite(table, parts).to_pylist() if _row_name(table, r) == _base(name)]
         if not rows and not damaged:
             raise FileNotFoundError(f"{storage}/{name}")
         if not rows:
@@ -111,12 +113,12 @@ def read(storage: Storage, table: Table, *, strict: bool = True) -> pd.DataFrame
     written, by the rows that happen to be left. False is for who only looks: such a file is left out, with a
     DamagedFilesWarning that names it. InvalidInput: a row that a later version of nasray wrote.
     """
-    files, damaged = _read_files(storage, table)
+    _, parts, damaged = _read_files(storage, table)
     if damaged and strict:
         raise _damaged(storage, damaged)
     for name, reason in damaged.items():
         warnings.warn(printable(f"{storage}/{name} was left out: {reason}"), DamagedFilesWarning, stacklevel=2)
-    return _to_pandas(table, _unite(table, files))
+    return _to_pandas(table, _unite(table, parts))
 
 
 def compact(storage: Storage, table: Table) -> int:
@@ -132,8 +134,8 @@ def compact(storage: Storage, table: Table) -> int:
                 storage.move(name, f"{table.name}/claimed-{uuid.uuid4().hex}-{_base(name)}")
             except FileNotFoundError:
                 continue  # another compaction was faster
-    files, _ = _read_files(storage, table, lambda name: _base(name).startswith(("claimed-", "compact-")))
-    united = _unite(table, files)
+    files, parts, _ = _read_files(storage, table, lambda name: _base(name).startswith(("claimed-", "compact-")))
+    united = _unite(table, parts)
     if len(files) > 1 or any(_base(name).startswith("claimed-") for name in files):
         storage.write_bytes(f"{table.name}/compact-{uuid.uuid4().hex}.parquet", _to_parquet(united))
         for name in files:
@@ -253,32 +255,48 @@ def _write(storage: Storage, table: Table, row: Mapping[str, Any]) -> str:
 
 def _read_files(
     storage: Storage, table: Table, wanted: Callable[[str], bool] = lambda name: True
-) -> tuple[dict[str, pa.Table], dict[str, str]]:
-    """The wanted files' contents by name; and those that cannot be read, with the reason.
+) -> tuple[list[str], list[pa.Table], dict[str, str]]:
+    """Names of the wanted files, and their rows; and those that cannot be read, with the reason.
 
     A file of one row that cannot be read, and whose row another file has, is in neither.
     """
-    files: dict[str, pa.Table] = {}
+    files: list[str] = []
+    parts: list[pa.Table] = []
     damaged: dict[str, str] = {}
     # A file that vanished is in a compaction's file now, and a listing made while files come and go may miss
     # both: list again, until twice in a row nothing vanished and nothing is new. Rows that keep coming in do not
     # hold a reader for ever.
-    listings, quiet, vanished = 0, 0, False
+    listings, quiet, vanished, seen = 0, 0, False, set[str]()
     while vanished or (quiet < 2 and listings < _MOST_LISTINGS):
         listings += 1
-        names = [n for n in storage.list(table.name, ".parquet") if n not in files and n not in damaged and wanted(n)]
+        vanished = False
+        new = [name for name in storage.list(table.name, ".parquet") if name not in seen and wanted(name)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            contents = dict(zip(names, pool.map(lambda name: _read_file(storage, name), names), strict=True))
-        vanished = None in contents.values()
-        whole, more = _check_files(table, {name: content for name, content in contents.items() if content is not None})
-        files |= whole
-        damaged |= more
-        quiet = 0 if names else quiet + 1
+            for start in range(0, len(new), _TOGETHER):
+                names = new[start : start + _TOGETHER]
+                read = dict(zip(names, pool.map(lambda name: _read_file(storage, name), names), strict=True))
+                contents = {name: content for name, content in read.items() if content is not None}
+                vanished |= len(contents) < len(read)
+                seen |= set(contents)
+                whole, more = _check_files(table, contents)
+                files += whole
+                # Each of these small tables takes 60 KiB by itself.
+                parts += [one.combine_chunks() if len(one) <= _TOGETHER else one for one in _joined(whole.values())]
+                damaged |= more
+        quiet = 0 if new else quiet + 1
     if damaged:
-        keys = [content.select(list(table.key)).to_pylist() for content in files.values()]
+        keys = [content.select(list(table.key)).to_pylist() for content in parts]
         known = {_row_name(table, row) for rows in keys for row in rows}
         damaged = {name: reason for name, reason in damaged.items() if _ROW_NAME.sub("", _base(name)) not in known}
-    return dict(sorted(files.items())), dict(sorted(damaged.items()))
+    return files, parts, dict(sorted(damaged.items()))
+
+
+def _joined(contents: Iterable[pa.Table]) -> list[pa.Table]:
+    """The same rows, in one table for all that have the very same columns: thousands are joined by a few steps."""
+    alike: dict[str, list[pa.Table]] = {}
+    for content in contents:
+        alike.setdefault(str(content.schema), []).append(content)
+    return [pa.concat_tables(group) for group in alike.values()]
 
 
 def _read_file(storage: Storage, name: str) -> pa.Table | str | None:
@@ -407,13 +425,9 @@ def _check_values(column: Column, values: pa.ChunkedArray) -> None:
             raise _Foreign(f"has a {column.name} that none is ({extremes['min']} to {extremes['max']})")
 
 
-def _unite(table: Table, files: Mapping[str, pa.Table]) -> pa.Table:
+def _unite(table: Table, contents: Iterable[pa.Table]) -> pa.Table:
     """All rows, extra columns by name after the table's own; one row for each key, sorted by key."""
-    # Most files of a run have the very same columns: thousands of them are joined by a few steps.
-    alike: dict[str, list[pa.Table]] = {}
-    for content in files.values():
-        alike.setdefault(str(content.schema), []).append(content)
-    parts = [pa.concat_tables(group) for group in alike.values()]
+    parts = _joined(contents)
     known, extra = set(table.names), dict[str, pa.DataType]()
     for part in parts:
         for field in part.schema:

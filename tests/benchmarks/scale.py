@@ -1,14 +1,14 @@
 """What limits the size of a run: trials, files, rows and nodes, as many of each as this machine carries.
 
-    NASRAY_DATA=... python tests/benchmarks/scale.py [--only trials files rows nodes] [--trials 10000] [--files 100000]
+    NASRAY_DATA=... python tests/benchmarks/scale.py [--only files rows nodes trials] [--trials 10000] [--files 100000]
 
 prints a table, a line for each figure, as docs/scale.md has it. Its four parts:
 
-- trials: look-ups in a table of accuracies under Ray Tune: how many a second, and the driver's memory a trial;
 - files: what finished runs leave, files and bytes a trial, and where;
 - rows: files of one row, and a million rows in one file, on a local folder and on the S3 server of the tests, which
   answers from this machine's memory: what it takes is mostly its own Python;
-- nodes: a cluster of Ray nodes on this machine, of one processor each, as many as its memory carries.
+- nodes: a cluster of Ray nodes on this machine, of one processor each, as many as its memory carries;
+- trials: look-ups in a table of accuracies under Ray Tune: how many a second, and the driver's memory a trial.
 
 Run it on a machine that does nothing else: some 12 minutes on two cores.
 """
@@ -55,7 +55,7 @@ MARK = b"0123456789ab"
 """The id of an architecture in a file of one row, in whose place others are put."""
 PLAIN = {"metric": "accuracy", "schema_version": SCHEMA_VERSION}
 """Columns whose values a made-up row may not make up."""
-PARTS = ("trials", "files", "rows", "nodes")
+PARTS = ("files", "rows", "nodes", "trials")
 REQUESTED = 1_000
 """Objects of one row that are loaded from the S3 server."""
 

@@ -180,8 +180,9 @@ class Metrics(Callback):
         from_scratch = rows["complete"] & rows["settings"].isin(self.fidelity)
         one_stage = (rows["training"] == "one stage") & (rows["epochs"] == self.one_stage_epochs)
         found: dict[Arm, list[Point]] = {}
-        for row in rows[from_scratch | one_stage].to_dict("records"):
-            found.setdefault((row["method"], row["space"]), []).append((row["macs"], row["accuracy"]))
+        own = rows.loc[from_scratch | one_stage, ["method", "space", "macs", "accuracy"]]
+        for method, space, macs, accuracy in own.itertuples(index=False, name=None):
+            found.setdefault((method, space), []).append((macs, accuracy))
         return found
 
     def _set_all(self, trials: list[TuneTrial]) -> None:
