@@ -389,7 +389,7 @@ def _find_architecture(space: CellSpace, text: str, storage: str) -> Architectur
                 try:
                     return parse_architecture(space, path.read_text(encoding="utf-8"))
                 except UnicodeDecodeError:
-                    raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+                    raise InvalidInput(f"{path} is not text: accepted is an architecture as JSON") from None
     known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
     raise InvalidInput(
         f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
