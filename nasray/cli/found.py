@@ -57,7 +57,7 @@ def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture
             try:
                 return parse_architecture(space, path.read_text(encoding="utf-8"))
             except UnicodeDecodeError:
-                raise InvalidInput(f"{path} is no text: accepted is an architecture as JSON") from None
+                raise InvalidInput(f"{path} is not text: accepted is an architecture as JSON") from None
     found = _in_tables(Path(storage), text) if re.fullmatch(r"[0-9a-f]{12}", text) else None
     if found is not None:
         return parse_architecture(space, found)

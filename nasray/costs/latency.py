@@ -47,11 +47,11 @@ class Repeats:
 
     warm_up_runs: int = 5
     warm_up_seconds: float = 0.3
-    """The warm-up lasts for so many runs and so many seconds: libraries have chosen their kernels then, and processors
-    their clock."""
+    """The warm-up lasts for at least this many runs and seconds: libraries have chosen their kernels then, and
+    processors their clock."""
     least_runs: int = 20
     least_seconds: float = 1.5
-    """Timed are so many runs and so many seconds."""
+    """At least this many runs and seconds are timed."""
     most_runs: int = 1000
     most_seconds: float = 30.0
     """Neither lasts for more runs or, by more than one run, for more seconds."""

@@ -76,8 +76,8 @@ class ISTANASOneStage(SearchMethod):
         freeze_distance: float = setting(1e-3, low=0.0)
         """A node is frozen once its code moves no further in an epoch."""
         max_params: float | None = setting(3.7, low=0.0)
-        """A recovery that gives a network of so many parameters (M) or more is rejected, for all nodes; None is no
-        guard. The released code guards its memory by it. Counted is what the paper counts: the network that comes
+        """A recovery that gives a network of so many parameters (M) or more is rejected, for all nodes; None means
+        no limit. The released code guards its memory by it. Counted is what the paper counts: the network that comes
         out, its normalisations after poolings and identities included, the auxiliary head not. The architecture that
         the search begins with is not checked."""
 

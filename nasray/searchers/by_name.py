@@ -15,7 +15,7 @@ def find_searcher(name: str) -> type[Searcher]:
     """
     found = registry.find("searcher", name)
     if not _is_class(found):
-        raise InvalidInput(f"{name!r} is no searcher: make it a subclass of nasray.searchers.Searcher.")
+        raise InvalidInput(f"{name!r} is not a searcher: make it a subclass of nasray.searchers.Searcher.")
     return found  # type: ignore[no-any-return]
 
 

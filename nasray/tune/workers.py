@@ -136,7 +136,7 @@ class DistributedEvaluation(Evaluation):
         )
         given: dict[str, Any] | None = getattr(trainer.fit(), "return_value", None)
         if given is None:
-            raise InvalidInput(f"several workers with Ray {ray.__version__}: accepted is Ray 2.60, or a later one")
+            raise InvalidInput("Several workers need version 2 of Ray Train: unset RAY_TRAIN_V2_ENABLED.")
         return given
 
 

@@ -169,5 +169,5 @@ def test_a_user_s_own_searcher_comes_through_the_same_door(tmp_path: Path) -> No
     assert len(set(go_on(one, 5))) == 5
     one.tell(Proposal(go_on(made("evolution"), 1)[0]), Feedback(state="failed"))
     assert not is_searcher(f"{file}:Nothing")
-    with pytest.raises(InvalidInput, match=r"^'.*mine\.py:Nothing' is no searcher: make it a subclass of "):
+    with pytest.raises(InvalidInput, match=r"^'.*mine\.py:Nothing' is not a searcher: make it a subclass of "):
         find_searcher(f"{file}:Nothing")
