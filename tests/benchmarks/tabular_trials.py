@@ -109,6 +109,7 @@ def run_watched(sweep: Sweep) -> tuple[Outcome, Watch, float]:
 
     began = time.perf_counter()
     ray.init(
+        address="local",
         num_cpus=PROCESSORS,
         include_dashboard=False,
         log_to_driver=False,
