@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 
+import pyarrow as pa
+
 from nasray.errors import told_once
 from nasray.runs import TABLES, Storage, compact
 from nasray.runs.events import say
@@ -108,6 +110,7 @@ def _put_together(storage: Storage) -> None:
     compact_outcomes(storage)
     for table in TABLES.values():
         compact(storage, table)
+    pa.default_memory_pool().release_unused()
 
 
 def _import_tuner() -> None:

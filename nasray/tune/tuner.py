@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -94,11 +94,6 @@ def run_pass(
         group = Group(workers=phase.workers, cpus=execution.cpus_per_trial, gpus=float(gpus > 0))
         at_once = group.at_once(cluster_nodes())
 
-    def reserved(config: dict[str, Any]) -> PlacementGroupFactory:
-        if group is not None:
-            return PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
-        return resources(outcomes.get(config[TRIAL]), execution.cpus_per_trial, gpus)
-
     given: dict[str, Any] = {
         "storage": str(storage),
         "trials": {trial.name: trial.to_dict() for trial in waiting},
@@ -107,7 +102,8 @@ def run_pass(
         "group": None if group is None else dataclasses.asdict(group),
         "folder": os.getcwd(),
     }
-    trainable: Any = tune.with_resources(tune.with_parameters(TrialTrainable, **given), reserved)
+    reserves = reserving(outcomes, execution.cpus_per_trial, gpus, in_group=group is not None)
+    trainable: Any = tune.with_resources(tune.with_parameters(TrialTrainable, **given), reserves)
     digests = {trial.name: trial.digest for trial in waiting} if proposed is None else proposed.digests
     processes = Processes()
     if phase.proposing is not None and phase.looks_up:
@@ -147,6 +143,29 @@ def run_pass(
         note_kill(storage, killed, processes.of, digests)
     finally:
         _delete(aside)
+
+
+def reserving(
+    outcomes: Mapping[str, Outcome], cpus: float, gpus: float, *, in_group: bool
+) -> Callable[[dict[str, Any]], PlacementGroupFactory]:
+    """What Tune asks for the resources of each trial's config.
+
+    It is small, for Tune unpickles it several times for each trial: of the outcomes it holds those that need more.
+
+    Args:
+        outcomes: of all trials of the phase that have one.
+        cpus: cores of a trial.
+        gpus: share of a GPU of a trial.
+        in_group: whether a trial reserves nothing itself, for its workers do.
+    """
+    more = {name: one for name, one in outcomes.items() if one.gpus is not None or one.idle_cpus is not None}
+
+    def reserved(config: dict[str, Any]) -> PlacementGroupFactory:
+        if in_group:
+            return PlacementGroupFactory([{"memory": 1}])  # a byte: it may not be nothing
+        return resources(more.get(config[TRIAL]), cpus, gpus)
+
+    return reserved
 
 
 def is_remote() -> bool:
