@@ -10,7 +10,7 @@ prints a table, a line for each figure, as docs/scale.md has it. Its four parts:
 - nodes: a cluster of Ray nodes on this machine, of one processor each, as many as its memory carries;
 - trials: look-ups in a table of accuracies under Ray Tune: how many a second, and the driver's memory a trial.
 
-Run it on a machine that does nothing else: some 12 minutes on two cores.
+Run it on a machine that does nothing else. Beside other work it took 28 minutes on two cores.
 """
 
 from __future__ import annotations
