@@ -6,13 +6,14 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from xdist.scheduler import LoadFileScheduling
 
 from nasray.spaces import CellSpace
 
@@ -29,14 +30,24 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("patient")
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return OneRay(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class OneRay(LoadFileScheduling):
+    """Keeps what runs Ray in one of pytest-xdist's processes, for two would take one another's ports; of the rest the
+    tests of a file, for the sake of its fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "ray" if file.startswith(("tests/sweeps/", "tests/tune/")) else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
     for item in items:
-        # What runs Ray stays in one of pytest-xdist's processes, for two would take one another's ports; of the others
-        # a file stays together, for the sake of its fixtures.
-        module = item.path.relative_to(Path(__file__).parent)
-        runs_ray = module.parts[0] in ("sweeps", "tune") or "ray_session" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("ray" if runs_ray else str(module)))
-        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
 
 
