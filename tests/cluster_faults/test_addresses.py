@@ -24,7 +24,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 def head() -> Iterator[dict[str, str]]:
     """A cluster of a head and a node, in a folder of its own so that ``auto`` finds this one and no other."""
     client, dashboard = free_port(), free_port()
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("RAY_TMPDIR", folder)
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # as cluster/README.md says, for ray://

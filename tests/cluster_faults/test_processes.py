@@ -111,7 +111,8 @@ def test_ctrl_c_ends_it_as_cleanly(start: Callable[..., Driver], tmp_path: Path,
 def test_a_second_driver_is_refused_and_one_that_was_replaced_ends(
     start: Callable[..., Driver], tmp_path: Path, alone: Path
 ) -> None:
-    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "faults")
+    # Long enough that it is still at work when the other one has been refused.
+    command = ("sweep", small(tmp_path, epochs=25), "--storage", str(tmp_path), "--name", "faults")
     first = start(*command)
     first.until(lambda: len(first.epochs()) >= 2)
     second = start(*command)
