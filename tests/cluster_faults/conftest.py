@@ -45,12 +45,12 @@ def twelve(folder: Path) -> str:
     )
 
 
-def small(folder: Path, max_failures: int = 1, epochs: int = 5) -> str:
+def small(folder: Path, max_failures: int = 1) -> str:
     """A file with two searches of some seconds, and no more."""
     return gold_sweep(
         folder,
         examples=512,
-        settings={**RATE, "epochs": epochs},
+        settings={**RATE, "epochs": 5},
         training={"select": "nothing"},
         execution={"max_failures": max_failures},
         random_baseline=False,

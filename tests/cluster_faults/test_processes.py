@@ -111,10 +111,10 @@ def test_ctrl_c_ends_it_as_cleanly(start: Callable[..., Driver], tmp_path: Path,
 def test_a_second_driver_is_refused_and_one_that_was_replaced_ends(
     start: Callable[..., Driver], tmp_path: Path, alone: Path
 ) -> None:
-    # Long enough that it is still at work when the other one has been refused.
-    command = ("sweep", small(tmp_path, epochs=25), "--storage", str(tmp_path), "--name", "faults")
+    command = ("sweep", small(tmp_path), "--storage", str(tmp_path), "--name", "faults")
     first = start(*command)
     first.until(lambda: len(first.epochs()) >= 2)
+    first.send(signal.SIGSTOP)  # so that it is still at work when the other one has been refused
     second = start(*command)
     assert second.end() == 2
     (said,) = second.said.read_text().splitlines()
@@ -125,6 +125,7 @@ def test_a_second_driver_is_refused_and_one_that_was_replaced_ends(
     # As a driver on another machine does that takes this one for dead.
     (claim,) = (tmp_path / "faults" / "lease").glob("*.json")
     claim.unlink()
+    first.send(signal.SIGCONT)
     assert first.end() == 1
     assert first.said.read_text().splitlines()[-1].endswith("was taken over by another driver: this driver ends")
     assert not (tmp_path / "faults" / "phases" / "search.json").exists()
