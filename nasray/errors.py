@@ -17,7 +17,7 @@ class _OneLine(Exception):
 class InvalidInput(_OneLine, ValueError):
     """Something that was given cannot be used.
 
-    The message is one line: what was given, and what would be accepted. The command line prints it and exits
+    The message is one line: what was given, and what is expected. The command line prints it and exits
     with 2.
     """
 

@@ -67,7 +67,7 @@ def architecture_masks(space: CellSpace, architecture: Architecture, num_cells: 
     if space.cell_per_position and len(architecture.cells) != num_cells:
         raise InvalidInput(
             f"{num_cells} cells for an architecture of {len(architecture.cells)} cell positions: "
-            f"accepted is {len(architecture.cells)}"
+            f"expected {len(architecture.cells)}"
         )
     return [masks[name] for name in space.layout(num_cells)]
 

@@ -55,7 +55,7 @@ def find(kind: str, name: str, expected: type | None = None) -> Any:
     """
     found = _from_file(kind, name) if is_file(name) else _registered(kind, name)
     if expected is not None and not isinstance(found, expected):
-        raise InvalidInput(f"{kind} {name!r} is a {type(found).__name__}: accepted is a {expected.__name__}")
+        raise InvalidInput(f"{kind} {name!r} is a {type(found).__name__}: expected a {expected.__name__}")
     return found
 
 
@@ -123,7 +123,7 @@ def _registered(kind: str, name: str) -> Any:
         close = difflib.get_close_matches(name, entries, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise InvalidInput(
-            f"unknown {kind} {name!r}: {hint}accepted are {', '.join([*sorted(entries), 'or FILE.py:NAME'])}"
+            f"unknown {kind} {name!r}: {hint}expected one of {', '.join([*sorted(entries), 'or FILE.py:NAME'])}"
             if entries
             else f"unknown {kind} {name!r}: nothing is registered as one. Give it as FILE.py:NAME."
         )
@@ -267,7 +267,7 @@ def _sources(path: Path) -> dict[str, bytes]:
 
 
 def _imported(source: bytes, depth: int) -> Iterator[str]:
-    """First names of what a source imports from anywhere, and of what it imports by so many dots."""
+    """First names of a source's absolute imports, and of its relative ones with `depth` dots."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):

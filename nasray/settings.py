@@ -44,7 +44,7 @@ class Range:
     def __post_init__(self) -> None:
         if not self.low <= self.high or (self.log and self.low <= 0):
             positive = " above 0" if self.log else ""
-            raise InvalidInput(f"range {self.low} to {self.high}: accepted is low <= high{positive}")
+            raise InvalidInput(f"range {self.low} to {self.high}: expected low <= high{positive}")
 
 
 def setting(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
@@ -81,7 +81,7 @@ class Settings:
                 continue
             if (low is not None and not value >= low) or (high is not None and not value <= high):
                 accepted = f"{low} to {high}" if high is not None and low is not None else f"{low} and above"
-                raise InvalidInput(f"{one.name} {value}: accepted are values from {accepted}")
+                raise InvalidInput(f"{one.name} {value}: expected {accepted}")
 
     @classmethod
     def knobs(cls) -> dict[str, Range]:
@@ -152,14 +152,15 @@ class TrainingSettings(Settings):
     threads: int = setting(1, low=1, high=1024)
     """CPU threads that each trial computes with. Results vary slightly with their number, by rounding."""
     device: DeviceKind = "auto"
-    """Kind of device to compute on; auto means the GPU if there is one."""
+    """Kind of device to compute on; auto means the GPU if there is one (in a sweep: if trials reserve one). A run keeps
+    the kind that it began with."""
     precision: Precision = "tf32"
     """How GPUs multiply: tf32 rounds factors to 10 bits, float32 is slower. Processors always use float32."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.nesterov and self.momentum == 0.0:
-            raise InvalidInput("nesterov true with momentum 0: accepted is false, or a momentum above 0")
+            raise InvalidInput("nesterov true with momentum 0: expected false, or a momentum above 0")
 
 
 HYPERPARAMETERS = frozenset(one.name for one in fields(TrainingSettings)) - {
@@ -183,7 +184,7 @@ def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InvalidInput(f"unknown setting {name!r}: {hint}accepted are {', '.join(sorted(known))}")
+            raise InvalidInput(f"unknown setting {name!r}: {hint}expected one of {', '.join(sorted(known))}")
 
 
 def check_fields(what: str, cls: type[Any], values: Mapping[str, Any], *, without: Collection[str] = ()) -> None:
@@ -207,7 +208,7 @@ def check_fields(what: str, cls: type[Any], values: Mapping[str, Any], *, withou
     ]
     if unknown or missing:
         wrong = f"with {', '.join(unknown)}" if unknown else f"without {', '.join(missing)}"
-        raise InvalidInput(f"{what} {wrong}: accepted are {', '.join(known)}")
+        raise InvalidInput(f"{what} {wrong}: expected one of {', '.join(known)}")
 
 
 def check_seed(name: str, value: object) -> None:
@@ -217,7 +218,7 @@ def check_seed(name: str, value: object) -> None:
         InvalidInput: no whole number from 0 to :data:`MOST_SEED`.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_SEED:
-        raise InvalidInput(f"{name} {shown(value)}: accepted are whole numbers from 0 to {MOST_SEED}")
+        raise InvalidInput(f"{name} {shown(value)}: expected a whole number from 0 to {MOST_SEED}")
 
 
 def changes(settings: Settings) -> dict[str, Any]:
@@ -247,7 +248,7 @@ def _coerced(name: str, value: Any, hint: Any) -> Any:
                 return option(value)
         elif isinstance(option, type) and isinstance(value, option):
             return value
-    raise InvalidInput(f"{name} {shown(value)}: accepted is {_described(options)}")
+    raise InvalidInput(f"{name} {shown(value)}: expected {_described(options)}")
 
 
 def _is_finite_number(value: object) -> bool:
@@ -258,7 +259,7 @@ def _is_finite_number(value: object) -> bool:
 
 
 def _described(options: tuple[Any, ...]) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
     return " or ".join(
         " or ".join(map(str, typing.get_args(option)))
         if typing.get_origin(option) is Literal
@@ -292,18 +293,18 @@ def check_number(
     is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if is_number and abs(value) < math.inf and (value >= low if low is not None else above is None or value > above):
         return
-    what = "whole numbers" if whole else "numbers"
+    what = "a whole number" if whole else "a number"
     bound = f"from {low}" if low is not None else f"above {above}"
-    raise InvalidInput(f"{name} {shown(value)}: accepted are {words}{what} {bound}")
+    raise InvalidInput(f"{name} {shown(value)}: expected {words}{what} {bound}")
 
 
 def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
     """Check a field that holds random seeds.
 
     Raises:
-        InvalidInput: there is none, one is no whole number from 0, or one is given twice.
+        InvalidInput: no seed, a seed that is not a whole number from 0, or one given twice.
     """
     for seed in seeds:
         check_number(name, seed, low=0, whole=True)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise InvalidInput(f"{name} {seeds}: accepted are one or more different numbers")
+        raise InvalidInput(f"{name} {seeds}: expected one or more different numbers")

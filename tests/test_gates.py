@@ -54,5 +54,5 @@ def test_a_node_that_receives_nothing_is_no_architecture():
 
 def test_masks_of_another_number_of_cells():
     architecture = from_genotype(GOLD, GOLD.references["GOLD_s1"].genotype)
-    with pytest.raises(InvalidInput, match=r"accepted is 14$"):
+    with pytest.raises(InvalidInput, match=r"expected 14$"):
         architecture_masks(GOLD, architecture, 8)

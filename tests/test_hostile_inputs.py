@@ -109,7 +109,7 @@ OUTSIDE = ["../x", "/etc/x", "a/../../x", "..", ".", "", "a//b", "a\0b", "a\nb",
     "name", [*OUTSIDE, "..\\x", "a\\b", ".hidden", "x" * 300, "a\u202eb", "\ud800", " a", "a\u2028b"]
 )
 def test_a_run_s_name_is_one_folder_that_looks_like_what_it_is(name: str, sweep: Sweep) -> None:
-    with pytest.raises(InvalidInput, match="accepted is the name of one folder") as caught:
+    with pytest.raises(InvalidInput, match="expected the name of one folder") as caught:
         dataclasses.replace(sweep, name=name)
     one_line(caught.value)
 

@@ -23,7 +23,7 @@ def test_an_unknown_name_is_named_with_those_that_are():
     with pytest.raises(InvalidInput) as error:
         registry.find("space", "dart")
     message = str(error.value)
-    assert message.startswith("unknown space 'dart': did you mean 'darts'? accepted are ")
+    assert message.startswith("unknown space 'dart': did you mean 'darts'? expected ")
     assert "darts" in message
     assert "gold" in message
     assert message.endswith("or FILE.py:NAME")

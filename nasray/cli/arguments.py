@@ -33,7 +33,7 @@ def positional(arguments: list[str], *names: str, example: str) -> tuple[list[st
     given, rest = leading(arguments)
     if len(given) != len(names):
         said = " ".join(given) or "nothing"
-        raise InvalidInput(f"{said}: accepted are {' '.join(names)}, then --FIELD VALUE, as in {example}")
+        raise InvalidInput(f"{said}: expected {' '.join(names)}, then --FIELD VALUE, as in {example}")
     return given, rest
 
 
@@ -85,12 +85,14 @@ def parse(cls: type[T], arguments: list[str], prog: str, default: T) -> T:
         close = difflib.get_close_matches(unknown.lstrip("-").replace("-", "_"), names, n=1)
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in names if "." not in name)
         hint = (
-            f"did you mean --{close[0].replace('_', '-')}? {prog} --help lists them" if close else f"accepted: {flags}"
+            f"did you mean --{close[0].replace('_', '-')}? {prog} --help lists them"
+            if close
+            else f"expected one of {flags}"
         )
         raise InvalidInput(f"unknown field {unknown}: {hint}")
     reason = reason.partition(" Got errors:")[0].removesuffix(".")
     accepted = next((line for line in text[rule:] if line.startswith("--")), "")
-    raise InvalidInput(f"{reason}; accepted is {accepted}" if accepted else reason)
+    raise InvalidInput(f"{reason}; expected {accepted}" if accepted else reason)
 
 
 def _field_names(default: Any) -> list[str]:

@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> int:
     if verb is None:
         close = difflib.get_close_matches(arguments[0], VERBS, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}accepted are {', '.join(VERBS)}")
+        raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}expected one of {', '.join(VERBS)}")
     if arguments[1:] in (["-h"], ["--help"]):
         print(_usage_of(arguments[0]))
         return 0

@@ -29,7 +29,7 @@ def find_run(run: str) -> Storage:
         storage = open_storage(place)
         if storage.exists("run.json"):
             return storage
-    raise InvalidInput(f"run {run!r}: accepted is a run's folder or URI, or the name of one in {RUNS}/")
+    raise InvalidInput(f"run {run!r}: expected a run's folder or URI, or the name of one in {RUNS}/")
 
 
 def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
@@ -41,7 +41,7 @@ def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture
         storage: folder of the runs in which an id is looked for.
 
     Raises:
-        InvalidInput: it is none of these, or not of the space.
+        InvalidInput: it is none of these, or of another space.
     """
     from nasray.spaces import from_genotype, from_string, has_strings, parse_architecture, string_form
 
@@ -57,14 +57,14 @@ def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture
             try:
                 return parse_architecture(space, path.read_text(encoding="utf-8"))
             except UnicodeDecodeError:
-                raise InvalidInput(f"{path} is not text: accepted is an architecture as JSON") from None
+                raise InvalidInput(f"{path} is not text: expected an architecture as JSON") from None
     found = _in_tables(Path(storage), text) if re.fullmatch(r"[0-9a-f]{12}", text) else None
     if found is not None:
         return parse_architecture(space, found)
     known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
     raise InvalidInput(
-        f"architecture {text!r:.80}: accepted are {', '.join(known) or 'none published'}, a JSON file, JSON, or the id "
-        f"of one in a run below {storage}/"
+        f"architecture {text!r:.80}: expected {', '.join([*known, 'a JSON file'])}, JSON, or the id of one in a "
+        f"run below {storage}/"
     )
 
 
@@ -89,5 +89,5 @@ def shape_of(text: str) -> tuple[int, ...]:
     """
     parts = text.lower().split("x")
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InvalidInput(f"input {text!r}: accepted are numbers from 1 up with x between them, as in 3x32x32")
+        raise InvalidInput(f"input {text!r}: expected numbers from 1 up with x between them, as in 3x32x32")
     return tuple(map(int, parts))

@@ -43,7 +43,7 @@ def _sweep(arguments: list[str]) -> int:
     preset, rest = taken(rest, "--preset")
     if preset is not None:
         if preset not in sweep.presets:
-            instead = f"accepted are {', '.join(sweep.presets)}" if sweep.presets else "it has no presets"
+            instead = f"expected one of {', '.join(sweep.presets)}" if sweep.presets else "it has no presets"
             raise InvalidInput(f"preset {preset!r} of sweep {name}: {instead}")
         sweep = sweep.presets[preset]
     if (method := value_of(rest, "method")) is not None:
@@ -122,7 +122,7 @@ def _front(arguments: list[str]) -> int:
 
     runs, rest = leading(arguments)
     if not runs:
-        raise InvalidInput("RUN missing: accepted are folders of runs, as in nasray front runs/digits")
+        raise InvalidInput("RUN missing: expected folders of runs, as in nasray front runs/digits")
     typed = parse(FrontOptions, rest, "nasray front", default=FrontOptions())
     with _damage_in_a_line() as damaged:
         for line in lines({run: find_run(run) for run in runs}, typed):
@@ -174,7 +174,7 @@ def _cost(arguments: list[str]) -> int:
     cost = {"params": params(space, architecture, size), "macs": macs(space, architecture, size)}
     measured = None
     if typed.latency_batch is None and (typed.latency_threads is not None or typed.latency_device != "auto"):
-        raise InvalidInput("latency without a batch: accepted is --latency-batch 1, or none of the latency's fields")
+        raise InvalidInput("latency without a batch: expected --latency-batch 1, or none of the latency's fields")
     if typed.latency_batch is not None:
         measured = architecture_latency(
             space,
@@ -214,7 +214,7 @@ def _draw(arguments: list[str]) -> int:
     (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example=example)
     typed = parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
     if typed.out is None:
-        raise InvalidInput(f"--out missing: accepted is a .png, .svg or .pdf file, as in {example}")
+        raise InvalidInput(f"--out missing: expected a .png, .svg or .pdf file, as in {example}")
     space: CellSpace = registry.find("space", name, CellSpace)
     architecture = find_architecture(space, text, typed.storage)
     called = text if text in space.references else f"architecture {architecture.id}"
@@ -231,7 +231,7 @@ def _list(arguments: list[str]) -> int:
     parse(_Nothing, rest, "nasray list", default=_Nothing())
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
-        raise InvalidInput(f"list {unknown[0]!r}: accepted are {', '.join(KINDS)}")
+        raise InvalidInput(f"list {unknown[0]!r}: expected one of {', '.join(KINDS)}")
     for line in lines(kinds or list(KINDS)):
         print(line)
     return 0

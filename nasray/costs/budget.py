@@ -26,10 +26,10 @@ class Budget:
     def __post_init__(self) -> None:
         number = isinstance(self.macs, int | float) and not isinstance(self.macs, bool)
         if not number or not 0 < self.macs < math.inf:
-            raise InvalidInput(f"budget {self.macs!r}: accepted are multiply-adds in millions, a number above 0")
+            raise InvalidInput(f"budget {self.macs!r}: expected multiply-adds in millions, a number above 0")
 
     def allows(self, macs: Any) -> Any:
-        """Whether so many multiply-adds (M) obey it; of a column of them, which."""
+        """Whether multiply-adds (M) are within it; for a column, elementwise."""
         return macs <= self.macs
 
     def fit(self, space: CellSpace, architecture: Architecture, size: NetworkSize) -> NetworkSize:

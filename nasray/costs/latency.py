@@ -117,7 +117,7 @@ def network_latency(
     threads = threads_before if threads is None else threads
     for name, value in (("batch", batch), ("threads", threads)):
         if value < 1:
-            raise InvalidInput(f"{name} {value} of a latency: accepted are whole numbers from 1 up")
+            raise InvalidInput(f"{name} {value} of a latency: expected a whole number from 1 up")
     device = next(network.parameters()).device
     _check_device(device)
     x_NCHW = torch.rand(batch, *input_shape, generator=torch.Generator().manual_seed(0))

@@ -165,20 +165,20 @@ def as_reference(values: Any, run: Storage) -> tuple[float, float]:
             macs, accuracy = map(float, values)
             if math.isfinite(macs) and math.isfinite(accuracy):
                 return macs, accuracy
-    raise InvalidInput(f"{run}/run.json with the reference {shown(values)}: accepted are two numbers")
+    raise InvalidInput(f"{run}/run.json with the reference {shown(values)}: expected two numbers")
 
 
 def _rows(name: str, run: Storage, table: Table, only: Sequence[str]) -> pd.DataFrame:
     frame = read(run, table, strict=False)
     if not len(frame):
-        raise InvalidInput(f"run {name!r} has no {table.name}: accepted are runs that have some, or the other --table")
+        raise InvalidInput(f"run {name!r} has no {table.name}: expected runs that have some, or the other --table")
     for condition in only:
         frame = _kept(name, frame, condition)
     if table is EVALUATIONS:
         # Each fidelity has a front of its own: here it is the highest's.
         frame = frame[frame["complete"] & (frame["epochs"] == frame.loc[frame["complete"], "epochs"].max())]
         if not len(frame):
-            raise InvalidInput(f"run {name!r} has no complete {table.name}: accepted are runs that have some")
+            raise InvalidInput(f"run {name!r} has no complete {table.name}: expected runs that have some")
     return frame
 
 
@@ -203,12 +203,12 @@ def _kept(run: str, frame: pd.DataFrame, condition: str) -> pd.DataFrame:
             for text, one in settings.items()
         }
         if not equals or not any(name in one for one in own.values()):
-            raise InvalidInput(f"only {shown(condition)}: accepted is NAME=VALUE, a column or a setting and its value")
+            raise InvalidInput(f"only {shown(condition)}: expected NAME=VALUE, a column or a setting and its value")
         values = [own[text].get(name) for text in frame["settings"]]
     meets = [_spoken(value) == _spoken(wanted) for value in values]
     if not any(meets):
         there = ", ".join(sorted({_spoken(value) for value in values})[:5])
-        raise InvalidInput(f"only {shown(condition)}: run {run!r} has no such rows, accepted are {name}={there}")
+        raise InvalidInput(f"only {shown(condition)}: run {run!r} has no such rows; it has {name}={there}")
     return frame[meets]
 
 

@@ -45,17 +45,17 @@ def attainment_surfaces(
         minimise: column of the cost (M for macs).
 
     Returns:
-        Columns `fraction` and the two: the corners of each surface, by rising cost. A fraction that nowhere so many
-        fronts attain has none.
+        Columns `fraction` and the two: the corners of each surface, by rising cost. A fraction that the fronts
+        attain nowhere has none.
 
     Raises:
         InvalidInput: no fronts, a fraction out of range, fronts that do not compare.
     """
     wrong = [fraction for fraction in fractions if not 0 < fraction <= 1]
     if wrong or not fractions:
-        raise InvalidInput(f"fraction {wrong[0] if wrong else 'missing'}: accepted are shares above 0, up to 1")
+        raise InvalidInput(f"fraction {wrong[0] if wrong else 'missing'}: expected shares above 0, up to 1")
     if not fronts:
-        raise InvalidInput("no fronts: accepted are one or more, one for each repetition")
+        raise InvalidInput("no fronts: expected one or more, one for each repetition")
     together = pd.concat(fronts, ignore_index=True)
     name, sign = column_of(together, metric)
     kept = [pareto_front(front, metric=metric or metric_of(together), minimise=minimise) for front in fronts]

@@ -102,7 +102,7 @@ def hypervolume(
     corner = np.asarray(reference, dtype=np.float64)
     name, sign = column_of(frame, metric)
     if corner.shape != (2,) or not np.isfinite(corner).all():
-        raise InvalidInput(f"reference {reference!r}: two finite numbers, ({minimise}, {name}), are expected")
+        raise InvalidInput(f"reference {reference!r}: expected two finite numbers, ({minimise}, {name})")
     _, cost, gain = _usable(frame, metric, minimise)
     corner = corner * [1.0, sign]
     inside = (cost < corner[0]) & (-gain < corner[1])
@@ -129,7 +129,7 @@ def average_over_seeds(evaluations: pd.DataFrame, *, cost: str = "macs") -> pd.D
     values = (metric.name, metric.test_column)
     missing = [n for n in (*fidelity, "seed", metric.name, "complete") if n not in evaluations.columns]
     if missing:
-        raise InvalidInput(f"rows of evaluations are expected; these have no column {', '.join(missing)}")
+        raise InvalidInput(f"expected rows of evaluations; these have no column {', '.join(missing)}")
     rows = evaluations[_complete(evaluations)]
     if "settings" in rows.columns:
         rows, fidelity = rows.assign(recipe=_recipes(rows)), [*fidelity, "recipe"]
@@ -167,8 +167,8 @@ def check_comparable(frame: pd.DataFrame, *, cost: str = "macs", but: Collection
     said = [f"{name} ({', '.join(values[:5])})" for name, values in several.items()]
     if said:
         raise InvalidInput(
-            f"rows that do not compare were given, they differ in {', '.join(said)}; "
-            "rows of one dataset, one kind of accuracy and one fidelity would be accepted"
+            f"rows that cannot be compared, for they differ in {', '.join(said)}: "
+            "expected rows of one dataset, one kind of accuracy and one fidelity"
         )
 
 
@@ -207,7 +207,7 @@ def _numbers(frame: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     if name not in frame.columns:
         raise InvalidInput(f"column {name!r}: not in the frame, which has {', '.join(map(str, frame.columns))}")
     if not pd.api.types.is_numeric_dtype(frame[name].dtype):
-        raise InvalidInput(f"column {name!r}: numbers are expected, {frame[name].dtype} was given")
+        raise InvalidInput(f"column {name!r}: expected numbers, not {frame[name].dtype}")
     return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
 
 

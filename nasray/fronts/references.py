@@ -35,8 +35,8 @@ def reference_points(names: Sequence[str], dataset: str, spaces: Iterable[str] =
     wanted = list(known) if ALL in names else list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        accepted = ", ".join([*known, ALL]) if known else "none: no space has published figures for this dataset"
-        raise InvalidInput(f"references {', '.join(unknown or names)} on {dataset}: accepted are {accepted}")
+        accepted = f"expected one of {', '.join([*known, ALL])}" if known else "no space has published figures for it"
+        raise InvalidInput(f"references {', '.join(unknown or names)} on {dataset}: {accepted}")
     rows = []
     for name in wanted:
         space, reference = known[name]

@@ -77,7 +77,7 @@ def repetitions(
         reference = (float(everything[cost].max()), reference[1])
     parts = dict(_parts(rows.of, over))
     if len(parts) < 2:
-        raise InvalidInput(f"{len(parts)} repetition over {over}: accepted are two or more")
+        raise InvalidInput(f"{len(parts)} repetition over {over}: expected two or more")
     methods = sorted({name for frame in rows.of.values() for names in frame["method"] for name in names.split(", ")})
     fronts = {
         method: {name: _front(rows, frame[_found_by(frame, method)]) for name, frame in parts.items()}
@@ -107,11 +107,11 @@ def _common_reference(runs: Mapping[str, Storage]) -> tuple[float, float]:
     points = {name: reference_of(run) for name, run in runs.items()}
     missing = [name for name, point in points.items() if point is None]
     if missing:
-        raise InvalidInput(f"run {missing[0]!r} has no reference point: accepted are runs of sweeps, which have one")
+        raise InvalidInput(f"run {missing[0]!r} has no reference point: expected runs of sweeps, which have one")
     if len(set(points.values())) > 1:
         said = ", ".join(f"{name} ({point[0]:.12g} M, {point[1]:.12g})" for name, point in points.items() if point)
         raise InvalidInput(
-            f"reference points that differ: {said}; accepted are repetitions with one and the same (a sweep's field "
+            f"reference points that differ: {said}; expected repetitions with one and the same (a sweep's field "
             "reference sets it)"
         )
     return next(point for point in points.values() if point)
@@ -123,8 +123,8 @@ def _check_one_sweep(runs: Mapping[str, Storage]) -> None:
     differing = [f"{name} ({', '.join(values[:5])})" for name, values in found.items()]
     if differing:
         raise InvalidInput(
-            f"runs of several sweeps were given, they differ in {', '.join(differing[:5])}; repetitions of one sweep, "
-            "which differ in their seeds, would be accepted"
+            f"runs of several sweeps, which differ in {', '.join(differing[:5])}: expected repetitions of one "
+            "sweep, which differ in their seeds alone"
         )
 
 

@@ -136,8 +136,8 @@ class DSONAS(SearchMethod):
             return OUTPUT_MEMORY_ACCESS
         if node_operations[index] not in MEMORY_ACCESS:
             raise InvalidInput(
-                f"regularisation 'mac' with operation {node_operations[index]!r}: accepted are "
-                f"{', '.join(MEMORY_ACCESS)}"
+                f"regularisation 'mac' with operation {node_operations[index]!r}: expected "
+                f"one of {', '.join(MEMORY_ACCESS)}"
             )
         return MEMORY_ACCESS[node_operations[index]]
 

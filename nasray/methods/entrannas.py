@@ -293,7 +293,7 @@ def engine_positions(chosen: str, kinds: Sequence[str]) -> frozenset[int]:
     last = {kind: position for position, kind in enumerate(kinds)}
     if chosen == "last":
         return frozenset(last.values())
-    accepted = f"accepted are 'last' or positions from 0 to {len(kinds) - 1}, one of each kind ({', '.join(kinds)})"
+    accepted = f"expected 'last' or positions from 0 to {len(kinds) - 1}, one of each kind ({', '.join(kinds)})"
     try:
         positions = frozenset(int(position) for position in chosen.split(","))
     except ValueError:

@@ -58,7 +58,7 @@ class GoldNAS(SearchMethod):
         mu: float = knob(0.0, 0.0, 1e3)
         """Weight of the penalty's part in an operation's multiply-adds (M)."""
         stable_epochs: int = setting(3, low=0)
-        """An architecture is recorded when pruning sets in again after more than so many epochs without any."""
+        """An architecture is recorded when pruning resumes after more than this many epochs without any."""
         stop_macs: float = knob(240.0, 0.0, 1e5)
         """The search ends once its architecture has fewer multiply-adds (M) at the evaluation size."""
 
@@ -93,13 +93,13 @@ class GoldNAS(SearchMethod):
         largest = problem.evaluation_costs.largest_macs
         if config.stop_macs >= largest:
             raise InvalidInput(
-                f"stop_macs {config.stop_macs:g}: accepted are values below {largest:.4g} M, the multiply-adds of the "
+                f"stop_macs {config.stop_macs:g}: expected a value below {largest:.4g} M, the multiply-adds of the "
                 f"largest architecture of {problem.space.name!r} at the evaluation size"
             )
         most = max(int(self._kept[0, list(edges)].sum()) for edges in self._incoming)
         if max(config.share_min, config.share_max) + (most - 1) * config.share_min >= 1:
             raise InvalidInput(
-                f"share_min {config.share_min:g} and share_max {config.share_max:g}: accepted are values with "
+                f"share_min {config.share_min:g} and share_max {config.share_max:g}: expected values with "
                 f"share_max + {most - 1} * share_min below 1, or a node could lose all of its operations"
             )
         self._strength = 0.0

@@ -191,7 +191,7 @@ class ISTANAS(SearchMethod):
         gamma: float = setting(1e-5, low=1e-9)
         """Strength of the LASSO's penalty."""
         patience: int | None = setting(None, low=1)
-        """End once every node has kept its selection for so many epochs (our choice: the released search has no
+        """End once every node has kept its selection for this many epochs (our choice: the released search has no
         stopping test); None means never."""
 
     config: Config

@@ -76,7 +76,7 @@ class ISTANASOneStage(SearchMethod):
         freeze_distance: float = setting(1e-3, low=0.0)
         """A node is frozen once its code moves no further in an epoch."""
         max_params: float | None = setting(3.7, low=0.0)
-        """A recovery that gives a network of so many parameters (M) or more is rejected, for all nodes; None means
+        """A recovery that gives a network of this many parameters (M) or more is rejected, for all nodes; None means
         no limit. The released code guards its memory by it. Counted is what the paper counts: the network that comes
         out, its normalisations after poolings and identities included, the auxiliary head not. The architecture that
         the search begins with is not checked."""
@@ -86,7 +86,7 @@ class ISTANASOneStage(SearchMethod):
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
         if config.final_epochs >= config.epochs:
-            raise InvalidInput(f"final_epochs {config.final_epochs}: accepted are fewer than epochs {config.epochs}")
+            raise InvalidInput(f"final_epochs {config.final_epochs}: expected fewer than epochs {config.epochs}")
         self.coding = SparseCoding(
             problem,
             sparsity=config.sparsity,

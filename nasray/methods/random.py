@@ -37,7 +37,7 @@ class Random(SearchMethod):
         super().__init__(config, problem)
         generator = np.random.default_rng(problem.seed)
         self._masks = {
-            name: draw(problem.space.graph(name), config.operations_per_node, generator)
+            name: random_mask(problem.space.graph(name), config.operations_per_node, generator)
             for name in dict.fromkeys(problem.layout)
         }
         for name, mask in self._masks.items():
@@ -62,7 +62,7 @@ class Random(SearchMethod):
         return architecture_of(self.problem.space, [self._masks[name] for name in self.problem.layout])
 
 
-def draw(graph: CellGraph, operations_per_node: int, generator: np.random.Generator) -> Mask:
+def random_mask(graph: CellGraph, operations_per_node: int, generator: np.random.Generator) -> Mask:
     """(edges, operations): for each node a uniform choice of edges, and of an operation on each.
 
     Where more operations are asked for than a node has edges, its edges are gone through again with the operations

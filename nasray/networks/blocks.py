@@ -85,7 +85,7 @@ def _separable(kernel: int) -> NodeBuilder:
 def _pool(module: Callable[[int], nn.Module]) -> NodeBuilder:
     def build(channels_in: int, channels_out: int, stride: int, normalisation: Normalisation) -> nn.Sequential:
         if channels_in != channels_out:
-            raise InvalidInput(f"pooling from {channels_in} to {channels_out} channels: accepted is as many")
+            raise InvalidInput(f"pooling from {channels_in} to {channels_out} channels: expected as many out as in")
         after = _norm_relu(channels_out, normalisation) if normalisation.after_pool else [nn.ReLU()]
         return nn.Sequential(module(stride), *after)
 
@@ -113,7 +113,7 @@ def build_node_operation(
         InvalidInput: there is no such operation, or it cannot change the number of channels.
     """
     if name not in _BUILDERS:
-        raise InvalidInput(f"operation {name!r} of a node: accepted are {', '.join(_BUILDERS)}")
+        raise InvalidInput(f"operation {name!r} of a node: expected one of {', '.join(_BUILDERS)}")
     return _BUILDERS[name](channels_in, channels_out, stride, normalisation)
 
 

@@ -46,9 +46,7 @@ class Cell(nn.Module):
         super().__init__()
         fraction = needs.channel_fraction
         if channels % fraction:
-            raise InvalidInput(
-                f"channels {channels} in fractions of 1/{fraction}: accepted are multiples of {fraction}"
-            )
+            raise InvalidInput(f"channels {channels} in fractions of 1/{fraction}: expected multiples of {fraction}")
         self.graph = graph
         self.needs = needs
         self._width = channels // fraction

@@ -160,7 +160,7 @@ def build_operation(name: str, channels: int, stride: int, normalisation: Normal
         raise InvalidInput(f"operation {name!r} cannot be built: {said}") from error
     if not isinstance(built, Operation):
         raise InvalidInput(
-            f"operation {name!r} gave {type(built).__qualname__}: accepted is nasray.networks.operations.Operation, as "
+            f"operation {name!r} gave {type(built).__qualname__}: expected nasray.networks.operations.Operation, as "
             "Operation.of(module, ...) makes it"
         )
     return built

@@ -132,9 +132,9 @@ def skeleton(size: NetworkSize, skeletons: Mapping[str, Skeleton] = SKELETONS) -
         InvalidInput: there is no such skeleton, or the input is no image.
     """
     if size.skeleton not in skeletons:
-        raise InvalidInput(f"skeleton {size.skeleton!r}: accepted are {', '.join(skeletons)}")
+        raise InvalidInput(f"skeleton {size.skeleton!r}: expected one of {', '.join(skeletons)}")
     if len(size.input_shape) != 3:
         raise InvalidInput(
-            f"input shape {size.input_shape} for skeleton {size.skeleton!r}: accepted is (channels, height, width)"
+            f"input shape {size.input_shape} for skeleton {size.skeleton!r}: expected (channels, height, width)"
         )
     return skeletons[size.skeleton]

@@ -31,7 +31,7 @@ def write_picture(path: str | Path, draw: Callable[[str], bytes]) -> None:
     form = path.suffix[1:].lower()
     if form not in FORMATS:
         endings = ", ".join(f".{one}" for one in FORMATS)
-        raise InvalidInput(f"picture {path}: a file that ends in {endings} would be accepted")
+        raise InvalidInput(f"picture {path}: expected a file that ends in {endings}")
     picture = draw(form)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -95,7 +95,7 @@ def front_figure(
     given = [*frames.items(), *points.items(), *bands.items()]
     metrics = {metric_of(frame).name: metric_of(frame) for _, frame in given if len(frame)}
     if len(metrics) > 1:
-        raise InvalidInput(f"plot: frames of one metric are expected, not of {' and '.join(sorted(metrics))}")
+        raise InvalidInput(f"plot: expected frames of one metric, not of {' and '.join(sorted(metrics))}")
     metric = next(iter(metrics.values()), ACCURACY)
     given += [] if references is None else [("references", references)]
     for name, frame in (one for one in given if len(one[1])):
@@ -104,7 +104,7 @@ def front_figure(
             raise InvalidInput(f"plot: the frame {name!r} has no column {', '.join(missing)}")
     kinds = sorted({kind for frame in (*frames.values(), *points.values()) for kind in kinds_of(frame)})
     if len(kinds) > 1:
-        raise InvalidInput(f"plot: frames of one kind of accuracy are expected, not of {' and '.join(kinds)}")
+        raise InvalidInput(f"plot: expected frames of one kind of accuracy, not of {' and '.join(kinds)}")
 
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()

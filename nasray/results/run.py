@@ -14,7 +14,7 @@ from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.fronts import pareto_front
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
-from nasray.runs.tables import FRONT_FILE, load
+from nasray.runs.front_file import FRONT_FILE, load
 from nasray.spaces import Architecture, CellSpace
 
 if TYPE_CHECKING:

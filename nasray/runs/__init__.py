@@ -1,5 +1,6 @@
 """A run's folder: storage, its lease, events, and its Parquet tables. Neither torch nor Ray is needed."""
 
+from nasray.runs.front_file import is_run, load, write_front
 from nasray.runs.schema import (
     CANDIDATES,
     EVALUATIONS,
@@ -12,7 +13,7 @@ from nasray.runs.schema import (
     kinds_of,
 )
 from nasray.runs.storage import Storage, open_storage
-from nasray.runs.tables import amend_row, compact, is_run, load, read, row_file, write_front, write_row
+from nasray.runs.tables import amend_row, compact, read, row_file, write_row
 
 __all__ = [
     "CANDIDATES",

@@ -58,7 +58,7 @@ def show_events() -> None:
     """
     wanted = os.environ.get(LEVEL_VARIABLE, "warning").lower()
     if wanted not in LEVELS:
-        raise InvalidInput(f"{LEVEL_VARIABLE} {wanted!r}: accepted are {', '.join(LEVELS)}")
+        raise InvalidInput(f"{LEVEL_VARIABLE} {wanted!r}: expected one of {', '.join(LEVELS)}")
     _logger.setLevel(wanted.upper())
     ours = [handler for handler in _logger.handlers if isinstance(handler.formatter, _Formatter)]
     handler = ours[0] if ours else logging.StreamHandler()

@@ -210,8 +210,8 @@ class Lease:
 
     def _refusal(self, claim: Claim) -> InvalidInput:
         return InvalidInput(
-            f"run {self.run!r} in {self.storage} is driven by {claim.owner}: accepted is another --name, or to wait "
-            "until that driver ends"
+            f"run {self.run!r} in {self.storage} is driven by {claim.owner}: give another --name, or wait until "
+            "that driver ends"
         )
 
     def _keep(self) -> None:

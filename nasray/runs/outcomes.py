@@ -43,7 +43,7 @@ class Outcome:
     """What became of a trial so far.
 
     Raises:
-        InvalidInput: a state that is none, or a count below 0.
+        InvalidInput: an unknown state, or a count below 0.
     """
 
     state: State
@@ -114,8 +114,8 @@ def read_outcomes(
 
     Args:
         storage: the run's folder.
-        digests: names and digests of the trials that are meant; None is all that there are.
-        only: names of the trials that are meant, whatever their digests.
+        digests: names and digests of the trials to read; None reads all.
+        only: names of the trials to read, whatever their digests.
 
     Raises:
         DamagedFiles: a file that holds many outcomes cannot be read.

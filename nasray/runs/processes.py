@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def here() -> str:
-    """What names this machine's boot and its namespace of processes, so that containers are told apart."""
+    """What names this machine's boot and its namespace of processes, so that containers can be distinguished."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

@@ -76,7 +76,7 @@ class Column:
         if self.nullable:
             expected += ", or none"
         given = f"{value!r:.80}".replace("\n", " ")
-        return InvalidInput(f"column {self.name}: {given} was given, {expected} is expected")
+        return InvalidInput(f"column {self.name}: expected {expected}, not {given}")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Table:
         """Raise InvalidInput if a knob or hyperparameter has the name of a column."""
         for name in names:
             if not isinstance(name, str) or not name:
-                raise InvalidInput(f"knob {name!r}: a name is expected, as text")
+                raise InvalidInput(f"knob {name!r}: expected a name, as text")
             if name in self.names or name == "kind" or measured(name) is not None:
                 raise InvalidInput(f"knob {name!r}: {self.name} already have a column of this name; give it another")
 
@@ -163,7 +163,7 @@ def _scalar(name: str, value: Any) -> bool | int | float | str:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise InvalidInput(f"column {name}: {value} was given, which does not fit into 64 bits")
     if not isinstance(value, bool | int | float | str):
-        raise InvalidInput(f"column {name}: {value!r:.80} was given, true or false, a number or text is expected")
+        raise InvalidInput(f"column {name}: expected true or false, a number or text, not {value!r:.80}")
     return value
 
 
@@ -225,7 +225,7 @@ _BOTH = (
         "`perplexity`, `test_perplexity` and `supernet_perplexity`.",
     ),
     _examples("train_examples", "Examples that weights were trained on."),
-    _examples("architecture_examples", "Examples kept for architecture parameters alone; 0 where there are none."),
+    _examples("architecture_examples", "Examples kept for architecture parameters alone; 0 if none are."),
     _examples("validation_examples", "Examples that the metric was measured on."),
     _examples("test_examples", "Examples of the test split, which nothing is selected by."),
     _count("channels", "Channels of the first cell, at the evaluation size."),
@@ -334,7 +334,7 @@ def is_looked_up(frame: pd.DataFrame) -> bool:
 def kinds_of(frame: pd.DataFrame) -> list[str]:
     """The kinds of accuracy that a frame's rows hold, sorted; empty where its columns do not tell.
 
-    A column `kind` says it, as in a written front; rows without it are told by what only their table has.
+    A column `kind` says it, as in a written front; else the columns that only one table has do.
     """
     kinds: set[str] = set()
     unsaid = np.ones(len(frame), dtype=bool)
@@ -359,5 +359,5 @@ def metric_of(frame: pd.DataFrame) -> Metric:
     names = names or [name for name in there if frame[name].notna().any()] or there[:1] or [ACCURACY.name]
     if len(names) > 1 or names[0] not in METRICS:
         said = ", ".join(printable(name)[:40] for name in sorted(names)[:5])
-        raise InvalidInput(f"rows of metric {said} were given; rows of one of {', '.join(METRICS)} would be accepted")
+        raise InvalidInput(f"rows of metric {said}: expected rows of one of {', '.join(METRICS)}")
     return METRICS[names[0]]

@@ -98,7 +98,7 @@ class Storage:
         if self._is_local:
             real, base = os.path.realpath(folder), os.path.realpath(self.base)
             if os.path.commonpath([real, base]) != base:
-                raise InvalidInput(f"{folder}: is a link that leaves {self}; a folder inside it would be accepted")
+                raise InvalidInput(f"{folder}: is a link that leaves {self}; expected a folder inside it")
         temporary = f"{folder}/{_hidden_name()}.tmp"
         self.filesystem.create_dir(folder, recursive=True)
         try:
@@ -143,19 +143,19 @@ class Storage:
         try:
             value = json.loads(self.read_bytes(name), object_pairs_hook=_each_name_once, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"{self}/{name}: not JSON ({message(error)}); a JSON object is expected") from error
+            raise InvalidInput(f"{self}/{name}: not JSON ({message(error)}); expected a JSON object") from error
         if not isinstance(value, dict):
-            raise InvalidInput(f"{self}/{name}: holds a JSON {type(value).__name__}; a JSON object is expected")
+            raise InvalidInput(f"{self}/{name}: holds a JSON {type(value).__name__}; expected a JSON object")
         return value
 
     def check_size(self, name: str, most: int) -> None:
-        """Raise InvalidInput if what has this name is no file, or has more than so many bytes."""
+        """Raise InvalidInput if this name is not a file's, or the file has more than `most` bytes."""
         path = self._path(name)
         info = self._patiently(f"look for {name}", lambda: self.filesystem.get_file_info(path))
         if info.type in (fs.FileType.Directory, fs.FileType.Unknown):  # such as a pipe, which never ends
-            raise InvalidInput(f"{self}/{name}: is no file; a file would be accepted")
+            raise InvalidInput(f"{self}/{name}: is no file")
         if info.size is not None and info.size > most:
-            raise InvalidInput(f"{self}/{name}: has {info.size} bytes; up to {most} would be accepted")
+            raise InvalidInput(f"{self}/{name}: has {info.size} bytes; expected at most {most}")
 
     def list(self, folder: str, suffix: str = "") -> tuple[str, ...]:
         """Sorted names, relative to this storage, of the files directly in `folder` that end in `suffix`.
@@ -231,7 +231,7 @@ class Storage:
         except (OSError, ArrowException) as error:
             raise InvalidInput(
                 f"storage {self}: cannot be written ({message(error)}); "
-                "a folder that you may write, or a URI such as s3://bucket/folder, would be accepted"
+                "expected a folder that you may write, or a URI such as s3://bucket/folder"
             ) from error
 
     def _patiently(self, what: str, act: Callable[[], T]) -> T:
@@ -244,7 +244,7 @@ class Storage:
     def _path(self, name: str) -> str:
         parts = name.split("/")
         if not all(parts) or "." in parts or ".." in parts or any(ord(letter) < 32 for letter in name):
-            raise InvalidInput(f"name {name!r}: a name that stays inside {self} is expected, such as 'folder/file'")
+            raise InvalidInput(f"name {name!r}: expected a name that stays inside {self}, such as 'folder/file'")
         return f"{self.base.rstrip('/')}/{name}"
 
     def _replace(self, path: str, to: str) -> None:
@@ -289,7 +289,7 @@ def open_storage(where: str | Path, *, patience: float = 0.0) -> Storage:
     """
     text = str(where)
     if not text.strip() or any(ord(letter) < 32 for letter in text):
-        raise InvalidInput(f"storage {text!r}: a folder or a URI such as s3://bucket/folder is expected")
+        raise InvalidInput(f"storage {text!r}: expected a folder or a URI such as s3://bucket/folder")
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         path = Path(text).expanduser().absolute().as_posix()
         # `..` is resolved in the text only: a link inside a shared mount must stay what the user called it.
@@ -301,10 +301,10 @@ def open_storage(where: str | Path, *, patience: float = 0.0) -> Storage:
     except (OSError, ValueError, ArrowException) as error:
         raise InvalidInput(
             f"storage {text}: cannot be opened ({message(error)}); "
-            "a local folder or a file://, s3:// or gs:// URI would be accepted"
+            "expected a local folder or a file://, s3:// or gs:// URI"
         ) from error
     if ".." in base.split("/") or any(ord(letter) < 32 for letter in base):
-        raise InvalidInput(f"storage {text}: a URI without '..' and control letters would be accepted")
+        raise InvalidInput(f"storage {text}: expected a URI without '..' and control characters")
     return Storage(filesystem, base, text, patience)
 
 
@@ -318,15 +318,15 @@ def _check_no_secrets(uri: str) -> None:
     port = host.partition(":")[2]
     if ":" in user or (at and scheme == "s3") or (port and not port.isdecimal()):
         raise InvalidInput(
-            f"storage {scheme}:// with credentials in it: they would be written down with the run; accepted is the "
-            "URI without them, and credentials in the environment (for s3:// AWS_ACCESS_KEY_ID and "
+            f"storage {scheme}:// with credentials in it: they would be written down with the run; give the URI "
+            "without them, and the credentials in the environment (for s3:// AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY)"
         )
     for name, _ in parse_qsl(query, keep_blank_values=True):
         if name not in _PARAMETERS:
             raise InvalidInput(
-                f"storage {head} with the parameter {name!r:.40}: accepted are {', '.join(sorted(_PARAMETERS))}; "
+                f"storage {head} with the parameter {name!r:.40}: expected one of {', '.join(sorted(_PARAMETERS))}; "
                 "credentials come from the environment"
             )
     if "#" in uri:
-        raise InvalidInput(f"storage {head.partition('#')[0]} with a '#': a URI without one would be accepted")
+        raise InvalidInput(f"storage {head.partition('#')[0]} with a '#': expected a URI without one")

@@ -9,7 +9,7 @@ import numpy as np
 from nasray.errors import InvalidInput
 from nasray.searchers.searcher import Feedback, Proposal, Searcher, SearchProblem, check_values
 from nasray.spaces import Architecture
-from nasray.spaces.encoding import decode, draw, mutate
+from nasray.spaces.encoding import decode, mutate, sample
 
 ATTEMPTS = 200
 """How often an architecture is drawn, or a parent mutated, until a new one is found."""
@@ -60,7 +60,7 @@ def random_architecture(problem: SearchProblem, generator: np.random.Generator) 
     Raises:
         InvalidInput: so no architecture within the budget was found.
     """
-    values = draw(problem.parameters, generator)
+    values = sample(problem.parameters, generator)
     found = decode(problem.space, values, problem.cells)
     excess = problem.excess(found)
     for _ in range(_STEPS):

@@ -192,7 +192,7 @@ def rebuilt(
 
 
 def seed_after(seed: int, told: int) -> int:
-    """Seed of a searcher that continues after so many results; the seed itself where there are none."""
+    """Seed of a searcher that continues after `told` results; the seed itself where `told` is 0."""
     return int(np.random.SeedSequence([seed, told]).generate_state(1)[0]) if told else seed
 
 

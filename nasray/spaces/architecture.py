@@ -45,7 +45,7 @@ class Architecture:
             accepted = names if len(names) <= 20 else (*names[:3], "...", names[-1])
             raise InvalidInput(
                 f"architecture of {space.name!r} with cells {shown(list(cells))}: "
-                f"accepted are {', '.join(accepted) or 'at least one cell'}"
+                f"expected one of {', '.join(accepted) or 'at least one cell'}"
             )
         return cls(space.name, MappingProxyType({n: _canonical(space, n, cells[n]) for n in names}))
 
@@ -69,10 +69,10 @@ class Architecture:
         value = json_object(text, FORM)
         if value.get("space") != space.name:
             given = f"of space {shown(value['space'])}" if "space" in value else "that names no space"
-            raise InvalidInput(f"architecture {given}: accepted is space {space.name!r}")
+            raise InvalidInput(f"architecture {given}: expected space {space.name!r}")
         cells = value.get("cells")
         if not isinstance(cells, dict) or not all(isinstance(c, list) for c in cells.values()):
-            raise InvalidInput(f"architecture without a map of cells to lists: accepted is {FORM}")
+            raise InvalidInput(f"architecture without a map of cells to lists: expected {FORM}")
         return cls.of(space, {name: [as_choice(item) for item in items] for name, items in cells.items()})
 
     def __hash__(self) -> int:
@@ -101,13 +101,13 @@ def json_object(text: str, form: str) -> dict[str, Any]:
         InvalidInput: anything else.
     """
     if len(text) > 1_000_000:
-        raise InvalidInput(f"architecture of {len(text)} characters: accepted are up to 1,000,000")
+        raise InvalidInput(f"architecture of {len(text)} characters: expected up to 1,000,000")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
-        raise InvalidInput(f"architecture that is not JSON ({error}): accepted is {form}") from None
+        raise InvalidInput(f"architecture that is not JSON ({error}): expected {form}") from None
     if not isinstance(value, dict):
-        raise InvalidInput(f"architecture that is a JSON {type(value).__name__}: accepted is {form}")
+        raise InvalidInput(f"architecture that is a JSON {type(value).__name__}: expected {form}")
     return value
 
 
@@ -120,7 +120,7 @@ def as_choice(item: object) -> Choice:
     match item:
         case [int(source), int(target), str(operation)] if type(source) is int and type(target) is int:
             return source, target, operation
-    raise InvalidInput(f"choice {shown(item)}: accepted is [source, target, operation]")
+    raise InvalidInput(f"choice {shown(item)}: expected [source, target, operation]")
 
 
 def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[Choice, ...]:
@@ -130,17 +130,17 @@ def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[
     for source, target, operation in chosen:
         if operation not in graph.operation_index or operation == graph.none:
             accepted = ", ".join(o for o in graph.operations if o != graph.none)
-            raise InvalidInput(f"operation {shown(operation)} {where}: accepted are {accepted}")
+            raise InvalidInput(f"operation {shown(operation)} {where}: expected one of {accepted}")
         if (source, target) not in graph.edge_index:
             raise InvalidInput(f"edge {shown(source)} to {shown(target)} {where}: {_accepted_edges(graph, target)}")
     if len(set(chosen)) != len(chosen):
         twice = next(c for c in chosen if chosen.count(c) > 1)
-        raise InvalidInput(f"{twice!r} chosen twice {where}: accepted is each operation of an edge once")
+        raise InvalidInput(f"{twice!r} chosen twice {where}: expected each operation of an edge once")
     if graph.one_per_edge:
         _check_edges(graph, Counter((source, target) for source, target, _ in chosen), where)
     missing = sorted(set(graph.required) - {target for _, target, _ in chosen})
     if missing:
-        raise InvalidInput(f"nothing enters node {missing[0]} {where}: accepted is at least one operation")
+        raise InvalidInput(f"nothing enters node {missing[0]} {where}: expected at least one operation")
     mask = np.zeros((len(graph.edges), len(graph.operations)), dtype=bool)
     for source, target, operation in chosen:
         mask[graph.edge_index[source, target], graph.operation_index[operation]] = True
@@ -148,7 +148,7 @@ def _canonical(space: CellSpace, name: str, choices: Iterable[Choice]) -> tuple[
     if len(dead):
         raise InvalidInput(
             f"connection {graph.edges[dead[0][0]]} {where} is on no path from the input to the output: "
-            "accepted are connections that are"
+            "leave it out, or connect it"
         )
     return tuple(sorted(chosen, key=lambda c: (graph.edge_index[c[:2]], graph.operation_index[c[2]])))
 
@@ -159,12 +159,12 @@ def _check_edges(graph: CellGraph, operations: Mapping[Edge, int], where: str) -
         if not least <= operations.get(edge, 0) <= 1:
             nothing = "" if least else f", or none for {graph.none!r}"
             raise InvalidInput(
-                f"{operations.get(edge, 0)} operations on edge {edge[0]} to {edge[1]} {where}: accepted is one{nothing}"
+                f"{operations.get(edge, 0)} operations on edge {edge[0]} to {edge[1]} {where}: expected one{nothing}"
             )
 
 
 def _accepted_edges(graph: CellGraph, target: int) -> str:
     sources = [str(s) for s, t in graph.edges if t == target]
     if sources:
-        return f"accepted are edges into {target} from {', '.join(sources)}"
-    return f"accepted are edges into the nodes {graph.targets.start} to {graph.targets.stop - 1}"
+        return f"expected edges into {target} from {', '.join(sources)}"
+    return f"expected edges into the nodes {graph.targets.start} to {graph.targets.stop - 1}"

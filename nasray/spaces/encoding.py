@@ -75,17 +75,17 @@ def decode(space: CellSpace, values: Mapping[str, Value], num_cells: int) -> Arc
         chosen[name] = values.get(name, "") if len(accepted) > 1 else accepted[0]
         if chosen[name] not in accepted:
             given = shown(values[name]) if name in values else "no value"
-            raise InvalidInput(f"{given} for parameter {name}: accepted are {', '.join(map(str, accepted))}")
+            raise InvalidInput(f"{given} for parameter {name}: expected one of {', '.join(map(str, accepted))}")
     unknown = [name for name in values if name not in chosen]
     if unknown:
         raise InvalidInput(
-            f"parameter {shown(unknown[0])} of space {space.name!r}: accepted are such as {next(iter(chosen))}"
+            f"parameter {shown(unknown[0])} of space {space.name!r}: expected one such as {next(iter(chosen))}"
         )
     graphs = _graphs(space, num_cells)
     return Architecture.of(space, {cell: _decoded(cell, graph, chosen) for cell, graph in graphs.items()})
 
 
-def draw(parameters: Parameters, generator: np.random.Generator) -> dict[str, Value]:
+def sample(parameters: Parameters, generator: np.random.Generator) -> dict[str, Value]:
     """Random values: every parameter's are equally likely, but those of a switch.
 
     All switches are on with one probability, which is drawn first, from 0 to 1: drawn one by one, they would hardly
@@ -140,7 +140,7 @@ def _encoded(cell: str, graph: CellGraph, choices: tuple[Choice, ...]) -> dict[s
         values[_sources(cell, node)] = sources = ",".join(str(source) for source, _ in entering)
         if sources not in _source_sets(graph, node):
             raise InvalidInput(
-                f"operations on edges from {sources} into node {node} of cell {cell!r}: accepted are "
+                f"operations on edges from {sources} into node {node} of cell {cell!r}: expected "
                 f"{graph.edges_per_node} edges with one operation each"
             )
         values |= {_operation(cell, node, place): operation for place, (_, operation) in enumerate(entering)}

@@ -40,7 +40,7 @@ def from_genotype(space: CellSpace, genotype: Mapping[str, Any]) -> Architecture
         cells = genotype.get("cells")
         if not isinstance(cells, list):
             raise InvalidInput(
-                f"genotype for {space.name!r} with {_keys(genotype)}: accepted is "
+                f"genotype for {space.name!r} with {_keys(genotype)}: expected "
                 '{"cells": [[[operation, source, target], ...], ...]}, one list for each position'
             )
         names = space.layout(len(cells))
@@ -52,7 +52,7 @@ def from_genotype(space: CellSpace, genotype: Mapping[str, Any]) -> Architecture
     missing = [kind for kind in space.cells if kind not in genotype]
     if missing:
         raise InvalidInput(
-            f"genotype for {space.name!r} with {_keys(genotype)}: accepted is one with {', '.join(space.cells)}"
+            f"genotype for {space.name!r} with {_keys(genotype)}: expected one with {', '.join(space.cells)}"
         )
     for kind, graph in space.cells.items():
         _check_concat(genotype, f"{kind}_concat", graph)
@@ -86,14 +86,14 @@ def _cell(entries: list[Any], kind: str, graph: CellGraph) -> list[Choice]:
     if not all(_is_pair(entry) for entry in entries):  # one list for each node
         if len(entries) != graph.nodes:
             raise InvalidInput(
-                f"genotype with {len(entries)} lists in {kind!r}: accepted are {graph.nodes}, one for each node"
+                f"genotype with {len(entries)} lists in {kind!r}: expected {graph.nodes}, one for each node"
             )
         by_node = [_list(node, kind) for node in entries]
     else:
         each, left_over = divmod(len(entries), graph.nodes)
         if left_over or not each:
             raise InvalidInput(
-                f"genotype with {len(entries)} pairs in {kind!r}: accepted is a multiple of {graph.nodes}, "
+                f"genotype with {len(entries)} pairs in {kind!r}: expected a multiple of {graph.nodes}, "
                 "equally many for each node, or one list for each node"
             )
         by_node = [entries[i * each : (i + 1) * each] for i in range(graph.nodes)]
@@ -110,25 +110,25 @@ def _is_pair(entry: Any) -> bool:
 
 def _pair_choice(entry: Any, target: int) -> Choice:
     if not _is_pair(entry):
-        raise InvalidInput(f"genotype entry {shown(entry)}: accepted is [operation, source]")
+        raise InvalidInput(f"genotype entry {shown(entry)}: expected [operation, source]")
     return as_choice([entry[1], target, entry[0]])
 
 
 def _gold_choice(entry: Any) -> Choice:
     if not (isinstance(entry, (list, tuple)) and len(entry) == 3):
-        raise InvalidInput(f"genotype entry {shown(entry)}: accepted is [operation, source, target]")
+        raise InvalidInput(f"genotype entry {shown(entry)}: expected [operation, source, target]")
     return as_choice([entry[1], entry[2], entry[0]])
 
 
 def _check_concat(genotype: Mapping[str, Any], key: str, graph: CellGraph) -> None:
     concat = genotype.get(key, list(graph.outputs))
     if list(_list(concat, key)) != list(graph.outputs):
-        raise InvalidInput(f"genotype with {key} {shown(concat)}: accepted is {list(graph.outputs)}")
+        raise InvalidInput(f"genotype with {key} {shown(concat)}: expected {list(graph.outputs)}")
 
 
 def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, (list, tuple)):
-        raise InvalidInput(f"genotype with {shown(value)} for {where!r}: accepted is a list")
+        raise InvalidInput(f"genotype with {shown(value)} for {where!r}: expected a list")
     return list(value)
 
 

@@ -71,46 +71,46 @@ class CellGraph:
         for name, low, high in (("inputs", 1, 2), ("nodes", 1, 1000), ("stride", 1, 2)):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise InvalidInput(f"cell with {name} {shown(value)}: accepted are {low} to {high}")
+                raise InvalidInput(f"cell with {name} {shown(value)}: expected {low} to {high}")
         for name in ("operations", "node_operations"):
             value = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(one, str) for one in value):
-                raise InvalidInput(f"cell with {name} {shown(value)}: accepted are names, in a tuple")
+                raise InvalidInput(f"cell with {name} {shown(value)}: expected names, in a tuple")
             object.__setattr__(self, name, tuple(value))
         if not self.edges:
             object.__setattr__(self, "edges", complete_edges(self.inputs, self.nodes))
         for source, target in self.edges:
             if not (0 <= source < target < self.inputs + self.nodes and target >= self.inputs):
                 raise InvalidInput(
-                    f"edge {(source, target)}: accepted are edges from an earlier node to one of the nodes "
+                    f"edge {(source, target)}: expected an edge from an earlier node to one of the nodes "
                     f"{self.inputs} to {self.inputs + self.nodes - 1}"
                 )
         if self.edges_per_node is not None and not 1 <= self.edges_per_node <= self._fewest_edges:
             raise InvalidInput(
-                f"{self.edges_per_node} edges a node: accepted are 1 to {self._fewest_edges}, which the first node has"
+                f"{self.edges_per_node} edges a node: expected 1 to {self._fewest_edges}, which the first node has"
             )
         if self.output == ("concatenation" if self.node_operations else "residual"):
             raise InvalidInput(
-                f"output {self.output!r} of a cell: accepted are sum and residual where nodes carry "
+                f"output {self.output!r} of a cell: expected sum or residual where nodes carry "
                 "operations, sum and concatenation elsewhere"
             )
         if not self.node_operations:
             if self.output == "sum" and (self.inputs, self.stride) != (1, 1):
                 raise InvalidInput(
-                    f"cell with {self.inputs} inputs and stride {self.stride} whose output is a sum: accepted is one "
+                    f"cell with {self.inputs} inputs and stride {self.stride} whose output is a sum: expected one "
                     "input and stride 1"
                 )
             return
         if self.one_per_edge:
-            raise InvalidInput("one operation an edge in a block: accepted are connections that may be left out")
+            raise InvalidInput("one operation an edge in a block: expected connections that may be left out")
         if len(self.node_operations) != self.nodes - 1:
             raise InvalidInput(
-                f"{len(self.node_operations)} node operations: accepted are {self.nodes - 1}, one for each node "
+                f"{len(self.node_operations)} node operations: expected {self.nodes - 1}, one for each node "
                 "before the output"
             )
         if self.inputs != 1 or len(self.operations) != 1:
             raise InvalidInput(
-                f"block with {self.inputs} inputs and {len(self.operations)} operations on an edge: accepted is one "
+                f"block with {self.inputs} inputs and {len(self.operations)} operations on an edge: expected one "
                 "of each"
             )
 

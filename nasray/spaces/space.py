@@ -40,9 +40,9 @@ class NetworkSize:
     def __post_init__(self) -> None:
         for name, most in (("channels", MOST_CHANNELS), ("cells", MOST_CELLS), ("classes", MOST_CLASSES)):
             if not 1 <= getattr(self, name) <= most:
-                raise InvalidInput(f"{name} {getattr(self, name)}: accepted are whole numbers from 1 to {most}")
+                raise InvalidInput(f"{name} {getattr(self, name)}: expected a whole number from 1 to {most}")
         if not self.input_shape or not 1 <= min(self.input_shape) <= max(self.input_shape) <= MOST_PIXELS:
-            raise InvalidInput(f"input shape {self.input_shape}: accepted are whole numbers from 1 to {MOST_PIXELS}")
+            raise InvalidInput(f"input shape {self.input_shape}: expected whole numbers from 1 to {MOST_PIXELS}")
 
     def replace(self, **changes: Any) -> NetworkSize:
         """The same size with some fields changed."""
@@ -100,13 +100,13 @@ class CellSpace:
 
     def __post_init__(self) -> None:
         if not isinstance(self.cells, Mapping) or not all(isinstance(one, CellGraph) for one in self.cells.values()):
-            raise InvalidInput(f"space {self.name!r} with cells {shown(self.cells)}: accepted are graphs by their kind")
+            raise InvalidInput(f"space {self.name!r} with cells {shown(self.cells)}: expected graphs by their kind")
         if not self.cells:
-            raise InvalidInput(f"space {self.name!r} without cells: accepted is at least one kind of cell")
+            raise InvalidInput(f"space {self.name!r} without cells: expected at least one kind of cell")
         for name in ("search_channels", "search_cells", "evaluation_channels", "evaluation_cells"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise InvalidInput(f"space {self.name!r} with {name} {shown(value)}: accepted are whole numbers from 1")
+                raise InvalidInput(f"space {self.name!r} with {name} {shown(value)}: expected a whole number from 1")
 
     @property
     def _cells_reduce(self) -> bool:
@@ -133,7 +133,7 @@ class CellSpace:
         reductions = len(self.stages) - 1 if self._cells_reduce else 0
         least = len(self.stages) + reductions
         if num_cells < least:
-            raise InvalidInput(f"{num_cells} cells for {self.name!r}: accepted are {least} and more")
+            raise InvalidInput(f"{num_cells} cells for {self.name!r}: expected {least} and more")
         kinds: list[str] = []
         for stage, cells in enumerate(self._normal_cells(num_cells - reductions), start=1):
             kinds += ["normal"] * cells
@@ -178,9 +178,7 @@ class CellSpace:
         kind, _, position = cell_name.rpartition("_") if self.cell_per_position else (cell_name, "", "0")
         if kind not in self.cells or not position.isdecimal():
             form = "KIND_POSITION with KIND " if self.cell_per_position else ""
-            raise InvalidInput(
-                f"cell {cell_name!r} of space {self.name!r}: accepted are {form}{' or '.join(self.cells)}"
-            )
+            raise InvalidInput(f"cell {cell_name!r} of space {self.name!r}: expected {form}{' or '.join(self.cells)}")
         return self.cells[kind]
 
 

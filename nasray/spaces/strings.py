@@ -30,18 +30,18 @@ def from_string(space: CellSpace, text: str) -> Architecture:
     kind, graph = _only_cell(space)
     nodes = text.strip().split("+")
     if len(nodes) != graph.nodes:
-        raise InvalidInput(f"architecture string {shown(text)} of {len(nodes)} nodes: accepted is {string_form(space)}")
+        raise InvalidInput(f"architecture string {shown(text)} of {len(nodes)} nodes: expected {string_form(space)}")
     choices: list[Choice] = []
     for target, node in zip(graph.targets, nodes, strict=True):
         entries = re.findall(r"([^|~]+)~([0-9]{1,9})\|", node)
         written = "|" + "".join(f"{operation}~{source}|" for operation, source in entries)
         if node != written or sorted(int(source) for _, source in entries) != _sources(graph, target):
-            raise InvalidInput(f"node {shown(node)} of an architecture string: accepted is {_form(graph, target)}")
+            raise InvalidInput(f"node {shown(node)} of an architecture string: expected {_form(graph, target)}")
         choices += [(int(source), target, operation) for operation, source in entries]
     unknown = [operation for *_, operation in choices if operation not in graph.operation_index]
     if unknown:
         raise InvalidInput(
-            f"operation {shown(unknown[0])} in an architecture string: accepted are {', '.join(graph.operations)}"
+            f"operation {shown(unknown[0])} in an architecture string: expected one of {', '.join(graph.operations)}"
         )
     return Architecture.of(space, {kind: [choice for choice in choices if choice[2] != graph.none]})
 
@@ -85,7 +85,7 @@ def string_pattern(space: CellSpace) -> re.Pattern[str]:
 def _only_cell(space: CellSpace) -> tuple[str, CellGraph]:
     if not has_strings(space):
         raise InvalidInput(
-            f"architecture string for {space.name!r}: accepted is JSON, for its edges take any number of operations "
+            f"architecture string for {space.name!r}: expected JSON, for its edges take any number of operations "
             "or it has several cells to choose"
         )
     ((kind, graph),) = space.cells.items()

@@ -22,7 +22,7 @@ class Point(NamedTuple):
     """What one search of an arm is set to."""
 
     settings: Settings
-    """Of the search."""
+    """The search's settings."""
     training: Mapping[str, Any]
     """Settings with which all that it finds is trained from scratch, where the param space varies them."""
 
@@ -57,22 +57,22 @@ class Arm:
     def __post_init__(self) -> None:
         for kind in ("method", "space"):
             if not isinstance(getattr(self, kind), str):
-                raise InvalidInput(f"{kind} {shown(getattr(self, kind))} of an arm: accepted is a name")
+                raise InvalidInput(f"{kind} {shown(getattr(self, kind))} of an arm: expected a name")
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))
         registry.find("space", self.space, CellSpace)
         config = config_of(self.method)
         if type(self.settings) is not config:
             raise InvalidInput(
                 f"settings {type(self.settings).__qualname__} for method {self.method!r}: "
-                f"accepted is {config.__qualname__}"
+                f"expected {config.__qualname__}"
             )
         if isinstance(self.samples, bool) or not isinstance(self.samples, int) or self.samples < 1:
-            raise InvalidInput(f"samples {shown(self.samples)}: accepted are whole numbers from 1")
+            raise InvalidInput(f"samples {shown(self.samples)}: expected a whole number from 1")
         own = [name for name in self.param_space if not name.startswith(TRAINED)]
         check_names(config, dict.fromkeys(own))
         _check_trained(self.varied_training)
         if self.samples > 1 and not ranges_of(self.param_space):
-            raise InvalidInput(f"samples {self.samples} of a param space without ranges: accepted is 1")
+            raise InvalidInput(f"samples {self.samples} of a param space without ranges: expected 1")
         for name, values in self.param_space.items():
             for value in (values.low, values.high) if isinstance(values, Range) else values:
                 if name in own:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nasray.costs import Budget, cost_table
 from nasray.gates import architecture_masks, architecture_of
-from nasray.methods.random import draw
+from nasray.methods.random import random_mask
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 
 DRAWS = 300
@@ -65,7 +65,7 @@ def random_like(
     distance = np.inf
     for _ in range(DRAWS):
         operations = int(generator.integers(1, max(most, 1) + 1))
-        drawn = {name: draw(space.graph(name), operations, generator) for name in dict.fromkeys(layout)}
+        drawn = {name: random_mask(space.graph(name), operations, generator) for name in dict.fromkeys(layout)}
         masks = [drawn[name] for name in layout]
         macs = costs.macs(masks)
         off = abs(macs - target)

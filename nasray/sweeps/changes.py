@@ -8,7 +8,7 @@ from typing import Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.settings import TRAINED, changes
+from nasray.settings import TRAINED, DeviceKind, changes
 from nasray.sweeps.arm import Arm, config_of
 from nasray.sweeps.points import ranges_of
 from nasray.sweeps.sweep import Sweep
@@ -52,7 +52,7 @@ def with_samples(sweep: Sweep, samples: int) -> Sweep:
         InvalidInput: no arm does.
     """
     if samples != 1 and not any(ranges_of(arm.param_space) for arm in sweep.arms):
-        raise InvalidInput(f"samples {samples}: accepted is 1, for no arm of sweep {sweep.name!r} draws from a range")
+        raise InvalidInput(f"samples {samples}: expected 1, for no arm of sweep {sweep.name!r} draws from a range")
     arms = (dataclasses.replace(arm, samples=samples) if ranges_of(arm.param_space) else arm for arm in sweep.arms)
     return dataclasses.replace(sweep, arms=tuple(arms))
 
@@ -90,6 +90,16 @@ def with_training(sweep: Sweep, **fields: Any) -> Sweep:
     if settings:
         trained["settings"] = dataclasses.replace(trained.get("settings", sweep.training.settings), **settings)
     return dataclasses.replace(sweep, training=dataclasses.replace(sweep.training, **trained))
+
+
+def with_device(sweep: Sweep, kind: DeviceKind) -> Sweep:
+    """The same sweep, computed on this kind of device wherever its settings leave that open."""
+
+    def settled(settings: Any) -> Any:
+        return dataclasses.replace(settings, device=kind) if getattr(settings, "device", None) == "auto" else settings
+
+    arms = tuple(dataclasses.replace(arm, settings=settled(arm.settings)) for arm in sweep.arms)
+    return with_training(dataclasses.replace(sweep, arms=arms), settings=settled(sweep.training.settings))
 
 
 def with_execution(sweep: Sweep, **fields: Any) -> Sweep:

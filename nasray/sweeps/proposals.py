@@ -16,7 +16,7 @@ from nasray import registry
 from nasray.costs import macs
 from nasray.searchers import BASELINE, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
 from nasray.spaces import Architecture, CellSpace
-from nasray.spaces.encoding import decode, draw, parameters
+from nasray.spaces.encoding import decode, parameters, sample
 from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.selection import trained_size, training_trial
 from nasray.sweeps.sweep import Sweep
@@ -78,7 +78,7 @@ class Proposals:
         origin = Origin(method=self.method, search_trial_id=self.trial_id)
         space, cells = self.cell_space, sweep.cells_of(self.cell_space)
         # In whose place the proposed ones are put.
-        some = decode(space, draw(parameters(space, cells), np.random.default_rng(0)), cells)
+        some = decode(space, sample(parameters(space, cells), np.random.default_rng(0)), cells)
         settings = dataclasses.replace(sweep.training.settings, **self.training)
         return Proposing(
             searcher=partial(self.searcher, sweep),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from nasray.runs.lease import check_lease, lease
 from nasray.runs.outcomes import read_outcomes, write_outcome
 from nasray.runs.patience import PATIENCE
 from nasray.runs.whole import lost_weights, without_rows, write_architectures
-from nasray.sweeps.changes import with_training
+from nasray.sweeps.changes import with_device, with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
@@ -38,6 +38,7 @@ from nasray.trials.identity import differing_in, identity_of
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import run_phase
 from nasray.tune.phase import Phase
+from nasray.tune.resources.device import Kind, check_gpus, pick_kind
 from nasray.tune.resources.room import check_resources
 
 
@@ -73,18 +74,18 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     storage = open_storage(sweep.execution.storage, patience=PATIENCE).child(sweep.name)
     check(sweep, storage)  # before the first write: what is refused leaves nothing
     reference = sweep.reference or _reference(sweep)
-    proposed = proposals(sweep)
     _check_room(sweep)
-    storage.check_writable()
-    varied = tuple(sweep.varied)
-    searches = [SearchTrial(run=sweep.name, config=config, varied=varied) for config in sweep.searches()]
     with ExitStack() as session:
+        sweep, kind = _settle_device(sweep, storage, session)
+        storage.check_writable()
+        varied = tuple(sweep.varied)
+        searches = [SearchTrial(run=sweep.name, config=config, varied=varied) for config in sweep.searches()]
         session.enter_context(lease(storage, sweep.name))
-        _record(sweep, storage, reference)
+        _record(sweep, storage, reference, kind)
         _reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
-        for one in proposed:
+        for one in proposals(sweep):
             failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
         if sweep.training.select == "nothing" and searches:
             candidates = within_budget(read(storage, CANDIDATES), sweep.most_macs)
@@ -120,6 +121,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     check_trainings(sweep, flag="--")
     _check_room(sweep)
     with ExitStack() as session:
+        sweep, _ = _settle_device(sweep, run, session)
         session.enter_context(lease(run, sweep.name))
         return _train(sweep, run, reference, (), session)
 
@@ -132,6 +134,18 @@ def _check_room(sweep: Sweep) -> None:
     check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers)
 
 
+def _settle_device(sweep: Sweep, storage: Storage, session: ExitStack) -> tuple[Sweep, Kind | None]:
+    """The sweep on the kind of device that its run began with, or begins with now, where its settings leave it open."""
+    kind: Kind | None = None
+    if "auto" in sweep.devices:
+        begun: Any = storage.read_json("run.json").get("device") if storage.exists("run.json") else None
+        found: Kind = begun if begun in get_args(Kind) else pick_kind(sweep.execution, sweep.name, session)
+        sweep, kind = with_device(sweep, found), found
+    if "cuda" in sweep.devices:
+        check_gpus(sweep.execution)
+    return sweep, kind
+
+
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
     """The sweep of a run and its hypervolume's reference point.
 
@@ -139,29 +153,29 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
         InvalidInput: no run lies there.
     """
     if not run.exists("run.json"):
-        raise InvalidInput(f"{run} is no run: accepted is a folder with run.json, which nasray sweep makes")
+        raise InvalidInput(f"{run} is no run: expected a folder with run.json, which nasray sweep makes")
     values = run.read_json("run.json")
     if not isinstance(values.get("sweep"), dict):
-        raise InvalidInput(f"{run} holds no sweep: accepted is a folder that nasray sweep made")
+        raise InvalidInput(f"{run} holds no sweep: expected a folder that nasray sweep made")
     try:
         return Sweep.of(values["sweep"]), as_reference(values.get("reference"), run)
     except (TypeError, LookupError, AttributeError) as error:  # fields of other types than a sweep's
         raise InvalidInput(f"{run}/run.json holds another sweep than nasray writes ({error})") from None
 
 
-def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> None:
+def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind: Kind | None) -> None:
     """Write down what is run into its folder, which is new or of the same sweep."""
     mine = _identity(sweep)
     if storage.exists("run.json"):
         values = storage.read_json("run.json")
         theirs = values.get("identity")
         if not isinstance(theirs, dict) or not isinstance(values.get("sweep"), dict):
-            raise InvalidInput(f"{storage} holds no sweep: accepted is another --name, or the folder of a sweep")
+            raise InvalidInput(f"{storage} holds no sweep: give another --name, or the folder of a sweep")
         differing = differing_in(mine, theirs)
         if differing:
             raise InvalidInput(
                 f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep, which differs in "
-                f"{', '.join(differing[:5])}: accepted is the same sweep, or another --name"
+                f"{', '.join(differing[:5])}: run the same sweep, or give another --name"
             )
         return
     check_new(storage)
@@ -174,6 +188,7 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float]) -> N
             "versions": versions(),
             "host": host(),
             "cpus": os.cpu_count(),
+            "device": kind,
             "started": datetime.now(UTC).isoformat(),
         },
     )

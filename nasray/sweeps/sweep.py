@@ -13,7 +13,7 @@ from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
 from nasray.runs import EVALUATIONS
 from nasray.searchers import OBJECTIVES, Mode
-from nasray.settings import TRAINED, Settings, TrainingSettings, check_fields, check_number, check_seeds
+from nasray.settings import TRAINED, DeviceKind, Settings, TrainingSettings, check_fields, check_number, check_seeds
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm, Point
@@ -67,11 +67,11 @@ class Sweep:
         self._check_name()
         for name, kind in (("budget", Budget), ("table", AccuracySource)):
             if getattr(self, name) is not None and not isinstance(getattr(self, name), kind):
-                raise InvalidInput(f"{name} {shown(getattr(self, name))}: accepted is {kind.__name__}(...), or None")
+                raise InvalidInput(f"{name} {shown(getattr(self, name))}: expected {kind.__name__}(...), or None")
         if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
-            raise InvalidInput(f"arms {shown(self.arms)}: accepted are one or more of Arm(...)")
+            raise InvalidInput(f"arms {shown(self.arms)}: expected one or more of Arm(...)")
         if not isinstance(self.dataset, str):
-            raise InvalidInput(f"dataset {shown(self.dataset)}: accepted is a name")
+            raise InvalidInput(f"dataset {shown(self.dataset)}: expected a name")
         object.__setattr__(self, "dataset", registry.absolute(self.dataset))
         if not self.table:  # which names its dataset only
             registry.find("dataset", self.dataset)
@@ -79,7 +79,7 @@ class Sweep:
         self._check_objectives()
         if self.reference is not None:
             if len(self.reference) != 2:
-                raise InvalidInput(f"reference {shown(self.reference)}: accepted are multiply-adds (M) and an accuracy")
+                raise InvalidInput(f"reference {shown(self.reference)}: expected multiply-adds (M) and an accuracy")
             for value in self.reference:
                 check_number("reference", value, low=0.0)
         self._check_training()
@@ -98,13 +98,13 @@ class Sweep:
         # What cannot be printed may look like another name, or end a line.
         plain = self.name.isprintable() and self.name == self.name.strip() and not set(self.name) & set("/\\")
         if not self.name or self.name.startswith(".") or not plain or len(self.name.encode()) > 200:
-            raise InvalidInput(f"name {self.name!r:.80}: accepted is the name of one folder, up to 200 bytes")
+            raise InvalidInput(f"name {self.name!r:.80}: expected the name of one folder, up to 200 bytes")
 
     def _check_objectives(self) -> None:
         others = [name for name in self.objectives if name not in OBJECTIVES]
         if (others and not self.table) or not self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise InvalidInput(
-                f"objectives {self.objectives}: accepted are different ones of {', '.join(OBJECTIVES)}, and with a "
+                f"objectives {self.objectives}: expected distinct ones of {', '.join(OBJECTIVES)}, and with a "
                 "table its columns of costs"
             )
         if self.table:
@@ -112,7 +112,7 @@ class Sweep:
             object.__setattr__(self, "table", table)
             self._check_costs(table)
         if "latency_ms" in self.objectives and (self.table or self.training.settings.latency_batch is None):
-            raise InvalidInput("objective latency_ms: accepted with training.latency_batch, and without a table")
+            raise InvalidInput("objective latency_ms: needs training.latency_batch, and no table")
 
     def _check_costs(self, table: AccuracySource) -> None:
         """Refuse costs whose names mean something else in rows or in reports of trials."""
@@ -129,12 +129,12 @@ class Sweep:
         if self.table:
             if len(self.training.seeds) > 1:
                 raise InvalidInput(
-                    f"training.seeds {self.training.seeds} with a table: accepted is one, for a table has the same "
+                    f"training.seeds {self.training.seeds} with a table: expected one, for a table has the same "
                     "accuracy for every seed"
                 )
         elif self.training.rungs and self.training.rungs[-1] >= self.training.settings.epochs:
             raise InvalidInput(
-                f"training.rungs {self.training.rungs}: accepted are epochs below the {self.training.settings.epochs} "
+                f"training.rungs {self.training.rungs}: expected epochs below the {self.training.settings.epochs} "
                 "of the training"
             )
 
@@ -166,6 +166,15 @@ class Sweep:
     def search_arms(self) -> list[Arm]:
         """Those of differentiable methods."""
         return [arm for arm in self.arms if not arm.is_black_box]
+
+    @property
+    def devices(self) -> set[DeviceKind]:
+        """The kinds of device that its trials compute on; what is looked up computes on none."""
+        settings = [arm.settings for arm in self.search_arms]
+        kinds = {one.device for one in settings if isinstance(one, TrainingSettings)}
+        if not self.table:
+            kinds.add(self.training.settings.device)
+        return kinds
 
     @property
     def varied(self) -> list[str]:
@@ -270,7 +279,7 @@ class Sweep:
         unknown = [rung for rung in rungs if rung not in below]
         if unknown:
             accepted = ", ".join(map(str, below)) or "none"
-            raise InvalidInput(f"rung of {unknown[0]} epochs: accepted are those of the table below {last}, {accepted}")
+            raise InvalidInput(f"rung of {unknown[0]} epochs: expected one of the table's below {last}: {accepted}")
         return (*rungs, last)
 
     @property

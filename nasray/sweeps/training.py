@@ -28,7 +28,7 @@ class Training:
     """Architectures to train once the searches are done: each method's front, the final architecture of every search,
     or nothing. A method that trains its network to the end itself is not trained again."""
     within: float = 0.0
-    """Train also candidates whose accuracy lies at most so far below their method's front (fraction of 1). Accuracies
+    """Train also candidates whose accuracy lies at most this far below their method's front (fraction of 1). Accuracies
     by inherited weights are coarse, and the order may change when networks are trained from scratch."""
     seeds: tuple[int, ...] = (0,)
     """Random seeds of the trainings; with several, the front is one of mean accuracies. Architectures proposed by a
@@ -46,9 +46,11 @@ class Training:
 
     def __post_init__(self) -> None:
         if self.select not in get_args(Selection):
-            raise InvalidInput(f"training.select {shown(self.select)}: accepted are {', '.join(get_args(Selection))}")
+            raise InvalidInput(
+                f"training.select {shown(self.select)}: expected one of {', '.join(get_args(Selection))}"
+            )
         if not isinstance(self.settings, EvaluationSettings):
-            raise InvalidInput(f"training.settings {shown(self.settings)}: accepted are EvaluationSettings")
+            raise InvalidInput(f"training.settings {shown(self.settings)}: expected EvaluationSettings")
         check_number("training.within", self.within, low=0.0)
         check_seeds("training.seeds", self.seeds)
         check_number("training.reduction_factor", self.reduction_factor, above=1.0)
@@ -56,7 +58,7 @@ class Training:
         for rung in self.rungs:
             check_number("training.rungs", rung, low=1, whole=True)
         if not all(a < b for a, b in itertools.pairwise(self.rungs)):
-            raise InvalidInput(f"training.rungs {self.rungs}: accepted are rising numbers of epochs")
+            raise InvalidInput(f"training.rungs {self.rungs}: expected rising numbers of epochs")
         if self.workers > self.settings.batch_size:
             raise InvalidInput(
                 f"training.workers {self.workers}: a batch has {self.settings.batch_size} examples. Use at most as "

@@ -19,11 +19,11 @@ def column_epochs(texts: Sequence[str]) -> dict[int, str]:
     for text in texts:
         column, equals, epochs = text.rpartition("=")
         if not column or not equals or not re.fullmatch(r"[1-9][0-9]{0,6}", epochs):
-            raise InvalidInput(f"table column {shown(text)}: accepted is COLUMN=EPOCHS, as in cifar10_test_acc_12=12")
+            raise InvalidInput(f"table column {shown(text)}: expected COLUMN=EPOCHS, as in cifar10_test_acc_12=12")
         if int(epochs) in columns:
             raise InvalidInput(
                 f"table columns {shown(columns[int(epochs)])} and {shown(column)} both for {int(epochs)} epochs: "
-                "accepted is one column for each number of epochs"
+                "expected one column for each number of epochs"
             )
         columns[int(epochs)] = column
     return columns
@@ -53,12 +53,12 @@ def columns_by_name(names: Iterable[str], dataset: str | None, source: str) -> d
     for epochs, several in found.items():
         if len(several) > 1:
             raise InvalidInput(
-                f"table {source} with {', '.join(several[:4])} for {epochs} epochs{of_dataset}: accepted is a choice "
+                f"table {source} with {', '.join(several[:4])} for {epochs} epochs{of_dataset}: expected a choice "
                 f"of columns, as in {several[0]}={epochs}"
             )
     if not found:
         raise InvalidInput(
-            f"table {source} without a column named like {dataset or 'cifar10'}_test_acc_200: accepted is a choice of "
+            f"table {source} without a column named like {dataset or 'cifar10'}_test_acc_200: expected a choice of "
             "columns, as in COLUMN=EPOCHS"
         )
     return {epochs: name for epochs, (name,) in sorted(found.items())}

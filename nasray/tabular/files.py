@@ -51,7 +51,7 @@ def read_table(
         costs: columns of which less is better: numbers from 0, missing where a cost is not known.
 
     Raises:
-        InvalidInput: not a table; a column is missing or is ambiguous; an architecture is none of the space or
+        InvalidInput: not a table; a column is missing or is ambiguous; an architecture is not of the space or
             occurs twice; an accuracy is missing or outside its unit's range; a cost is negative or infinite.
     """
     path = Path(path).expanduser()
@@ -65,20 +65,20 @@ def read_table(
     source = str(path)
     names, frame = _read(path)
     if ARCHITECTURES not in names:
-        raise InvalidInput(f"table {source} with columns {shown(names)}: accepted is one with a column 'arch'")
+        raise InvalidInput(f"table {source} with columns {shown(names)}: expected one with a column 'arch'")
     columns = dict(columns or columns_by_name(names, dataset, source))
     absent = [column for column in columns.values() if column not in names or column == ARCHITECTURES]
     if absent:
-        raise InvalidInput(f"column {shown(absent[0])} of table {source}: accepted are {_some(names)}")
+        raise InvalidInput(f"column {shown(absent[0])} of table {source}: expected one of {_some(names)}")
     for cost in costs:
         _check_cost(cost, names, columns, source)
     table = frame(list(dict.fromkeys([ARCHITECTURES, *columns.values(), *costs])))
     rows = index_rows(space, table[ARCHITECTURES].tolist(), source)
     if not rows:
-        raise InvalidInput(f"table {source} without rows: accepted is one row for each architecture")
+        raise InvalidInput(f"table {source} without rows: expected one row for each architecture")
     accuracies = {epochs: _accuracies(table[column], column, source, unit) for epochs, column in columns.items()}
     if unit == "percent" and all(values.max() <= 1.0 for values in accuracies.values()):
-        raise InvalidInput(f"accuracies in table {source} that are all at most 1: accepted as percent are 0 to 100")
+        raise InvalidInput(f"accuracies in table {source} that are all at most 1: expected percent, 0 to 100")
     return AccuracyTable(
         space,
         source,
@@ -129,13 +129,13 @@ def _parquet(path: Path, names: list[str]) -> pd.DataFrame:
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _no_table(path, error) from None
     if len(frame.columns) != len(names):
-        raise InvalidInput(f"table {path} with columns {shown(list(frame.columns))}: accepted is each name once")
+        raise InvalidInput(f"table {path} with columns {shown(list(frame.columns))}: expected each name once")
     return frame
 
 
 def _no_table(path: Path, error: Exception) -> InvalidInput:
     reason = str(getattr(error, "strerror", None) or error).strip().partition("\n")[0][:200]
-    return InvalidInput(f"table {str(path)!r} cannot be read ({reason}): accepted is a Parquet or CSV file")
+    return InvalidInput(f"table {str(path)!r} cannot be read ({reason}): expected a Parquet or CSV file")
 
 
 def _accuracies(series: pd.Series[Any], column: str, source: str, unit: Unit) -> npt.NDArray[np.float64]:
@@ -144,7 +144,7 @@ def _accuracies(series: pd.Series[Any], column: str, source: str, unit: Unit) ->
     wrong = np.flatnonzero(~((values >= 0.0) & (values <= high)))
     if len(wrong):
         raise InvalidInput(
-            f"accuracy {values[wrong[0]]:g} in {where}, row {wrong[0] + 1}: accepted as {unit} is 0 to {high:g}"
+            f"accuracy {values[wrong[0]]:g} in {where}, row {wrong[0] + 1}: expected 0 to {high:g} ({unit})"
         )
     return values
 
@@ -165,7 +165,7 @@ def _costs(series: pd.Series[Any], column: str, source: str) -> npt.NDArray[np.f
     wrong = np.flatnonzero((values < 0.0) | np.isinf(values))
     if len(wrong):
         raise InvalidInput(
-            f"cost {values[wrong[0]]:g} in {where}, row {wrong[0] + 1}: accepted are numbers from 0, and nothing where "
+            f"cost {values[wrong[0]]:g} in {where}, row {wrong[0] + 1}: expected a number from 0, and nothing where "
             "the cost is not known"
         )
     return values
@@ -173,7 +173,7 @@ def _costs(series: pd.Series[Any], column: str, source: str) -> npt.NDArray[np.f
 
 def _numbers(series: pd.Series[Any], where: str) -> npt.NDArray[np.float64]:
     if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_bool_dtype(series.dtype):
-        raise InvalidInput(f"{where} of type {series.dtype}: accepted are numbers")
+        raise InvalidInput(f"{where} of type {series.dtype}: expected numbers")
     return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 

@@ -43,7 +43,7 @@ def read_nats_bench(
         import nats_bench
     except ImportError:
         raise InvalidInput(
-            f"table {path} of NATS-Bench without its package: accepted once `pip install 'nasray[nats-bench]'` is done"
+            f"table {path} of NATS-Bench needs its package: run pip install 'nasray[nats-bench]'"
         ) from None
     columns = dict(columns or dict.fromkeys(EPOCHS, f"{dataset or 'cifar10'}/test-accuracy"))
     for epochs, column in columns.items():
@@ -53,7 +53,7 @@ def read_nats_bench(
         texts = list(api.meta_archs)
     except Exception as error:  # a pickle of something else may fail in any way
         raise InvalidInput(
-            f"table {path} cannot be read as NATS-Bench's ({reason(error)}): accepted are "
+            f"table {path} cannot be read as NATS-Bench's ({reason(error)}): expected "
             "the folder NATS-tss-v1_0-3ffb9-simple and the file NATS-tss-v1_0-3ffb9.pickle.pbz2"
         ) from None
     rows = index_rows(space, texts, str(path))
@@ -73,16 +73,16 @@ class _Trainings:
         except Exception as error:  # not all trainings are in all files, and each says so in another way
             raise InvalidInput(
                 f"{self.columns[epochs]} of architecture {row} after {epochs} epochs is not in table {self.source} "
-                f"({reason(error)}): accepted are trainings that are"
+                f"({reason(error)}): choose another column or number of epochs"
             ) from None
 
 
 def _check(epochs: int, column: str) -> None:
     if epochs not in EPOCHS:
-        raise InvalidInput(f"{epochs} epochs of NATS-Bench: accepted are {' and '.join(map(str, EPOCHS))}")
+        raise InvalidInput(f"{epochs} epochs of NATS-Bench: expected {' or '.join(map(str, EPOCHS))}")
     dataset, _, accuracy = column.partition("/")
     if dataset not in DATASETS or accuracy not in ACCURACIES:
         raise InvalidInput(
-            f"column {shown(column)} of NATS-Bench: accepted is DATASET/ACCURACY with {', '.join(DATASETS)} and "
+            f"column {shown(column)} of NATS-Bench: expected DATASET/ACCURACY with {', '.join(DATASETS)} and "
             f"{', '.join(ACCURACIES)}"
         )

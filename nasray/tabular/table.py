@@ -1,4 +1,4 @@
-"""A table of accuracies: what training an architecture for so many epochs gave somebody, once and for all."""
+"""A table of accuracies: what training each architecture once gave, after one or more numbers of epochs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Values(Protocol):
     """Where a table's numbers lie."""
 
     def __call__(self, row: int, epochs: int) -> float:
-        """The accuracy in a row after so many epochs, in the unit of the table."""
+        """The accuracy in a row after `epochs` epochs, in the table's unit."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class AccuracyTable:
         return tuple(sorted(self.columns))
 
     def accuracy(self, architecture: Architecture, epochs: int) -> float:
-        """Accuracy of an architecture after so many epochs, a fraction from 0 to 1.
+        """Accuracy of an architecture after `epochs` epochs, a fraction from 0 to 1.
 
         Raises:
             InvalidInput: the table does not have the epochs, or the architecture, or holds no accuracy there.
@@ -75,7 +75,7 @@ class AccuracyTable:
         return tuple(read_architecture(self.space, text) for text in self.rows)
 
     def accuracies(self, epochs: int) -> npt.NDArray[np.float64]:
-        """Accuracies after so many epochs of all architectures, fractions, in the order of :meth:`architectures`.
+        """Accuracies of all architectures after `epochs` epochs, fractions, in the order of :meth:`architectures`.
 
         Raises:
             InvalidInput: the table does not have the epochs.
@@ -86,7 +86,7 @@ class AccuracyTable:
         return self._known[epochs]
 
     def rank(self, architecture: Architecture, epochs: int) -> int:
-        """1 for the most accurate of all architectures after so many epochs; equals share the better rank.
+        """1 for the most accurate of all architectures after `epochs` epochs; equals share the better rank.
 
         Raises:
             InvalidInput: as :meth:`accuracy`.
@@ -101,13 +101,13 @@ class AccuracyTable:
     def _row(self, architecture: Architecture) -> int:
         text = canonical_text(self.space, architecture)
         if text not in self.rows:
-            raise InvalidInput(f"architecture {shown(text)}: accepted are the {len(self)} in table {self.source}")
+            raise InvalidInput(f"architecture {shown(text)}: expected one of the {len(self)} in table {self.source}")
         return self.rows[text]
 
     def _check(self, epochs: int) -> None:
         if epochs not in self.columns:
             accepted = ", ".join(map(str, self.epochs))
-            raise InvalidInput(f"{epochs} epochs: accepted are {accepted}, those in table {self.source}")
+            raise InvalidInput(f"{epochs} epochs: expected one of {accepted}, those in table {self.source}")
 
     def _fraction(self, row: int, epochs: int) -> float:
         value = self.values(row, epochs)
@@ -142,7 +142,7 @@ def index_rows(space: CellSpace, texts: Sequence[object], source: str) -> dict[s
     for row, given in enumerate(texts):
         if not isinstance(given, str):
             raise InvalidInput(
-                f"table {source}, row {row + 1}: architecture {shown(given)}: accepted are texts, as strings or JSON"
+                f"table {source}, row {row + 1}: architecture {shown(given)}: expected text, a string or JSON"
             )
         try:
             text = given if canonical.fullmatch(given) else canonical_text(space, read_architecture(space, given))
@@ -151,7 +151,7 @@ def index_rows(space: CellSpace, texts: Sequence[object], source: str) -> dict[s
         if text in rows:
             raise InvalidInput(
                 f"table {source}, rows {rows[text] + 1} and {row + 1}: both of architecture {shown(given)}: "
-                "accepted is one row for each"
+                "expected one row for each"
             )
         rows[text] = row
     return rows

@@ -22,7 +22,7 @@ def num_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
         InvalidInput: the batch size is below 1.
     """
     if batch_size < 1:
-        raise InvalidInput(f"batch_size {batch_size}: accepted is a number of examples from 1")
+        raise InvalidInput(f"batch_size {batch_size}: expected a number of examples from 1")
     if drop_last and n > batch_size:
         return n // batch_size
     return -(-n // batch_size)
@@ -49,7 +49,7 @@ def transform_of(dataset: Dataset, augmentation: str) -> Transform:
     """
     if augmentation not in dataset.augmentations:
         raise InvalidInput(
-            f"unknown augmentation {augmentation!r}: accepted for {dataset.name} are "
+            f"unknown augmentation {augmentation!r} for {dataset.name}: expected one of "
             f"{', '.join(sorted(dataset.augmentations))}"
         )
     return dataset.augmentations[augmentation]
@@ -94,7 +94,7 @@ class DeviceData:
         order = indices.to(self.device)
         if shuffle:
             if generator is None:
-                raise InvalidInput("generator None: accepted for shuffle=True is a torch.Generator")
+                raise InvalidInput("generator None with shuffle=True: expected a torch.Generator")
             order = order[torch.randperm(len(order), generator=generator, device=self.device)]
         return _iterate(*self.train, order, batch_size, count, transform, generator)
 

@@ -51,15 +51,15 @@ class Dataset:
         """Check the fields against each other."""
         self._check_types()
         if not self.name or not self.task:
-            raise InvalidInput(f"dataset name {self.name!r}, task {self.task!r}: accepted are non-empty names")
+            raise InvalidInput(f"dataset name {self.name!r}, task {self.task!r}: expected non-empty names")
         if self.classes < 1:
-            raise InvalidInput(f"dataset {self.name}: classes {self.classes}: accepted is at least 1")
+            raise InvalidInput(f"dataset {self.name}: classes {self.classes}: expected at least 1")
         if not self.input_shape or min(self.input_shape) < 1:
-            raise InvalidInput(f"dataset {self.name}: input_shape {self.input_shape}: accepted are sizes of at least 1")
+            raise InvalidInput(f"dataset {self.name}: input_shape {self.input_shape}: expected sizes of at least 1")
         if "none" not in self.augmentations:
             raise InvalidInput(
                 f"dataset {self.name}: augmentations {', '.join(sorted(self.augmentations)) or '(empty)'}: "
-                "accepted is a mapping that holds 'none' too"
+                "expected a mapping that holds 'none' too"
             )
         self._check_part("train", *self.train)
         self._check_part("test", *self.test)
@@ -67,29 +67,25 @@ class Dataset:
     def _check_types(self) -> None:
         for name in ("name", "task"):
             if not isinstance(getattr(self, name), str):
-                raise InvalidInput(f"dataset {name} {shown(getattr(self, name))}: accepted is a text")
+                raise InvalidInput(f"dataset {name} {shown(getattr(self, name))}: expected text")
         if not isinstance(self.classes, int) or isinstance(self.classes, bool):
-            raise InvalidInput(f"dataset {self.name}: classes {shown(self.classes)}: accepted is a whole number")
+            raise InvalidInput(f"dataset {self.name}: classes {shown(self.classes)}: expected a whole number")
         shape = self.input_shape
         if not isinstance(shape, tuple | list) or not all(type(one) is int for one in shape):
-            raise InvalidInput(f"dataset {self.name}: input_shape {shown(shape)}: accepted are whole numbers")
+            raise InvalidInput(f"dataset {self.name}: input_shape {shown(shape)}: expected whole numbers")
         object.__setattr__(self, "input_shape", tuple(shape))
         for part in ("train", "test"):
             pair = getattr(self, part)
             if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise InvalidInput(f"dataset {self.name}: {part} {type(pair).__name__}: accepted is (inputs, targets)")
+                raise InvalidInput(f"dataset {self.name}: {part} {type(pair).__name__}: expected (inputs, targets)")
             for what, tensor in zip(("inputs", "targets"), pair, strict=True):
                 if not isinstance(tensor, Tensor):
                     kind = type(tensor).__name__
                     hint = ", as torch.from_numpy makes it" if kind == "ndarray" else ""
-                    raise InvalidInput(
-                        f"dataset {self.name}: {what} of {part} are a {kind}: accepted is a tensor{hint}"
-                    )
+                    raise InvalidInput(f"dataset {self.name}: {what} of {part} are a {kind}: expected a tensor{hint}")
         augmentations = self.augmentations
         if not isinstance(augmentations, Mapping) or not all(callable(one) for one in augmentations.values()):
-            raise InvalidInput(
-                f"dataset {self.name}: augmentations {shown(augmentations)}: accepted are functions by name"
-            )
+            raise InvalidInput(f"dataset {self.name}: augmentations {shown(augmentations)}: expected functions by name")
 
     @cached_property
     def digest(self) -> str:
@@ -106,7 +102,7 @@ class Dataset:
         if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
             raise InvalidInput(
                 f"dataset {self.name}: {part} has inputs of shape {tuple(inputs.shape)} and targets of shape "
-                f"{tuple(targets.shape)}: accepted are equal first dimensions of at least 1"
+                f"{tuple(targets.shape)}: expected equal first dimensions of at least 1"
             )
         if self.task != "classification":
             return
@@ -114,12 +110,12 @@ class Dataset:
         if targets.dtype != torch.int64 or targets.ndim != 1:
             raise InvalidInput(
                 f"dataset {self.name}: {part} has targets of type {targets.dtype} and shape "
-                f"{tuple(targets.shape)}: accepted for classification is one int64 per example"
+                f"{tuple(targets.shape)}: expected one int64 per example"
             )
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= self.classes:
             raise InvalidInput(
-                f"dataset {self.name}: {part} has targets from {low} to {high}: accepted are 0 to {self.classes - 1}"
+                f"dataset {self.name}: {part} has targets from {low} to {high}: expected 0 to {self.classes - 1}"
             )
 
 
@@ -137,7 +133,7 @@ def load_dataset(name: str, root: str | None = None) -> Dataset:
     make = registry.find("dataset", name)
     if not callable(make):
         raise InvalidInput(
-            f"dataset {name!r} is a {type(make).__name__}: accepted is a function from a folder to a Dataset"
+            f"dataset {name!r} is a {type(make).__name__}: expected a function from a folder to a Dataset"
         )
     try:
         dataset = make(None if root is None else Path(root))
@@ -149,5 +145,5 @@ def load_dataset(name: str, root: str | None = None) -> Dataset:
         said = registry.own_failure(error) or reason(error)
         raise InvalidInput(f"dataset {name!r} cannot be made: {said}") from error
     if not isinstance(dataset, Dataset):
-        raise InvalidInput(f"dataset {name!r} gave {type(dataset).__name__}: accepted is nasray.training.Dataset")
+        raise InvalidInput(f"dataset {name!r} gave {type(dataset).__name__}: expected nasray.training.Dataset")
     return dataset

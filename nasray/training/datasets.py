@@ -139,7 +139,7 @@ def _load(name: str, source: Any, folder: str, url: str, root: Path | None) -> l
         return _read(source, root)
     except UNREADABLE as error:
         raise InvalidInput(
-            f"{name}: no intact data in {root}, and none could be downloaded ({message(error)}); accepted is a "
+            f"{name}: no intact data in {root}, and none could be downloaded ({message(error)}); expected a "
             f"folder with {folder}/ in it, as --data-root or in NASRAY_DATA, or a network"
         ) from error
 

@@ -42,12 +42,12 @@ class ImageTransform:
     def __post_init__(self) -> None:
         """Check the fields."""
         if len(self.mean) != len(self.std) or not self.mean:
-            raise InvalidInput(f"mean {self.mean}, std {self.std}: accepted is one of each for every channel")
+            raise InvalidInput(f"mean {self.mean}, std {self.std}: expected one of each for every channel")
         if not all(std > 0 for std in self.std):
-            raise InvalidInput(f"std {self.std}: accepted are numbers above 0")
+            raise InvalidInput(f"std {self.std}: expected a number above 0")
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
-                raise InvalidInput(f"{name} {getattr(self, name)}: accepted is a number of pixels from 0")
+                raise InvalidInput(f"{name} {getattr(self, name)}: expected a number of pixels from 0")
 
     def __call__(self, x_NCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Network inputs for a raw batch.
@@ -65,7 +65,7 @@ class ImageTransform:
         if x_NCHW.dtype != torch.uint8 or x_NCHW.ndim != 4 or x_NCHW.shape[1] != len(self.mean):
             raise InvalidInput(
                 f"images of type {x_NCHW.dtype} and shape {tuple(x_NCHW.shape)}: "
-                f"accepted are torch.uint8 images of shape N x {len(self.mean)} x H x W"
+                f"expected torch.uint8 images of shape N x {len(self.mean)} x H x W"
             )
         if self.crop_padding or self.flip:
             x_NCHW = _crop_and_flip(x_NCHW, self.crop_padding, self.flip, _given(generator))
@@ -80,7 +80,7 @@ class ImageTransform:
 def _given(generator: torch.Generator | None) -> torch.Generator:
     # The global generator would work too, and quietly make a run depend on whatever else drew from it.
     if generator is None:
-        raise InvalidInput("generator None: accepted for random augmentation is a torch.Generator")
+        raise InvalidInput("generator None with random augmentation: expected a torch.Generator")
     return generator
 
 

@@ -17,7 +17,7 @@ from nasray.training.tasks import Task
 from nasray.training.workers import Workers
 
 
-class Learner:
+class NetworkLearner:
     """Trains a network's weights by SGD with momentum, plain or Nesterov's, weight decay and gradient clipping.
 
     Losses and hits are summed on the device and read once an epoch: no step waits for the device.

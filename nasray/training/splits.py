@@ -47,17 +47,17 @@ def split(
         validation_fraction: Share of all examples, 0 <= share < 1.
         architecture_fraction: Share of the rest that architecture parameters are trained on, 0 <= share < 1.
         seed: Another seed, other splits.
-        limit: At most so many examples in train and architecture together, and in validation the same share
-            of what there would be (but one at least).
+        limit: The largest number of examples in train and architecture together; validation keeps the same share of
+            its own (at least one).
 
     Raises:
         InvalidInput: a fraction or the limit is out of range, or nothing is left to train on.
     """
     for name, fraction in (("validation", validation_fraction), ("architecture", architecture_fraction)):
         if not 0 <= fraction < 1:
-            raise InvalidInput(f"{name}_fraction {fraction}: accepted is a fraction from 0 to below 1")
+            raise InvalidInput(f"{name}_fraction {fraction}: expected a fraction from 0 to below 1")
     if limit is not None and limit < 1:
-        raise InvalidInput(f"limit {limit}: accepted is a number of examples from 1, or None for all of them")
+        raise InvalidInput(f"limit {limit}: expected a number of examples from 1, or None for all of them")
 
     order_N = _balanced_order(targets_or_count, torch.Generator().manual_seed(seed))
     validation, rest = _cut(order_N, validation_fraction)
@@ -68,7 +68,7 @@ def split(
     architecture, train = _cut(rest, architecture_fraction)
     if len(train) == 0:
         raise InvalidInput(
-            f"{len(order_N)} examples, limit {limit}: accepted are so many that validation_fraction "
+            f"{len(order_N)} examples, limit {limit}: expected enough that validation_fraction "
             f"{validation_fraction} and architecture_fraction {architecture_fraction} leave one to train on"
         )
     return Splits(train=train.clone(), architecture=architecture.clone(), validation=validation.clone())

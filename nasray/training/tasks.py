@@ -46,8 +46,8 @@ def task_of(space: CellSpace, dataset: Dataset) -> Task:
     if space.task != dataset.task:
         raise InvalidInput(
             f"dataset {dataset.name!r} of task {dataset.task!r} for space {space.name!r}: "
-            f"accepted are datasets of task {space.task!r}"
+            f"expected datasets of task {space.task!r}"
         )
     if space.task not in TASKS:
-        raise InvalidInput(f"task {space.task!r}: accepted are {', '.join(TASKS)}")
+        raise InvalidInput(f"task {space.task!r}: expected one of {', '.join(TASKS)}")
     return TASKS[space.task]

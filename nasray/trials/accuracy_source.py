@@ -41,18 +41,18 @@ class AccuracySource:
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str) or not self.path:
-            raise InvalidInput(f"table {shown(self.path)}: accepted is the path of a file or folder")
+            raise InvalidInput(f"table {shown(self.path)}: expected the path of a file or folder")
         object.__setattr__(self, "path", registry.absolute_path(self.path))
         for name in ("columns", "costs"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.input_shape is not None:
             object.__setattr__(self, "input_shape", tuple(self.input_shape))
         if not all(isinstance(column, str) for column in self.columns):
-            raise InvalidInput(f"columns {shown(self.columns)} of a table: accepted are texts, COLUMN=EPOCHS")
+            raise InvalidInput(f"columns {shown(self.columns)} of a table: expected texts, COLUMN=EPOCHS")
         if not all(isinstance(cost, str) for cost in self.costs) or len(set(self.costs)) < len(self.costs):
-            raise InvalidInput(f"costs {shown(self.costs)} of a table: accepted are different names of columns")
+            raise InvalidInput(f"costs {shown(self.costs)} of a table: expected different names of columns")
         if self.unit not in get_args(Unit):
-            raise InvalidInput(f"unit {shown(self.unit)} of a table: accepted are {', '.join(get_args(Unit))}")
+            raise InvalidInput(f"unit {shown(self.unit)} of a table: expected one of {', '.join(get_args(Unit))}")
 
     def open(self, space: str, dataset: str) -> AccuracyTable:
         """The table of a space's architectures on a dataset; read once in a process.

@@ -13,7 +13,7 @@ from nasray.costs import Budget
 from nasray.errors import InvalidInput, reason
 from nasray.gates import Gates, architecture_of
 from nasray.methods.method import Problem
-from nasray.methods.random import draw
+from nasray.methods.random import random_mask
 from nasray.networks import Network, supernet, target_network
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -83,7 +83,7 @@ def check_training(
 def any_architecture(space: CellSpace, cells: int) -> Architecture:
     """An architecture of a space with at most two operations a node, the same at every call."""
     generator, layout = np.random.default_rng(0), space.layout(cells)
-    drawn = {name: draw(space.graph(name), 2, generator) for name in dict.fromkeys(layout)}
+    drawn = {name: random_mask(space.graph(name), 2, generator) for name in dict.fromkeys(layout)}
     return architecture_of(space, [drawn[name] for name in layout])
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: states of searches and trainings, as files that tell whether they are whole.
 
 A state is torch's own format behind one line with its SHA-256. A copy that was cut short, by a kill or a full disk, or
-whose bits have flipped is told from a whole one before anything of it is used, wherever it lies.
+whose bits have flipped is recognised before anything of it is used, wherever it lies.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def unpack(data: bytes) -> dict[str, Any]:
     """
     line, end, content = data[: len(_HEAD) + 65].partition(b"\n")[0], len(_HEAD) + 65, memoryview(data)
     if not line.startswith(_HEAD) or len(line) != end - 1 or data[end - 1 : end] != b"\n":
-        raise DamagedState("its first line is none of a state")
+        raise DamagedState("its first line is not that of a state")
     if hashlib.sha256(content[end:]).hexdigest().encode() != line.removeprefix(_HEAD):
         raise DamagedState("its SHA-256 is another than was written with it")
     try:
         state = torch.load(io.BytesIO(content[end:]), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on what is none of its files, and on what it refuses
+    except Exception as error:  # torch raises many kinds on other files, and on what it refuses
         raise DamagedState(f"torch cannot read it ({message(error)})") from error
     if not isinstance(state, dict):
         raise DamagedState(f"it holds a {type(state).__name__}, not a state")

@@ -18,7 +18,7 @@ from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
-from nasray.training.learner import Learner
+from nasray.training.learner import NetworkLearner
 from nasray.training.measure import device_name, peak_memory_bytes, pick_device, reset_peak_memory
 from nasray.training.splits import split
 from nasray.training.tasks import task_of
@@ -71,7 +71,7 @@ class EvaluationConfig:
         # Of a table the dataset is a name only: it is looked for where it is loaded.
         if self.architecture.space != self.cell_space.name:
             raise InvalidInput(
-                f"architecture of space {self.architecture.space!r}: accepted is space {self.cell_space.name!r}"
+                f"architecture of space {self.architecture.space!r}: expected space {self.cell_space.name!r}"
             )
 
     @property
@@ -147,7 +147,7 @@ class Evaluation:
         network.to(self.device)
         if workers is not None:
             workers.share_normalisations(network)
-        self.learner = Learner(network, task, settings, workers)
+        self.learner = NetworkLearner(network, task, settings, workers)
         self.epoch = 0
         """Epochs done."""
         self.seconds = 0.0

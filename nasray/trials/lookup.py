@@ -24,7 +24,7 @@ def tabular_size(space: CellSpace, dataset: str, source: AccuracySource | None) 
     published = space.published_sizes.get(dataset)
     if published is None and (shape is None or classes is None):
         raise InvalidInput(
-            f"table for space {space.name!r} on {dataset!r}: accepted are its input_shape and classes, or a dataset "
+            f"table for space {space.name!r} on {dataset!r}: expected its input_shape and classes, or a dataset "
             f"with a published size ({', '.join(space.published_sizes) or 'the space has none'})"
         )
     size = published or NetworkSize(
@@ -52,7 +52,7 @@ class Lookup:
         unknown = set(rungs) - set(table.epochs)
         if unknown:
             raise InvalidInput(
-                f"rung of {min(unknown)} epochs: accepted are those of the table, {', '.join(map(str, table.epochs))}"
+                f"rung of {min(unknown)} epochs: expected one of the table's: {', '.join(map(str, table.epochs))}"
             )
         self.table, self.architecture, self.size = table, architecture, size
         costs, masks = cost_table(table.space, size), architecture_masks(table.space, architecture, size.cells)

@@ -49,7 +49,7 @@ class RunningTrial:
     Args:
         trial: what it is.
         storage: the run's folder.
-        say: is told what a person should know of.
+        say: called with messages for the user.
         start: makes the trial before its first epoch; None lets it run in this process.
         max_failures: how often it may raise an error and be tried again.
     """

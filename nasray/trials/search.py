@@ -23,7 +23,7 @@ from nasray.training.batch_check import check_batch
 from nasray.training.batches import DeviceData, epoch_generator
 from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
-from nasray.training.learner import Learner, accuracy_of, recalibrate
+from nasray.training.learner import NetworkLearner, accuracy_of, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
 from nasray.training.splits import split
 from nasray.training.tasks import task_of
@@ -130,7 +130,7 @@ class Search:
             network = supernet(self.space, self.size, settings.auxiliary_weight > 0, self.method.needs)
         network.to(self.device)
         self.method.to(self.device)
-        self.learner = Learner(network, self.task, settings)
+        self.learner = NetworkLearner(network, self.task, settings)
         self.epoch = 0
         """Epochs done."""
         self.finished = False

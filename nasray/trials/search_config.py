@@ -79,14 +79,14 @@ def find_method(name: str) -> type[SearchMethod]:
     """A method's class by its name.
 
     Raises:
-        InvalidInput: there is none, or what is there is no method.
+        InvalidInput: it does not exist, or is not a method.
     """
     found = registry.find("method", name)
     if not (isinstance(found, type) and issubclass(found, SearchMethod)):
-        raise InvalidInput(f"method {name!r} is {found!r}: accepted is a subclass of nasray.methods.SearchMethod")
+        raise InvalidInput(f"method {name!r} is {found!r}: expected a subclass of nasray.methods.SearchMethod")
     config = found.Config
     if not (isinstance(config, type) and issubclass(config, TrainingSettings)):
-        raise InvalidInput(f"method {name!r} with Config {shown(config)}: accepted is a subclass of TrainingSettings")
+        raise InvalidInput(f"method {name!r} with Config {shown(config)}: expected a subclass of TrainingSettings")
     return found
 
 
@@ -108,7 +108,7 @@ def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[Net
     absent = [kind for kind in space.cells if kind not in space.kinds(search.cells)]
     if absent and not space.cell_per_position:
         raise InvalidInput(
-            f"cells {search.cells} on {space.name!r}: accepted are so many that there is a {absent[0]!r} cell to search"
+            f"cells {search.cells} on {space.name!r}: expected enough for a {absent[0]!r} cell to search"
         )
     own_cells = search.cells if space.cell_per_position else space.evaluation_cells
     evaluation = search.replace(
@@ -119,6 +119,6 @@ def sizes(config: SearchConfig, space: CellSpace, dataset: Dataset) -> tuple[Net
     if space.cell_per_position and evaluation.cells != search.cells:
         raise InvalidInput(
             f"evaluation with {evaluation.cells} cells after a search with {search.cells} on {space.name!r}: "
-            f"accepted is {search.cells}, for every position has a choice of its own"
+            f"expected {search.cells}, for every position has a choice of its own"
         )
     return search, evaluation

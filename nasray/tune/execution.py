@@ -41,16 +41,14 @@ class Execution:
         for name, optional in (("storage", False), ("data_root", True), ("address", True)):
             value = getattr(self, name)
             if not (isinstance(value, str) or (optional and value is None)):
-                raise InvalidInput(f"{name} {shown(value)}: accepted is a text{', or none' if optional else ''}")
+                raise InvalidInput(f"{name} {shown(value)}: expected text{', or none' if optional else ''}")
         check_number("cpus_per_trial", self.cpus_per_trial, low=0.01)
         if self.gpus_per_trial != "auto":
-            check_number("gpus_per_trial", self.gpus_per_trial, low=0.0, words="auto, or ")
+            check_number("gpus_per_trial", self.gpus_per_trial, low=0.0, words="auto or ")
         check_number("max_failures", self.max_failures, low=0, whole=True)
         different = len(set(self.trackers)) == len(self.trackers)
         if not set(self.trackers) <= set(get_args(Tracker)) or not different:
-            raise InvalidInput(
-                f"trackers {self.trackers}: accepted are different ones of {', '.join(get_args(Tracker))}"
-            )
+            raise InvalidInput(f"trackers {self.trackers}: expected distinct ones of {', '.join(get_args(Tracker))}")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Execution:

@@ -120,8 +120,8 @@ class ParetoASHA(FIFOScheduler):
         time_attr: what counts the progress of a trial in a result: whole or real numbers that rise.
         max_t: trials are stopped when ``time_attr`` reaches it. Given without ``rungs``.
         grace_period: the first rung. The others are its multiples by powers of ``reduction_factor`` below ``max_t``.
-        reduction_factor: eta: one of so many trials is kept at a rung. With 3 and rungs of 12 and 200 epochs, a few
-            hundred cells of NAS-Bench-201 reach the hypervolume of full training; 4 loses some of it in small runs.
+        reduction_factor: eta: the best 1/eta of the trials continue at a rung. With 3 and rungs of 12 and 200 epochs,
+            a few hundred cells of NAS-Bench-201 reach the hypervolume of full training; 4 loses some in small runs.
         rungs: rungs in rising order instead of ``max_t`` and ``grace_period``; the last is where trials end.
 
     Raises:
@@ -141,19 +141,19 @@ class ParetoASHA(FIFOScheduler):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if isinstance(metrics, str) or not metrics or len(set(metrics)) < len(metrics):
-            raise ValueError(f"metrics {metrics!r}: accepted is a sequence of one or more different names")
+            raise ValueError(f"metrics {metrics!r}: expected a sequence of one or more different names")
         if isinstance(modes, str) or len(modes) != len(metrics) or not set(modes) <= {"min", "max"}:
-            raise ValueError(f"modes {modes!r}: accepted are 'min' or 'max' for each of {len(metrics)} metrics")
+            raise ValueError(f"modes {modes!r}: expected 'min' or 'max' for each of {len(metrics)} metrics")
         if not reduction_factor > 1:
-            raise ValueError(f"reduction_factor {reduction_factor}: accepted are values above 1")
+            raise ValueError(f"reduction_factor {reduction_factor}: expected a value above 1")
         if (max_t is None) == (not rungs):
-            raise ValueError(f"max_t {max_t} and rungs {tuple(rungs)}: accepted is one of the two")
+            raise ValueError(f"max_t {max_t} and rungs {tuple(rungs)}: expected one of the two")
         if max_t is not None:
             if not 0 < grace_period <= max_t:
-                raise ValueError(f"grace_period {grace_period}: accepted are values above 0, up to max_t {max_t}")
+                raise ValueError(f"grace_period {grace_period}: expected a value above 0, up to max_t {max_t}")
             rungs = [*_geometric(grace_period, reduction_factor, max_t), max_t]
         if min(rungs) <= 0 or any(later <= earlier for earlier, later in itertools.pairwise(rungs)):
-            raise ValueError(f"rungs {tuple(rungs)}: accepted are rising values above 0")
+            raise ValueError(f"rungs {tuple(rungs)}: expected rising values above 0")
         self.metrics = tuple(metrics)
         self.modes = tuple(modes)
         self.time_attr = time_attr

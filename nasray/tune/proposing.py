@@ -1,8 +1,8 @@
 """A searcher in a phase: rebuilt from the run's folder, asked under Ray Tune, told its results by number.
 
-Everything it needs lies in the rows of its trials and in their outcomes. Trainings are told again in the order of the
-column ``told``; what was proposed and did not end comes first. Look-ups in a table are proposed again, exactly
-as before, and get their known results.
+Everything it needs lies in the rows of its trials and in their outcomes. The searcher is told trainings again in the
+order of the column ``told``; what was proposed and did not end comes first. Look-ups in a table are proposed again,
+exactly as before, and get their known results.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def measure(method_name: str, options: argparse.Namespace) -> dict[str, float]:
     from nasray.methods import Problem
     from nasray.networks import supernet
     from nasray.spaces import NetworkSize
-    from nasray.training.learner import Learner
+    from nasray.training.learner import NetworkLearner
     from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
     from nasray.training.tasks import TASKS
     from nasray.trials.search_config import find_method
@@ -52,7 +52,7 @@ def measure(method_name: str, options: argparse.Namespace) -> dict[str, float]:
         ]
         method = method_class(settings, Problem(space, size, size, seed=0)).to(device)
         network = supernet(space, size, settings.auxiliary_weight > 0, method.needs).to(device)
-        learner = Learner(network, TASKS[space.task], settings)
+        learner = NetworkLearner(network, TASKS[space.task], settings)
         epoch = settings.epochs // 2  # no method trains its weights alone any more
         learner.start_epoch(*method.schedule_epoch(epoch))
         method.start_epoch(epoch)

@@ -95,7 +95,7 @@ def test_an_architecture_that_is_not_of_the_space(
     assert main(["cost", "darts", str(path)]) == 2
     err = capsys.readouterr().err
     assert named in err
-    assert "accepted" in err
+    assert "expected" in err
     assert err.count("\n") == 1
 
 

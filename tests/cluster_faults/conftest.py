@@ -28,6 +28,8 @@ STORE = 100 * 2**20
 """Bytes of a node's object store."""
 
 RATE = {"learning_rate": 0.1}
+PROCESSOR = {"device": "cpu"}
+"""For Ray's GPUs are none of torch's."""
 
 
 def twelve(folder: Path) -> str:
@@ -35,8 +37,8 @@ def twelve(folder: Path) -> str:
     return gold_sweep(
         folder,
         examples=256,
-        settings={**RATE, "epochs": 6},
-        evaluation={**RATE, "epochs": 3, "drop_path": 0.1},
+        settings={**RATE, **PROCESSOR, "epochs": 6},
+        evaluation={**RATE, **PROCESSOR, "epochs": 3, "drop_path": 0.1},
         mu=(0.0, 30.0, 100.0, 300.0),
         varied={"lambda0": (0.03, 0.1, 0.3)},
         training={"within": 0.05},

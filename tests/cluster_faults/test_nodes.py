@@ -11,7 +11,7 @@ import pytest
 
 from tests.sweep_files import gold_sweep
 
-from .conftest import RATE, Cluster, Driver, assert_all_kept, assert_same_tables, rows, twelve
+from .conftest import PROCESSOR, RATE, Cluster, Driver, assert_all_kept, assert_same_tables, rows, twelve
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -64,8 +64,8 @@ def test_the_same_sweep_on_one_node_and_on_three_gives_the_same_front(
     six = gold_sweep(
         tmp_path,
         examples=512,
-        settings={**RATE, "epochs": 3},
-        evaluation={**RATE, "epochs": 2, "drop_path": 0.1},
+        settings={**RATE, **PROCESSOR, "epochs": 3},
+        evaluation={**RATE, **PROCESSOR, "epochs": 2, "drop_path": 0.1},
         mu=(0.0, 10.0, 30.0, 60.0, 100.0, 300.0),
         training={"within": 0.05},
         random_baseline=False,

@@ -132,7 +132,7 @@ def test_the_batch_goes_through_in_channels_last_and_leaves_no_trace(network: Ne
 
 def test_what_cannot_be_measured_is_named(network: Network) -> None:
     for wrong in ({"batch": 0}, {"threads": 0}, {"threads": -1}):
-        with pytest.raises(InvalidInput, match=r"of a latency: accepted are whole numbers from 1 up"):
+        with pytest.raises(InvalidInput, match=r"of a latency: expected a whole number from 1 up"):
             network_latency(network, SMALL.input_shape, **wrong)
 
 

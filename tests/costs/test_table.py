@@ -187,15 +187,15 @@ def test_the_dearest_architecture(space: CellSpace, size: NetworkSize, largest: 
 
 def test_another_number_of_cells_than_an_architecture_of_positions_has():
     architecture = from_genotype(GOLD, GOLD.references["GOLD_s1"].genotype)
-    with pytest.raises(InvalidInput, match=r"^20 cells for an architecture of 14 cell positions: accepted is 14$"):
+    with pytest.raises(InvalidInput, match=r"^20 cells for an architecture of 14 cell positions: expected 14$"):
         macs(GOLD, architecture, CIFAR)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"skeleton": "resnet"}, r"skeleton 'resnet': accepted are cifar, imagenet"),
-        ({"input_shape": (32, 32)}, r"input shape \(32, 32\) .*accepted is \(channels, height, width\)"),
+        ({"skeleton": "resnet"}, r"skeleton 'resnet': expected one of cifar, imagenet"),
+        ({"input_shape": (32, 32)}, r"input shape \(32, 32\) .*expected \(channels, height, width\)"),
     ],
 )
 def test_sizes_that_no_skeleton_has(change: dict[str, Any], message: str):

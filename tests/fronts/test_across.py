@@ -164,8 +164,8 @@ def test_only_some_rows(write_run: WriteRun) -> None:
     assert names("epochs=2") == ["c"]
     assert names("complete=true", "learning_rate=0.05") == ["b"]
     for condition, said in {
-        "learning_rate=0.1": r"no such rows, accepted are learning_rate=0\.025, 0\.05",
-        "epochs=7": r"accepted are epochs=2, 5",
+        "learning_rate=0.1": r"no such rows; it has learning_rate=0\.025, 0\.05",
+        "epochs=7": r"it has epochs=2, 5",
         "colour=red": "NAME=VALUE",
         "epochs": "no such rows",
         "": "NAME=VALUE",

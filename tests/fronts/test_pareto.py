@@ -237,7 +237,7 @@ def test_columns_that_cannot_be_used_are_named() -> None:
     frame = pd.DataFrame({"macs": [1.0], "accuracy": ["0.5"]})
     with pytest.raises(InvalidInput, match=r"'flops'.*macs, accuracy"):
         pareto_front(frame, minimise="flops")
-    with pytest.raises(InvalidInput, match="'accuracy': numbers are expected"):
+    with pytest.raises(InvalidInput, match="'accuracy': expected numbers"):
         pareto_front(frame)
 
 

@@ -93,7 +93,7 @@ def test_figures_as_they_are_printed(printed: object, expected: tuple[float, flo
 @pytest.mark.parametrize(
     ("names", "dataset", "said"),
     [
-        (["DARTS_V9"], "cifar10", r"DARTS_V9 on cifar10: accepted are .*DARTS_V2.*all"),
+        (["DARTS_V9"], "cifar10", r"DARTS_V9 on cifar10: expected .*DARTS_V2.*all"),
         (["DARTS_V2", "GOLD_s1"], "cifar10", "references GOLD_s1 on cifar10"),
         (["PC_DARTS_image"], "cifar10", "PC_DARTS_image"),
         (["all"], "digits", "no space has published figures"),

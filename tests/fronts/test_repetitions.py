@@ -130,7 +130,7 @@ def test_repetitions_differ_in_their_seeds_and_in_where_they_ran(write_run: Writ
 def test_one_is_no_repetition_and_rows_must_compare(write_run: WriteRun) -> None:
     run = write_run("a", [row("a", 1, 0.5)])
     for over in ("runs", "seeds"):
-        with pytest.raises(InvalidInput, match=f"1 repetition over {over}: accepted are two or more"):
+        with pytest.raises(InvalidInput, match=f"1 repetition over {over}: expected two or more"):
             repetitions({"a": run}, over)
     other = write_run("b", [row("a", 1, 0.5, settings='{"learning_rate": 1.0}')])
     with pytest.raises(InvalidInput, match="learning_rate"):

@@ -253,9 +253,9 @@ def test_what_falls_below_every_share_is_pruned_too():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"share_max": 1.0}, r"^share_min 0.01 and share_max 1: accepted are values with share_max \+ 9 \* share_min"),
-        ({"share_min": 0.1}, r"^share_min 0.1 and share_max 0.05: accepted are"),
-        ({"stop_macs": 778.0}, r"^stop_macs 778: accepted are values below 777 M, "),
+        ({"share_max": 1.0}, r"^share_min 0.01 and share_max 1: expected values with share_max \+ 9 \* share_min"),
+        ({"share_min": 0.1}, r"^share_min 0.1 and share_max 0.05: expected"),
+        ({"stop_macs": 778.0}, r"^stop_macs 778: expected a value below 777 M, "),
     ],
 )
 def test_settings_that_no_search_can_meet(changes: dict[str, float], message: str):

@@ -109,7 +109,7 @@ def test_defaults_are_the_target_networks() -> None:
     assert (config.channels, config.cells, config.batch_size, config.final_epochs) == (36, 20, 96, 600)
     assert (config.learning_rate, config.learning_rate_min, config.drop_path) == (0.025, 0.001, 0.2)
     assert (config.auxiliary_weight, config.augmentation, config.max_params) == (0.4, "cutout", 3.7)
-    with pytest.raises(InvalidInput, match="final_epochs 3: accepted are fewer than epochs 3"):
+    with pytest.raises(InvalidInput, match="final_epochs 3: expected fewer than epochs 3"):
         method(final_epochs=3)
 
 

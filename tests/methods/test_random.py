@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chisquare
 
 from nasray.methods import Problem
-from nasray.methods.random import Random, draw
+from nasray.methods.random import Random, random_mask
 from nasray.spaces import CellGraph, NetworkSize
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.gold import GOLD
@@ -18,7 +18,7 @@ SMALL = CellGraph(inputs=2, nodes=2, operations=("none", "skip_connect", "sep_co
 
 def test_two_operations_a_node_are_drawn_uniformly():
     generator = np.random.default_rng(0)
-    counts = Counter(draw(SMALL, 2, generator).tobytes() for _ in range(9600))
+    counts = Counter(random_mask(SMALL, 2, generator).tobytes() for _ in range(9600))
     # Node 2 keeps both of its edges, node 3 two of three; each kept edge has one of two operations.
     assert len(counts) == 4 * 12
     assert chisquare(list(counts.values())).pvalue > 1e-3
@@ -26,7 +26,7 @@ def test_two_operations_a_node_are_drawn_uniformly():
 
 def test_more_operations_than_edges_are_drawn_uniformly():
     generator = np.random.default_rng(0)
-    counts = Counter(draw(SMALL, 3, generator)[:2].tobytes() for _ in range(4000))
+    counts = Counter(random_mask(SMALL, 3, generator)[:2].tobytes() for _ in range(4000))
     # Node 2 has two edges of two operations: three of the four are present.
     assert len(counts) == 4
     assert chisquare(list(counts.values())).pvalue > 1e-3
@@ -36,7 +36,7 @@ def test_more_operations_than_edges_are_drawn_uniformly():
 @pytest.mark.parametrize("space", [DARTS, GOLD], ids=lambda s: s.name)
 def test_each_node_gets_as_many_as_asked_for_or_all(space: object, asked: int):
     graph = (DARTS if space is DARTS else GOLD).cells["normal"]
-    mask = draw(graph, asked, np.random.default_rng(0))
+    mask = random_mask(graph, asked, np.random.default_rng(0))
     operations = len(graph.operations) - (graph.none is not None)
     for edges in graph.incoming.values():
         rows = mask[list(edges)]

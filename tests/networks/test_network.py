@@ -174,7 +174,7 @@ def test_networks_hold_channels_last_tensors():
 
 def test_another_number_of_cells():
     architecture = from_genotype(GOLD, GOLD.references["GOLD_s1"].genotype)
-    with pytest.raises(InvalidInput, match=r"^4 cells .* accepted is 14$"):
+    with pytest.raises(InvalidInput, match=r"^4 cells .* expected 14$"):
         target_network(GOLD, architecture, SMALL)
 
 

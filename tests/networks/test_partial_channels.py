@@ -130,5 +130,5 @@ def test_without_gates_all_gates_are_one() -> None:
 
 def test_channels_that_do_not_divide_are_refused() -> None:
     size = NetworkSize(channels=6, cells=3, input_shape=(1, 8, 8), classes=5)
-    with pytest.raises(InvalidInput, match=r"channels 6 .* accepted are multiples of 4"):
+    with pytest.raises(InvalidInput, match=r"channels 6 .* expected multiples of 4"):
         supernet(DARTS, size, needs=Needs(channel_fraction=4))

@@ -56,5 +56,5 @@ def test_the_environment_asks_for_more(
     say("debug", "epoch", run="digits", epoch=3)
     assert "event=epoch run=digits epoch=3" in capsys.readouterr().err
     monkeypatch.setenv("NASRAY_LOG", "loud")
-    with pytest.raises(InvalidInput, match=r"'loud': accepted are debug, info, warning, error"):
+    with pytest.raises(InvalidInput, match=r"'loud': expected one of debug, info, warning, error"):
         show_events()

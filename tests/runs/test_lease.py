@@ -75,7 +75,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_second_driver_on_this_machine_is_refused_in_one_line(run: Storage, owner: subprocess.Popen[str]) -> None:
-    reason = rf"run 'digits' in {run} is driven by process {owner.pid} on \S+: accepted is another --name, or to wait"
+    reason = rf"run 'digits' in {run} is driven by process {owner.pid} on \S+: give another --name, or wait"
     with pytest.raises(InvalidInput, match=reason), lease(run, "digits"):
         pass
     # The owner's claim is untouched: it goes on, and its end gives the run free.

@@ -67,7 +67,7 @@ def test_json_is_an_object(any_storage: Storage) -> None:
     assert any_storage.read_json("run.json") == {"name": "größe", "n": 3}
     for text in (b"[1]", b"null", b"{", b"\xff"):
         any_storage.write_bytes("bad.json", text)
-        with pytest.raises(InvalidInput, match=r"bad\.json.*JSON object is expected") as caught:
+        with pytest.raises(InvalidInput, match=r"bad\.json.*expected a JSON object") as caught:
             any_storage.read_json("bad.json")
         assert "\n" not in str(caught.value)
     for value in ({"loss": float("nan")}, {"path": Path("x")}):

@@ -585,7 +585,7 @@ def test_load_refuses_what_is_no_run(tmp_path: Path, storage: Storage) -> None:
             load(where)
         assert "\n" not in str(caught.value)
     storage.write_json("run.json", {})
-    with pytest.raises(InvalidInput, match="'trials': evaluations, candidates, front would be accepted"):
+    with pytest.raises(InvalidInput, match="'trials': expected one of evaluations, candidates, front"):
         load(str(storage), "trials")
 
 

@@ -48,7 +48,7 @@ def test_any_size_has_a_block_in_every_stage(space: CellSpace) -> None:
         runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
         assert [kind == "normal" for kind, _ in runs] == [i % 2 == 0 for i in range(least)]
         assert all(length == 1 for kind, length in runs if kind != "normal")
-    with pytest.raises(InvalidInput, match=f"accepted are {least} and more"):
+    with pytest.raises(InvalidInput, match=f"expected {least} and more"):
         space.kinds(least - 1)
 
 

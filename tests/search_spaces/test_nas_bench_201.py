@@ -50,7 +50,7 @@ def test_any_size_has_a_cell_in_every_stage() -> None:
         assert max(per_stage) - min(per_stage) <= 1
         assert NAS_BENCH_201.fixed_reductions(cells) == set(list(accumulate(per_stage))[:2])
         assert list(widths) == sorted(widths)
-    with pytest.raises(InvalidInput, match=r"^2 cells for 'nas_bench_201': accepted are 3 and more$"):
+    with pytest.raises(InvalidInput, match=r"^2 cells for 'nas_bench_201': expected 3 and more$"):
         NAS_BENCH_201.layout(2)
 
 

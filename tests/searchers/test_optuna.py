@@ -13,7 +13,7 @@ from nasray.errors import InvalidInput
 from nasray.searchers import Feedback, Proposal, SearchProblem, find_searcher, rebuilt
 from nasray.searchers.optuna import NSGA2, TPE, OptunaSearcher
 from nasray.spaces import Architecture
-from nasray.spaces.encoding import decode, draw, encode
+from nasray.spaces.encoding import decode, encode, sample
 from search_spaces.architectures.nas_bench_201 import NAS_BENCH_201
 
 
@@ -95,7 +95,7 @@ def test_samplers_learn_of_the_budget(name: str, trials: int) -> None:
 @pytest.mark.parametrize("kind", [TPE, NSGA2])
 def test_a_rebuilt_searcher_has_learnt_from_what_others_proposed(kind: type[OptunaSearcher]) -> None:
     generator = np.random.default_rng(0)
-    drawn = [decode(NAS_BENCH_201, draw(problem().parameters, generator), 15) for _ in range(120)]
+    drawn = [decode(NAS_BENCH_201, sample(problem().parameters, generator), 15) for _ in range(120)]
     told = [(one, Feedback(state="complete", values=(float(threes(one)),))) for one in drawn]
     one = rebuilt(kind, kind.Config(), problem(), told)
     assert isinstance(one, OptunaSearcher)

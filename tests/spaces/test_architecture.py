@@ -131,14 +131,14 @@ BAD = {
         of_darts([*NORMAL, NORMAL[0]]),
         ["(0, 2, 'sep_conv_3x3') chosen twice", "each operation of an edge once"],
     ),
-    "wrong space": (DARTS, {**of_darts(), "space": "gold"}, ["space 'gold'", "accepted is space 'darts'"]),
-    "space of another type": (DARTS, {**of_darts(), "space": ["darts"]}, ["['darts']", "accepted is space 'darts'"]),
+    "wrong space": (DARTS, {**of_darts(), "space": "gold"}, ["space 'gold'", "expected space 'darts'"]),
+    "space of another type": (DARTS, {**of_darts(), "space": ["darts"]}, ["['darts']", "expected space 'darts'"]),
     "cell missing": (DARTS, {"space": "darts", "cells": {"normal": NORMAL}}, ["['normal']", "normal, reduce"]),
-    "one cell more": (DARTS, of_darts(extra=NORMAL), ["'extra'", "accepted are normal, reduce"]),
+    "one cell more": (DARTS, of_darts(extra=NORMAL), ["'extra'", "expected one of normal, reduce"]),
     "cell position missing": (
         GOLD,
         {"space": "gold", "cells": {"normal_1": [[0, node, "skip_connect"] for node in (2, 3, 4, 5)]}},
-        ["['normal_1']", "accepted are reduce_0"],
+        ["['normal_1']", "expected one of reduce_0"],
     ),
     "no cell at all": (GOLD, {"space": "gold", "cells": {}}, ["cells []", "at least one cell"]),
     "a line break in a name": (DARTS, of_darts(**{"a\nb": []}), ["'a\\nb'", "normal, reduce"]),
@@ -155,7 +155,7 @@ BAD = {
     "choice null": (DARTS, with_choice(None), ["choice None", "[source, target, operation]"]),
     "a list": (DARTS, [NORMAL], ["a JSON list", '"space"']),
     "a number": (DARTS, 3, ["a JSON int", '"space"']),
-    "neither form": (DARTS, {"op": 1}, ["['op']", "accepted is one with normal, reduce"]),
+    "neither form": (DARTS, {"op": 1}, ["['op']", "expected one with normal, reduce"]),
     "genotype of the other kind": (GOLD, {"normal": FLAT, "reduce": FLAT}, ["['normal', 'reduce']", '"cells"']),
     "odd number of pairs": (DARTS, {"normal": FLAT[:7], "reduce": FLAT}, ["7 pairs in 'normal'", "a multiple of 4"]),
     "no pairs": (DARTS, {"normal": [], "reduce": FLAT}, ["0 pairs in 'normal'", "a multiple of 4"]),
@@ -189,7 +189,7 @@ def test_what_is_no_architecture_is_named_with_what_is(case: str):
 def check_line(message: str, words: list[str]) -> None:
     assert len(message.splitlines()) == 1
     assert len(message) < 600
-    given, _, accepted = message.rpartition(": accepted ")
+    given, _, accepted = message.rpartition(": expected ")
     assert given, message
     assert accepted, message
     assert all(word in message for word in words), message

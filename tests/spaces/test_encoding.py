@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
-from nasray.methods.random import draw as draw_mask
+from nasray.methods.random import random_mask
 from nasray.spaces import Architecture, CellGraph, CellSpace, from_genotype, live, to_string
-from nasray.spaces.encoding import decode, draw, encode, mutate, parameters
+from nasray.spaces.encoding import decode, encode, mutate, parameters, sample
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.dso import DSO, DSO_FULL, DSO_IMAGENET
 from search_spaces.architectures.gold import GOLD
@@ -61,7 +61,7 @@ def test_architectures_that_were_drawn_otherwise_come_back(space: CellSpace, see
     cells = {}
     for name in dict.fromkeys(space.layout(CELLS[space.name])):
         graph = space.graph(name)
-        mask = draw_mask(graph, operations, generator)
+        mask = random_mask(graph, operations, generator)
         cells[name] = [(*graph.edges[e], graph.operations[o]) for e, o in np.argwhere(mask)]
     architecture = Architecture.of(space, cells)
     assert decode(space, encode(space, architecture), CELLS[space.name]) == architecture
@@ -122,7 +122,7 @@ def test_published_architectures_of_darts_can_be_proposed() -> None:
 def test_a_mutation_changes_one_value(space: CellSpace) -> None:
     generator = np.random.default_rng(0)
     known = parameters(space, CELLS[space.name])
-    values = draw(known, generator)
+    values = sample(known, generator)
     changed = []
     for _ in range(200):
         child = mutate(known, values, generator)
@@ -135,16 +135,16 @@ def test_a_mutation_changes_one_value(space: CellSpace) -> None:
 def test_draws_of_switches_are_of_every_density() -> None:
     generator = np.random.default_rng(0)
     known = parameters(GOLD, 14)
-    densities = [np.mean(list(draw(known, generator).values())) for _ in range(300)]
+    densities = [np.mean(list(sample(known, generator).values())) for _ in range(300)]
     assert np.histogram(densities, bins=4, range=(0, 1))[0].min() > 45
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normal.0-1": "conv"}, "'conv' for parameter normal.0-1: accepted are none, skip_connect, .*"),
+        ({"normal.0-1": "conv"}, "'conv' for parameter normal.0-1: expected one of none, skip_connect, .*"),
         ({"normal.0-1": None}, "None for parameter normal.0-1: .*"),
-        ({"normal.0-4": "none"}, "parameter 'normal.0-4' of space 'nas_bench_201': accepted are such as normal.0-1"),
+        ({"normal.0-4": "none"}, "parameter 'normal.0-4' of space 'nas_bench_201': expected one such as normal.0-1"),
     ],
 )
 def test_values_that_are_none_are_refused(change: dict[str, Any], message: str) -> None:
@@ -159,10 +159,10 @@ def test_architectures_that_no_searcher_proposes_are_refused() -> None:
     choices = [(source, node, "skip_connect") for node in range(2, 6) for source in range(2)]
     for more in [(2, 3, "skip_connect"), (0, 3, "max_pool_3x3")]:
         architecture = Architecture.of(DARTS, {"normal": choices, "reduce": [*choices, more]})
-        with pytest.raises(InvalidInput, match=r"into node 3 of cell 'reduce': accepted are 2 edges"):
+        with pytest.raises(InvalidInput, match=r"into node 3 of cell 'reduce': expected 2 edges"):
             encode(DARTS, architecture)
 
 
 def test_a_graph_gives_no_node_more_edges_than_it_has() -> None:
-    with pytest.raises(InvalidInput, match=r"^3 edges a node: accepted are 1 to 2, which the first node has$"):
+    with pytest.raises(InvalidInput, match=r"^3 edges a node: expected 1 to 2, which the first node has$"):
         CellGraph(inputs=2, nodes=4, operations=("skip_connect",), edges_per_node=3)

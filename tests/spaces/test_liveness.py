@@ -66,8 +66,8 @@ def test_cells_of_plain_sums_are_all_live() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"node_operations": ("op",)}, "1 node operations.*accepted are 2"),
-        ({"output": "concatenation"}, "accepted are sum and residual"),
+        ({"node_operations": ("op",)}, "1 node operations.*expected 2"),
+        ({"output": "concatenation"}, "expected sum or residual"),
         ({"node_operations": (), "output": "residual"}, "concatenation elsewhere"),
         ({"node_operations": (), "inputs": 2}, "2 inputs and stride 1 whose output is a sum.*one input and stride 1"),
         ({"node_operations": (), "stride": 2}, "1 inputs and stride 2 whose output is a sum"),

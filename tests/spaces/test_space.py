@@ -68,7 +68,7 @@ def test_a_space_without_reductions_has_one_kind_everywhere():
 
 @pytest.mark.parametrize("edge", [(3, 2), (2, 2), (0, 1), (0, 6), (-1, 2)])
 def test_edges_run_from_earlier_to_later_nodes(edge: tuple[int, int]):
-    with pytest.raises(InvalidInput, match=r"accepted are edges from an earlier node to one of the nodes 2 to 5"):
+    with pytest.raises(InvalidInput, match=r"expected an edge from an earlier node to one of the nodes 2 to 5"):
         CellGraph(inputs=2, nodes=4, operations=("skip_connect",), edges=(edge,))
 
 
@@ -77,11 +77,11 @@ def test_edges_run_from_earlier_to_later_nodes(edge: tuple[int, int]):
 )
 def test_sizes_are_at_least_one(change: dict[str, object]):
     size = NetworkSize(channels=4, cells=3, input_shape=(3, 8, 8), classes=10)
-    with pytest.raises(InvalidInput, match=r"accepted are whole numbers from 1 to"):
+    with pytest.raises(InvalidInput, match=r"expected (a whole number|whole numbers) from 1 to"):
         size.replace(**change)
 
 
 @pytest.mark.parametrize(("space", "name"), [(DARTS, "normal_0"), (GOLD, "normal"), (GOLD, "normal_x"), (GOLD, "a_0")])
 def test_unknown_cells_are_named(space: CellSpace, name: str):
-    with pytest.raises(InvalidInput, match=rf"^cell '{name}' of space '{space.name}': accepted are .*normal or reduce"):
+    with pytest.raises(InvalidInput, match=rf"^cell '{name}' of space '{space.name}': expected .*normal or reduce"):
         space.graph(name)

@@ -78,12 +78,12 @@ def test_the_order_of_a_nodes_edges_has_no_say() -> None:
         (PUBLISHED.replace("~2", "~²"), ["OPERATION~2"]),
         (PUBLISHED.replace("skip_connect~2|", ""), ["OPERATION~2"]),
         (PUBLISHED.replace("skip_connect~2|", "skip_connect~2||"), ["OPERATION~2"]),
-        (PUBLISHED[1:], ["'nor_conv_3x3~0|'", "accepted is |OPERATION~0|"]),
+        (PUBLISHED[1:], ["'nor_conv_3x3~0|'", "expected |OPERATION~0|"]),
         (PUBLISHED[:-1], ["OPERATION~2"]),
         (PUBLISHED.replace("skip_connect~2", "max_pool_3x3~2"), ["'max_pool_3x3'", ", ".join(OPERATIONS)]),
-        (PUBLISHED.replace("skip_connect~2", "x" * 9000 + "~2"), ["accepted are none, skip_connect"]),
+        (PUBLISHED.replace("skip_connect~2", "x" * 9000 + "~2"), ["expected one of none, skip_connect"]),
         (PUBLISHED.replace("+", "\n"), ["of 1 nodes"]),
-        (PUBLISHED.replace("skip", "sk\nip"), ["accepted are none"]),
+        (PUBLISHED.replace("skip", "sk\nip"), ["expected one of none"]),
     ],
 )
 def test_what_is_no_string_is_named_in_one_line(text: str, named: list[str]) -> None:
@@ -99,17 +99,17 @@ def test_what_is_no_string_is_named_in_one_line(text: str, named: list[str]) -> 
 def test_spaces_whose_edges_take_any_number_have_no_strings(space: object) -> None:
     assert space in (DARTS, GOLD)
     assert not has_strings(space)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match=r"^architecture string for '\w+': accepted is JSON"):
+    with pytest.raises(InvalidInput, match=r"^architecture string for '\w+': expected JSON"):
         from_string(space, PUBLISHED)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("choices", "none", "named"),
     [
-        ([(0, 1, "a"), (0, 1, "b")], "none", "^2 operations on edge 0 to 1 .*: accepted is one, or none for 'none'$"),
-        ([(0, 1, "a"), (0, 1, "b")], None, "^2 operations on edge 0 to 1 .*: accepted is one$"),
-        ([], None, "^0 operations on edge 0 to 1 .*: accepted is one$"),
-        ([(0, 1, "none")], "none", "^operation 'none' in cell 'normal'.*: accepted are a, b$"),
+        ([(0, 1, "a"), (0, 1, "b")], "none", "^2 operations on edge 0 to 1 .*: expected one, or none for 'none'$"),
+        ([(0, 1, "a"), (0, 1, "b")], None, "^2 operations on edge 0 to 1 .*: expected one$"),
+        ([], None, "^0 operations on edge 0 to 1 .*: expected one$"),
+        ([(0, 1, "none")], "none", "^operation 'none' in cell 'normal'.*: expected one of a, b$"),
     ],
 )
 def test_an_edge_takes_one_operation(choices: list[tuple[int, int, str]], none: str | None, named: str) -> None:

@@ -74,7 +74,7 @@ def test_one_method_can_be_taken_alone_and_settings_are_fixed_in_all() -> None:
 
 
 def test_an_arm_refuses_what_does_not_fit_together() -> None:
-    with pytest.raises(InvalidInput, match=r"settings Random.Config for method 'gold_nas': accepted is GoldNAS.Config"):
+    with pytest.raises(InvalidInput, match=r"settings Random.Config for method 'gold_nas': expected GoldNAS.Config"):
         Arm(method="gold_nas", space="gold", settings=Random.Config())
     with pytest.raises(InvalidInput, match="samples 3 of a param space without ranges"):
         Arm(method="gold_nas", space="gold", settings=GOLD.settings, samples=3)
@@ -85,6 +85,7 @@ def outcome(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Outc
     return run_sweep(with_execution(several(), storage=str(tmp_path_factory.mktemp("several"))))
 
 
+@pytest.mark.slow
 def test_each_method_has_rows_and_a_front_of_its_own(outcome: Outcome) -> None:
     assert outcome.failures == ()
     rows = nasray.load(outcome.folder)
@@ -98,6 +99,7 @@ def test_each_method_has_rows_and_a_front_of_its_own(outcome: Outcome) -> None:
     assert max(outcome.hypervolumes.values()) <= outcome.hypervolume
 
 
+@pytest.mark.slow
 def test_a_random_one_stands_beside_every_architecture_at_like_cost(outcome: Outcome) -> None:
     rows = nasray.load(outcome.folder)
     random = rows[rows["method"] == "random"]
@@ -110,6 +112,7 @@ def test_a_random_one_stands_beside_every_architecture_at_like_cost(outcome: Out
     assert random["search_trial_id"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_network_of_one_stage_is_kept_as_its_row_says(outcome: Outcome) -> None:
     rows = nasray.load(outcome.folder)
     row = rows[rows["training"] == "one stage"].iloc[0]
@@ -158,7 +161,7 @@ def test_a_preset_is_taken_by_name(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "presets" not in sweep.to_dict()
     assert main(["sweep", f"{tmp_path / 'mine.py'}:MINE", "--preset", "huge"]) == 2
     assert "preset 'huge' of sweep" in (said := capsys.readouterr().err)
-    assert "accepted are paper" in said
+    assert "expected paper" in said
     with pytest.raises(SystemExit) as stopped:
         main(["sweep", f"{tmp_path / 'mine.py'}:MINE", "--preset=paper", "--help"])
     assert stopped.value.code == 0

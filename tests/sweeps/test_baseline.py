@@ -8,7 +8,7 @@ import pytest
 from nasray import registry
 from nasray.costs import Budget, macs
 from nasray.gates import architecture_of
-from nasray.methods.random import draw
+from nasray.methods.random import random_mask
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.sweeps.baseline import random_like
 
@@ -18,7 +18,7 @@ SIZE = NetworkSize(channels=8, cells=7, input_shape=(3, 32, 32), classes=10)
 def any_architecture(space: CellSpace, seed: int, operations: int = 2) -> Architecture:
     generator = np.random.default_rng(seed)
     layout = space.layout(SIZE.cells)
-    drawn = {name: draw(space.graph(name), operations, generator) for name in dict.fromkeys(layout)}
+    drawn = {name: random_mask(space.graph(name), operations, generator) for name in dict.fromkeys(layout)}
     return architecture_of(space, [drawn[name] for name in layout])
 
 

@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Callable[[Sweep], Sweep], str]] = {
     ),
     "the second arm": (
         lambda sweep: also(sweep, Arm(method="gold_nas", space="gold", settings=GoldNAS.Config(**SMALL))),
-        "stop_macs 240: accepted are values below",
+        "stop_macs 240: expected a value below",
     ),
     "an end of a range": (
         lambda sweep: dataclasses.replace(
@@ -123,7 +123,7 @@ REFUSED: dict[str, tuple[Callable[[Sweep], Sweep], str]] = {
                 ),
             ),
         ),
-        "stop_macs 9: accepted are values below",
+        "stop_macs 9: expected a value below",
     ),
     "skeleton of a search": (
         lambda sweep: with_arm(sweep, settings=Random.Config(**SMALL, skeleton="cifat")),

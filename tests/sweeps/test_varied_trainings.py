@@ -58,8 +58,8 @@ def sweep_of(param_space: Any, storage: Path | str = "runs", **changes: Any) -> 
         ("split_seed", 1, "differ in it do not compare"),
         ("width_budget", 1.0, "differ in it do not compare"),
         ("lerning_rate", 0.1, r"no such setting\. Did you mean training\.learning_rate\?"),
-        ("learning_rate", -0.1, r"learning_rate -0\.1: accepted"),
-        ("batch_size", 1.5, r"batch_size 1\.5: accepted is a whole number"),
+        ("learning_rate", -0.1, r"learning_rate -0\.1: expected"),
+        ("batch_size", 1.5, r"batch_size 1\.5: expected a whole number"),
     ],
 )
 def test_what_cannot_be_varied_is_refused_in_one_line(name: str, value: Any, said: str) -> None:

@@ -79,16 +79,16 @@ def test_accuracies_are_means_over_seeds(files: Path) -> None:
     with pytest.raises(InvalidInput, match=r"^cifar10/test-accuracy of architecture 2 after 200 epochs is not in"):
         table.accuracy(cells[2], 200)
     without = read_table(files, NAS_BENCH_201, columns={200: "cifar10/valid-accuracy"})
-    with pytest.raises(InvalidInput, match=r"KeyError: .*valid-accuracy.*: accepted are trainings that are$"):
+    with pytest.raises(InvalidInput, match=r"KeyError: .*valid-accuracy.*: expected trainings that are$"):
         without.accuracy(cells[0], 200)
 
 
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"columns": {50: "cifar10/test-accuracy"}}, r"^50 epochs of NATS-Bench: accepted are 12 and 200$"),
-        ({"columns": {12: "cifar10_test_acc_12"}}, r"^column 'cifar10_test_acc_12' .*: accepted is DATASET/ACCURACY"),
-        ({"columns": {12: "cifar10/train-accuracy"}}, "accepted is DATASET/ACCURACY with cifar10-valid, cifar10,"),
+        ({"columns": {50: "cifar10/test-accuracy"}}, r"^50 epochs of NATS-Bench: expected 12 and 200$"),
+        ({"columns": {12: "cifar10_test_acc_12"}}, r"^column 'cifar10_test_acc_12' .*: expected DATASET/ACCURACY"),
+        ({"columns": {12: "cifar10/train-accuracy"}}, "expected DATASET/ACCURACY with cifar10-valid, cifar10,"),
         ({"dataset": "digits"}, r"^column 'digits/test-accuracy' of NATS-Bench"),
     ],
 )
@@ -109,7 +109,7 @@ def test_what_is_not_its_files_is_named(content: bytes | None, tmp_path: Path) -
     if content is not None:
         path = tmp_path / "x.pickle.pbz2"
         path.write_bytes(content)
-    with pytest.raises(InvalidInput, match="accepted are the folder NATS-tss-v1_0-3ffb9-simple and the file") as error:
+    with pytest.raises(InvalidInput, match="expected the folder NATS-tss-v1_0-3ffb9-simple and the file") as error:
         read_table(path, NAS_BENCH_201)
     assert len(str(error.value).splitlines()) == 1
 
@@ -123,5 +123,5 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
         return real(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(InvalidInput, match=r"without its package: accepted once `pip install 'nasray\[nats-bench\]'`"):
+    with pytest.raises(InvalidInput, match=r"needs its package: run pip install 'nasray\[nats-bench\]'"):
         read_table(tmp_path, NAS_BENCH_201)

@@ -99,11 +99,9 @@ def test_columns_are_chosen_by_dataset_or_by_hand(tmp_path: Path) -> None:
     "text", ["acc_12", "=12", "acc=", "acc=0", "acc=twelve", "acc=1e3", "acc=-1", "acc=" + "9" * 99]
 )
 def test_a_choice_of_columns_that_is_none(text: str) -> None:
-    with pytest.raises(
-        InvalidInput, match=r"^table column '.*: accepted is COLUMN=EPOCHS, as in cifar10_test_acc_12=12$"
-    ):
+    with pytest.raises(InvalidInput, match=r"^table column '.*: expected COLUMN=EPOCHS, as in cifar10_test_acc_12=12$"):
         column_epochs([text])
-    with pytest.raises(InvalidInput, match="'a' and 'b' both for 12 epochs: accepted is one column"):
+    with pytest.raises(InvalidInput, match="'a' and 'b' both for 12 epochs: expected one column"):
         column_epochs(["a=12", "b=12"])
 
 
@@ -114,7 +112,7 @@ def test_costs_are_those_of_the_row_and_may_be_missing(write: Write, tmp_path: P
     for text, row in zip(STRINGS, frame.to_dict("records"), strict=True):
         costs = table.costs_of(from_string(NAS_BENCH_201, text))
         assert costs == pytest.approx({name: row[name] for name in ("joules", "latency", "tpu")}, nan_ok=True)
-    with pytest.raises(InvalidInput, match=r"architecture .*: accepted are the 4 in table"):
+    with pytest.raises(InvalidInput, match=r"architecture .*: expected one of the 4 in table"):
         table.costs_of(from_string(NAS_BENCH_201, FORM.format(*["nor_conv_1x1"] * 6)))
 
 
@@ -140,20 +138,20 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], list[str]]] = {
     ),
     "no such column": (FRAME, {"columns": {200: "acc"}}, ["column 'acc'", "index, acc_12, test_acc_200"]),
     "the architectures' column": (FRAME, {"columns": {200: "arch"}}, ["column 'arch'", "index, acc_12"]),
-    "texts": (FRAME.assign(acc_12="high"), {}, ["'acc_12'", "accepted are numbers"]),
-    "truths": (FRAME.assign(acc_12=True), {}, ["'acc_12'", "of type bool", "accepted are numbers"]),
+    "texts": (FRAME.assign(acc_12="high"), {}, ["'acc_12'", "expected numbers"]),
+    "truths": (FRAME.assign(acc_12=True), {}, ["'acc_12'", "of type bool", "expected numbers"]),
     "above": (FRAME.assign(acc_12=[1.0, 2.0, 100.5, 3.0]), {}, ["accuracy 100.5", "row 3", "0 to 100"]),
     "below": (FRAME.assign(acc_12=[1.0, -2.0, 10.5, 3.0]), {}, ["accuracy -2", "row 2", "0 to 100"]),
     "missing": (FRAME.assign(acc_12=[1.0, 2.0, 10.5, np.nan]), {}, ["accuracy nan", "row 4", "0 to 100"]),
     "infinite": (FRAME.assign(acc_12=[1.0, 2.0, np.inf, 1.0]), {}, ["accuracy inf", "row 3", "0 to 100"]),
-    "percent for fractions": (FRAME, {"unit": "fraction"}, ["accuracy 10", "row 1", "as fraction is 0 to 1"]),
-    "fractions for percent": (FRAME[["arch"]].assign(acc_9=0.5), {}, ["all at most 1", "as percent are 0 to 100"]),
+    "percent for fractions": (FRAME, {"unit": "fraction"}, ["accuracy 10", "row 1", "expected 0 to 1 (fraction)"]),
+    "fractions for percent": (FRAME[["arch"]].assign(acc_9=0.5), {}, ["all at most 1", "expected percent, 0 to 100"]),
     "cost of another name": (FRAME, {"costs": ["latncy"]}, ["'latncy'", "Did you mean 'latency'?", "index, acc_12"]),
     "accuracies as a cost": (FRAME, {"costs": ["acc_12"]}, ["cost 'acc_12'", "holds accuracies"]),
     "architectures as a cost": (FRAME, {"costs": ["arch"]}, ["cost 'arch'", "It has index, acc_12"]),
     "a cost that marks what failed": (FRAME.assign(tpu=[1.0, -1, 2, 3]), {"costs": ["tpu"]}, ["cost -1", "row 2"]),
     "an infinite cost": (FRAME.assign(tpu=[1.0, 2, np.inf, 3]), {"costs": ["tpu"]}, ["cost inf", "row 3"]),
-    "a cost in words": (FRAME.assign(tpu="slow"), {"costs": ["tpu"]}, ["'tpu'", "accepted are numbers"]),
+    "a cost in words": (FRAME.assign(tpu="slow"), {"costs": ["tpu"]}, ["'tpu'", "expected numbers"]),
     "no rows": (FRAME.iloc[:0], {}, ["without rows", "one row for each architecture"]),
     "twice": (FRAME.assign(arch=[*STRINGS[:3], STRINGS[1]]), {}, ["rows 2 and 4", "one row for each"]),
     "twice in another order": (
@@ -167,8 +165,8 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], list[str]]] = {
         {},
         ["row 1", "'conv'", "nor_conv_1x1"],
     ),
-    "no architecture": (FRAME.assign(arch=["DARTS", *STRINGS[1:]]), {}, ["row 1", "not JSON", "accepted is"]),
-    "numbers": (FRAME.assign(arch=[None, *STRINGS[1:]]), {}, ["row 1", "accepted are texts"]),
+    "no architecture": (FRAME.assign(arch=["DARTS", *STRINGS[1:]]), {}, ["row 1", "not JSON", "expected"]),
+    "numbers": (FRAME.assign(arch=[None, *STRINGS[1:]]), {}, ["row 1", "expected text"]),
 }
 
 
@@ -181,7 +179,7 @@ def test_a_malformed_table_is_named_in_one_line(case: str, write: Write, tmp_pat
         read_table(path, NAS_BENCH_201, **given)
     message = str(error.value)
     assert len(message.splitlines()) == 1
-    assert "accepted" in message or case.endswith("cost") or case.startswith("cost")
+    assert "expected" in message or case.endswith("cost") or case.startswith("cost")
     assert len(message) < 700
     if (case, write) not in (("truths", as_csv), ("no rows", as_csv)):  # CSV knows no types
         assert all(word in message for word in [str(path), *named]), message
@@ -202,7 +200,7 @@ def test_a_malformed_table_is_named_in_one_line(case: str, write: Write, tmp_pat
 def test_a_file_that_is_no_table_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"accepted is (a Parquet or CSV file|one with a column 'arch')$") as error:
+    with pytest.raises(InvalidInput, match=r"expected (a Parquet or CSV file|one with a column 'arch')$") as error:
         read_table(path, NAS_BENCH_201)
     assert str(path) in str(error.value)
 
@@ -211,14 +209,12 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
     path = as_parquet(FRAME, tmp_path / "table.parquet")
     data = path.read_bytes()
     path.write_bytes(data[:4] + bytes(len(data) // 2) + data[4 + len(data) // 2 :])
-    with pytest.raises(InvalidInput, match=r"accepted is a Parquet or CSV file$"):
+    with pytest.raises(InvalidInput, match=r"expected a Parquet or CSV file$"):
         read_table(path, NAS_BENCH_201)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        InvalidInput, match=r"nothing.csv' cannot be read .No such file or directory.: accepted is a Parq"
-    ):
+    with pytest.raises(InvalidInput, match=r"nothing.csv' cannot be read .No such file or directory.: expected a Parq"):
         read_table(tmp_path / "nothing.csv", NAS_BENCH_201)
 
 
@@ -226,8 +222,8 @@ def test_what_the_table_does_not_hold_is_named(tmp_path: Path) -> None:
     table = read_table(as_csv(FRAME, tmp_path / "table.csv"), NAS_BENCH_201)
     here = from_string(NAS_BENCH_201, STRINGS[0])
     for ask in (lambda: table.accuracy(here, 50), lambda: table.accuracies(50), lambda: table.rank(here, 50)):
-        with pytest.raises(InvalidInput, match=r"^50 epochs: accepted are 12, 200, those in table .*table.csv$"):
+        with pytest.raises(InvalidInput, match=r"^50 epochs: expected one of 12, 200, those in table .*table.csv$"):
             ask()
     other = from_string(NAS_BENCH_201, FORM.format(*["nor_conv_3x3"] * 6))
-    with pytest.raises(InvalidInput, match=r"^architecture '\|nor_conv.*: accepted are the 4 in table .*table.csv$"):
+    with pytest.raises(InvalidInput, match=r"^architecture '\|nor_conv.*: expected one of the 4 in table .*table.csv$"):
         table.accuracy(other, 12)

@@ -94,7 +94,7 @@ def test_targets_that_were_changed_since() -> None:
 
 
 def test_an_augmentation_that_is_not_there() -> None:
-    with pytest.raises(InvalidInput, match=r"^unknown augmentation 'cutout': accepted for scenes are none, other$"):
+    with pytest.raises(InvalidInput, match=r"^unknown augmentation 'cutout' for scenes: expected one of none, other$"):
         check_batch(dataset(), ["cutout"])
 
 

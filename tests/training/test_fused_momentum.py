@@ -10,7 +10,7 @@ from nasray.gates import Gates, candidate_mask
 from nasray.networks import supernet
 from nasray.settings import TrainingSettings
 from nasray.spaces import NetworkSize
-from nasray.training.learner import Learner
+from nasray.training.learner import NetworkLearner
 from nasray.training.tasks import TASKS
 from search_spaces.architectures.gold import GOLD
 
@@ -35,7 +35,7 @@ def test_steps_are_those_of_sgd_whatever_was_computed_before() -> None:
     settings = TrainingSettings(
         learning_rate=LEARNING_RATE, schedule="constant", momentum=MOMENTUM, weight_decay=DECAY, gradient_clip=1e9
     )
-    learner = Learner(network, TASKS["classification"], settings)
+    learner = NetworkLearner(network, TASKS["classification"], settings)
     learner.start_epoch(0)
     momenta: dict[torch.nn.Parameter, torch.Tensor] = {}
     for names in (("skip_connect",), ("skip_connect", "sep_conv_3x3"), ("sep_conv_3x3",), ("skip_connect",)):

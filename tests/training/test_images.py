@@ -153,13 +153,13 @@ def test_a_transform_first_used_in_inference_mode_serves_training_too():
     ],
 )
 def test_fields_out_of_range_are_refused_in_one_line(fields: dict[str, object]):
-    with pytest.raises(InvalidInput, match=r"\A[^\n]*accepted[^\n]*\Z"):
+    with pytest.raises(InvalidInput, match=r"\A[^\n]*expected[^\n]*\Z"):
         ImageTransform(**fields)
 
 
 def test_images_of_another_kind_and_a_missing_generator_are_refused():
     transform = ImageTransform(**IDENTITY, flip=True)
-    with pytest.raises(InvalidInput, match=r"torch\.float32.*accepted are torch\.uint8"):
+    with pytest.raises(InvalidInput, match=r"torch\.float32.*expected torch\.uint8"):
         transform(noise(2).float(), seeded())
     with pytest.raises(InvalidInput, match=r"N x 2 x H x W"):
         transform(noise(2, 3), seeded())

@@ -17,7 +17,7 @@ from nasray.networks import Network, supernet, target_network
 from nasray.settings import TrainingSettings
 from nasray.spaces import NetworkSize, from_genotype
 from nasray.training.dataset import load_dataset
-from nasray.training.learner import Learner, learning_rate, recalibrate
+from nasray.training.learner import NetworkLearner, learning_rate, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
 from nasray.training.tasks import TASKS, task_of
 from search_spaces.architectures.darts import DARTS
@@ -32,8 +32,8 @@ def network(auxiliary: bool = False) -> Network:
     return target_network(DARTS, architecture, SIZE, auxiliary).double()
 
 
-def learner(auxiliary: bool = False, **changes: Any) -> Learner:
-    return Learner(network(auxiliary), TASKS["classification"], TrainingSettings(**changes))
+def learner(auxiliary: bool = False, **changes: Any) -> NetworkLearner:
+    return NetworkLearner(network(auxiliary), TASKS["classification"], TrainingSettings(**changes))
 
 
 def batches(count: int, size: int = 8) -> list[tuple[Tensor, Tensor]]:
@@ -138,7 +138,7 @@ def test_a_look_ahead_is_the_step_that_it_does_not_take():
 
 def test_weights_of_absent_operations_stay_though_they_have_momentum():
     torch.manual_seed(0)
-    made = Learner(supernet(GOLD, SIZE), TASKS["classification"], TrainingSettings())
+    made = NetworkLearner(supernet(GOLD, SIZE), TASKS["classification"], TrainingSettings())
     made.start_epoch(0)
     full = [np.ones((14, 2), dtype=bool) for _ in range(3)]
     thin = [np.array([[True, False]] * 14) for _ in range(3)]
@@ -234,9 +234,9 @@ def test_state_comes_back():
 def test_a_space_and_a_dataset_must_be_of_one_known_task():
     digits = load_dataset("digits")
     assert task_of(DARTS, digits) is TASKS["classification"]
-    with pytest.raises(InvalidInput, match=r"^dataset 'digits' of task 'classification' for space 'darts': accepted"):
+    with pytest.raises(InvalidInput, match=r"^dataset 'digits' of task 'classification' for space 'darts': expected"):
         task_of(replace(DARTS, task="segmentation"), digits)
-    with pytest.raises(InvalidInput, match=r"^task 'prophecy': accepted are classification"):
+    with pytest.raises(InvalidInput, match=r"^task 'prophecy': expected one of classification"):
         task_of(replace(DARTS, task="prophecy"), replace(digits, task="prophecy"))
 
 

@@ -10,7 +10,7 @@ from nasray.gates import binary_gates
 from nasray.networks import supernet
 from nasray.settings import TrainingSettings
 from nasray.spaces import NetworkSize
-from nasray.training.learner import Learner
+from nasray.training.learner import NetworkLearner
 from nasray.training.tasks import TASKS
 
 
@@ -22,7 +22,7 @@ def test_an_operation_that_is_first_computed_in_a_later_step_is_trained_as_by_pl
     network = supernet(space, size).double()
     reference = supernet(space, size).double()
     reference.load_state_dict(network.state_dict())
-    learner = Learner(network, TASKS["classification"], settings)
+    learner = NetworkLearner(network, TASKS["classification"], settings)
     sgd = torch.optim.SGD(reference.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=False)
     batch = torch.randn(8, 1, 8, 8, dtype=torch.float64), torch.arange(8)
     convolutions = np.tile([False, True], (14, 1))

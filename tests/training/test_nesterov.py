@@ -12,7 +12,7 @@ from nasray.errors import InvalidInput
 from nasray.networks import supernet
 from nasray.settings import TrainingSettings
 from nasray.spaces import NetworkSize
-from nasray.training.learner import Learner
+from nasray.training.learner import NetworkLearner
 from nasray.training.tasks import TASKS
 from search_spaces.architectures.darts import DARTS
 
@@ -22,7 +22,7 @@ def test_steps_are_the_equations(nesterov: bool, decay_normalisations: bool) -> 
     torch.manual_seed(0)
     settings: dict[str, Any] = {"learning_rate": 0.1, "weight_decay": 0.05, "gradient_clip": 1e9}
     network = supernet(DARTS, NetworkSize(channels=2, cells=3, input_shape=(1, 8, 8), classes=3))
-    learner = Learner(
+    learner = NetworkLearner(
         network,
         TASKS["classification"],
         TrainingSettings(**settings, nesterov=nesterov, decay_normalisations=decay_normalisations),

@@ -10,7 +10,7 @@ from nasray import registry
 from nasray.networks import target_network
 from nasray.settings import TrainingSettings
 from nasray.spaces import NetworkSize, from_genotype
-from nasray.training.learner import Learner, learning_rate
+from nasray.training.learner import NetworkLearner, learning_rate
 from nasray.training.tasks import TASKS
 
 
@@ -33,7 +33,7 @@ def test_dropout_zeroes_features_in_training_only() -> None:
     space = registry.find("space", "darts")
     size = NetworkSize(channels=4, cells=3, input_shape=(1, 8, 8), classes=10)
     network = target_network(space, from_genotype(space, space.references["DARTS_V2"].genotype), size)
-    learner = Learner(network, TASKS[space.task], TrainingSettings(epochs=3, classifier_dropout=0.4))
+    learner = NetworkLearner(network, TASKS[space.task], TrainingSettings(epochs=3, classifier_dropout=0.4))
     learner.start_epoch(0)
     seen: list[np.ndarray] = []
     network.classifier.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach().numpy()))

@@ -137,5 +137,5 @@ def test_a_part_that_was_asked_for_is_never_empty():
 )
 def test_arguments_out_of_range_are_refused_in_one_line(arguments: dict[str, float]):
     (name, value), *_ = arguments.items()
-    with pytest.raises(InvalidInput, match=rf"\A[^\n]*{name} {value}[^\n]*accepted[^\n]*\Z"):
+    with pytest.raises(InvalidInput, match=rf"\A[^\n]*{name} {value}[^\n]*expected[^\n]*\Z"):
         split(100, **arguments)

@@ -150,7 +150,7 @@ def test_a_config_comes_back_from_json():
     [
         ({"space": "dart"}, r"^unknown space 'dart': did you mean 'darts'\?"),
         ({"dataset": "digit"}, r"^unknown dataset 'digit': did you mean 'digits'\?"),
-        ({"space": "gold"}, r"^architecture of space 'darts': accepted is space 'gold'$"),
+        ({"space": "gold"}, r"^architecture of space 'darts': expected space 'gold'$"),
     ],
 )
 def test_what_cannot_be_evaluated_is_named(changes: dict[str, str], message: str):
@@ -159,7 +159,7 @@ def test_what_cannot_be_evaluated_is_named(changes: dict[str, str], message: str
 
 
 def test_another_number_of_cells_than_the_architecture_has():
-    with pytest.raises(InvalidInput, match=r"^5 cells for an architecture of 3 cell positions: accepted is 3$"):
+    with pytest.raises(InvalidInput, match=r"^5 cells for an architecture of 3 cell positions: expected 3$"):
         Evaluation(config("gold", cells=5), device="cpu")
 
 

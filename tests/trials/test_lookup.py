@@ -64,7 +64,7 @@ def test_the_tables_own_costs_are_reported_and_stay_those_of_the_row(tmp_path: P
 def test_without_shape_and_classes_the_published_networks_are_meant() -> None:
     space = registry.find("space", "nas_bench_201")
     assert tabular_size(space, "cifar10", None) == space.published_sizes["cifar10"]
-    with pytest.raises(InvalidInput, match=r"on 'scenes': accepted are its input_shape and classes, or a dataset"):
+    with pytest.raises(InvalidInput, match=r"on 'scenes': expected its input_shape and classes, or a dataset"):
         tabular_size(space, "scenes", AccuracySource(path="table.csv", classes=3))
 
 

@@ -352,11 +352,11 @@ def test_a_config_comes_back_from_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "dart"}, r"^unknown method 'dart': did you mean 'darts'\? accepted are .*random"),
-        ({"space": "moon"}, r"^unknown space 'moon': accepted are .*darts.*gold"),
-        ({"dataset": "digit"}, r"^unknown dataset 'digit': did you mean 'digits'\? accepted are cifar10"),
+        ({"method": "dart"}, r"^unknown method 'dart': did you mean 'darts'\? expected .*random"),
+        ({"space": "moon"}, r"^unknown space 'moon': expected .*darts.*gold"),
+        ({"dataset": "digit"}, r"^unknown dataset 'digit': did you mean 'digits'\? expected one of cifar10"),
         ({"method": "gold_nas"}, r"^method 'gold_nas' on space 'darts': a node has 35 candidates"),
-        ({"seed": -1}, r"^seed -1: accepted are whole numbers from 0 to 9223372036854775807$"),
+        ({"seed": -1}, r"^seed -1: expected a whole number from 0 to 9223372036854775807$"),
     ],
 )
 def test_what_cannot_be_searched_is_named(changes: dict[str, Any], message: str):
@@ -369,7 +369,7 @@ def test_what_is_no_method_is_named(tmp_path: Path):
         "from nasray.methods.random import Random\nclass Mine(Random): pass\nnumber = 3\n"
     )
     assert issubclass(find_method(f"{tmp_path}/mine.py:Mine"), Random)
-    with pytest.raises(InvalidInput, match=r"is 3: accepted is a subclass of nasray.methods.SearchMethod$"):
+    with pytest.raises(InvalidInput, match=r"is 3: expected a subclass of nasray.methods.SearchMethod$"):
         find_method(f"{tmp_path}/mine.py:number")
 
 
@@ -378,15 +378,18 @@ def test_what_is_no_method_is_named(tmp_path: Path):
     [
         (
             config("random", "darts", cells=2),
-            r"^cells 2 on 'darts': accepted are so many that there is a 'normal' cell",
+            r"^cells 2 on 'darts': expected enough for a 'normal' cell",
         ),
         (
             replace(config("random", "gold"), evaluation_cells=5),
-            r"^evaluation with 5 cells .* accepted is 3, for every",
+            r"^evaluation with 5 cells .* expected 3, for every",
         ),
-        (config("random", "darts", skeleton="resnet"), r"^skeleton 'resnet': accepted are cifar, imagenet$"),
-        (config("gold_nas", "gold", stop_macs=240.0), r"^stop_macs 240: accepted are values below "),
-        (config("random", "darts", augmentation="mixup"), r"^unknown augmentation 'mixup': accepted for digits are "),
+        (config("random", "darts", skeleton="resnet"), r"^skeleton 'resnet': expected one of cifar, imagenet$"),
+        (config("gold_nas", "gold", stop_macs=240.0), r"^stop_macs 240: expected a value below "),
+        (
+            config("random", "darts", augmentation="mixup"),
+            r"^unknown augmentation 'mixup' for digits: expected one of ",
+        ),
     ],
 )
 def test_settings_that_fit_no_search_are_named(made: SearchConfig, message: str):
@@ -401,9 +404,7 @@ def test_a_space_of_another_task_is_refused(tmp_path: Path):
         "TEXT = replace(DARTS, name='text', task='language')\n"
     )
     made = replace(config("random", "darts"), space=f"{tmp_path}/spaces.py:TEXT")
-    with pytest.raises(
-        InvalidInput, match=r"^dataset 'digits' of task 'classification' for space 'text': accepted are"
-    ):
+    with pytest.raises(InvalidInput, match=r"^dataset 'digits' of task 'classification' for space 'text': expected"):
         Search(made, device="cpu")
 
 

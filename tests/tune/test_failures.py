@@ -51,7 +51,8 @@ ray.init(
 outcome = run_sweep(Sweep(
     name=name, dataset="digits",
     arms=(Arm(method=str(folder / "mine.py") + ":Hungry", space="gold", settings=Random.Config(
-        batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=64, epochs=3
+        batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=64, epochs=3,
+        device="cpu",  # Ray's GPUs are none of torch's
     )),),
     seeds=(0, 1), training=Training(select="nothing"),
     execution=Execution(storage=str(folder), gpus_per_trial=share, cpus_per_trial=1.0, max_failures=1),

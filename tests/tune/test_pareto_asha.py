@@ -275,7 +275,7 @@ def test_records_that_do_not_fit_are_refused() -> None:
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_in_one_line(arguments: dict[str, Any], word: str) -> None:
-    with pytest.raises(ValueError, match=f"^{word}.*accepted") as error:
+    with pytest.raises(ValueError, match=f"^{word}.*expected") as error:
         ParetoASHA(**{"max_t": 10, **arguments})
     assert "\n" not in str(error.value)
 

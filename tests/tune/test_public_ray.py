@@ -14,7 +14,7 @@ ROOM = Path(nasray.tune.__file__).parent
 
 
 def private(source: str) -> Iterator[str]:
-    """Every use of a name that begins with an underscore: imports of Ray's, keywords, attributes but of self."""
+    """Every use of a name that begins with an underscore: imports of Ray's, keywords, attributes but of self, texts."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         match node:
@@ -32,6 +32,9 @@ def private(source: str) -> Iterator[str]:
             case ast.Call(func=ast.Name(id=called), args=[_, ast.Constant(value=str(name)), *_]):
                 if called in ("getattr", "setattr", "hasattr") and _is_private(name):
                     yield f"{node.lineno}: {ast.unparse(node)}"
+                continue
+            case ast.Constant(value=str(value)) if value.startswith("_ray") or "._private" in value:
+                yield f"{node.lineno}: {value!r:.60}"
                 continue
             case _:
                 continue
@@ -59,6 +62,8 @@ def test_a_file_uses_what_ray_documents(name: str) -> None:
         "super()._start()",
         "trial.run._x.y",
         "getattr(tuner, '_local_tuner', None)",
+        "ray.init(namespace='_ray_internal_x')",
+        "logging.getLogger('ray._private.worker')",
     ],
 )
 def test_the_test_finds_them(source: str) -> None:

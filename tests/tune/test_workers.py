@@ -111,5 +111,5 @@ def test_lost_workers_are_told_from_failures():
 def test_more_workers_than_examples_are_refused(tiny_sweep: Sweep):
     with pytest.raises(InvalidInput, match=r"training\.workers 33: a batch has 32 examples"):
         with_training(tiny_sweep, workers=33)
-    with pytest.raises(InvalidInput, match=r"training\.workers 0: accepted are whole numbers from 1"):
+    with pytest.raises(InvalidInput, match=r"training\.workers 0: expected a whole number from 1"):
         with_training(tiny_sweep, workers=0)

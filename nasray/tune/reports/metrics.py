@@ -94,7 +94,7 @@ class Metrics(Callback):
         storage: the run's folder.
         budget: largest multiply-adds (M) that count for the front.
         fidelity: of trainings: what rows of earlier phases may have in their column ``settings`` to share the front.
-        one_stage_epochs: of trainings: rows of searches that trained their network for so many epochs share it too.
+        one_stage_epochs: of trainings: rows of searches that trained their network for as many epochs share it too.
         watched: whether trials live long enough to be watched one by one.
         seconds: from one setting of the gauges to the next.
     """

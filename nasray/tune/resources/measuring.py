@@ -16,7 +16,7 @@ from nasray.methods.method import Problem
 from nasray.networks import supernet, target_network
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
-from nasray.spaces.encoding import decode, draw, parameters
+from nasray.spaces.encoding import decode, parameters, sample
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.evaluation import Evaluation, EvaluationConfig, evaluation_size
 from nasray.trials.search import Search
@@ -152,7 +152,7 @@ def largest_evaluation(configs: Sequence[EvaluationConfig], cells: int | None = 
 
     Args:
         configs: of the trainings.
-        cells: where a searcher will propose architectures of so many cells, random ones stand for them.
+        cells: cells of the architectures that a searcher will propose; random ones stand for them.
     """
     dataset = load_dataset(configs[0].dataset, configs[0].data_root)
     if cells is not None:
@@ -209,4 +209,4 @@ def _evaluation_bytes(config: EvaluationConfig, dataset: Dataset) -> int:
 def _drawn(space: CellSpace, cells: int) -> list[Architecture]:
     """Random architectures, the same at every call."""
     generator, choices = np.random.default_rng(0), parameters(space, cells)
-    return [decode(space, draw(choices, generator), cells) for _ in range(DRAWS)]
+    return [decode(space, sample(choices, generator), cells) for _ in range(DRAWS)]

@@ -22,8 +22,8 @@ from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.tune.execution import Execution
 from nasray.tune.phase import Phase
+from nasray.tune.resources.device import has_gpus
 from nasray.tune.resources.limits import CONTEXT_BYTES
-from nasray.tune.resources.room import cluster_nodes, places
 
 if TYPE_CHECKING:
     from nasray.tune.resources.measuring import Measured
@@ -71,8 +71,8 @@ def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> floa
     if execution.gpus_per_trial != "auto":
         return float(execution.gpus_per_trial)
     if phase.workers > 1:
-        return float(_cluster_has_gpus())
-    if not _cluster_has_gpus():
+        return float(has_gpus())
+    if not has_gpus():
         say("info", "placement", run=phase.run, phase=phase.name, gpus_per_trial=0.0, reason=NO_GPU)
         return 0.0
     kept = f"phases/{phase.name}-placement.json"
@@ -104,12 +104,8 @@ def gpus_per_trial(phase: Phase, storage: Storage, execution: Execution) -> floa
 def _share_of(kept: Mapping[str, Any], where: str) -> float:
     share = kept.get("share")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        raise InvalidInput(f"{where}: share {share!r}: accepted is a number above 0, up to 1")
+        raise InvalidInput(f"{where}: share {share!r}: expected a number above 0, up to 1")
     return float(share)
-
-
-def _cluster_has_gpus() -> bool:
-    return places(cluster_nodes(), {"GPU": 1.0}) > 0
 
 
 def _on_a_gpu(phase: Phase) -> Measured | None:

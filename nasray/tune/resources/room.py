@@ -18,6 +18,13 @@ Node = Mapping[str, float]
 """What a node has (or one trial needs) of each of Ray's resources, used or not."""
 
 
+def has_own_ray(address: str | None) -> bool:
+    """Whether a run with this address starts a Ray of its own, on this machine alone."""
+    import ray
+
+    return not ray.is_initialized() and (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+
+
 def own_resources() -> dict[str, float]:
     """What a Ray of our own takes this machine to have: cores for this process, and GPUs that torch sees."""
     return {"CPU": joblib.cpu_count(), "GPU": torch.cuda.device_count()}
@@ -83,9 +90,7 @@ def check_resources(
     Raises:
         InvalidInput: it has no room.
     """
-    import ray
-
-    if ray.is_initialized() or (address or os.environ.get("RAY_ADDRESS") or "local") != "local":
+    if not has_own_ray(address):
         return
     each = 0.0 if isinstance(gpus, str) else float(gpus)
     reason = no_room([own_resources()] if nodes is None else nodes, cpus=cpus, gpus=each, workers=workers)

@@ -52,21 +52,29 @@ class OwnRay:
         private_token(run, create=True)
         self.folder = private_folder()
         keep = "RAY_TMPDIR" in os.environ
-        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         has = own_resources()
+        told = {"cpus": int(has["CPU"]), "gpus": int(has["GPU"]), "remove": not keep, "folder": os.getcwd()}
+        program = Path(__file__).with_name("ray_process.py")
+        # Python finds its virtual environment by the path of the command, which PATH then has to tell.
+        python = Path(sys.executable)
+        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        environment["PATH"] = os.pathsep.join([str(python.parent), environment.get("PATH", os.defpath)])
         self._said = self.folder / "nasray-start.log"
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", str(Path(__file__).with_name("ray_process.py"))),
-                    *(str(int(has["CPU"])), str(int(has["GPU"])), "keep" if keep else "remove"),
-                ],
+                [python.name, "-P", program.name],
+                executable=sys.executable,
+                cwd=program.parent,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
                 env={SWITCH: "0", **environment, "RAY_TMPDIR": str(self.folder)},
                 start_new_session=True,
             )
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # what ended it is in its log
+            self._process.stdin.write(json.dumps(told).encode() + b"\n")
+            self._process.stdin.flush()
 
     def connect(self, **arguments: Any) -> Any:
         """Connect this process to it once it is up; gives what ray.init gives.

@@ -34,8 +34,6 @@ def main(cpus: int, gpus: int, remove: bool) -> None:
                 object_store_memory=100 * 2**20,
                 include_dashboard=True,
                 log_to_driver=False,
-                # The dashboard lists no jobs of such a namespace: of all jobs only the sweep concerns its readers.
-                namespace="_ray_internal_nasray",
                 logging_level=logging.ERROR,
             )
             _tell({"address": context.address_info["address"]})
@@ -54,4 +52,8 @@ def _tell(values: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "remove")
+    # By standard input and not as arguments: Ray's dashboard shows the command line of whoever starts it, which then
+    # holds no path of this machine.
+    given = json.loads(sys.stdin.buffer.readline())
+    os.chdir(given.pop("folder"))
+    main(**given)

@@ -26,6 +26,7 @@ from nasray.sweeps.changes import with_execution
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.search_config import SearchConfig, find_method
 from nasray.trials.trial import SearchTrial
+from nasray.tune.resources import measuring
 from nasray.tune.resources.limits import CONTEXT_BYTES, memory_fraction
 from nasray.tune.resources.measuring import Measured, largest_evaluation, largest_searches, measure, step_of
 from nasray.tune.resources.placement import MARGIN, SHARES_OF_A_GPU, share_gpu
@@ -78,9 +79,9 @@ def test_figures_that_cannot_be_are_refused():
 
 def test_the_field_takes_a_number_or_auto(tiny_sweep: Sweep):
     assert Sweep.of(with_execution(tiny_sweep, gpus_per_trial="auto").to_dict()).execution.gpus_per_trial == "auto"
-    with pytest.raises(InvalidInput, match=r"gpus_per_trial -0\.5: accepted are auto, or numbers from 0"):
+    with pytest.raises(InvalidInput, match=r"gpus_per_trial -0\.5: expected auto or a number from 0"):
         with_execution(tiny_sweep, gpus_per_trial=-0.5)
-    with pytest.raises(InvalidInput, match="gpus_per_trial 'all': accepted are auto, or numbers from 0"):
+    with pytest.raises(InvalidInput, match="gpus_per_trial 'all': expected auto or a number from 0"):
         with_execution(tiny_sweep, gpus_per_trial="all")
 
 
@@ -111,7 +112,8 @@ def test_the_largest_training_is_the_one_with_most_to_keep():
     assert largest_evaluation(trials).architecture == reference("PC_DARTS_cifar")
 
 
-def test_what_a_searcher_will_propose_is_stood_for_by_draws():
+def test_what_a_searcher_will_propose_is_stood_for_by_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "DRAWS", 8)
     found = largest_evaluation(evaluations("DARTS_V1"), cells=3)
     drawn = found.architecture
     most = {"normal": 8, "reduce": 8}  # two for each of four nodes
@@ -178,7 +180,8 @@ from nasray.tune.resources import measuring
 from nasray.tune.resources.measuring import Measured
 from nasray.tune.resources.placement import gpus_per_trial
 
-folder, tiny, GIB = Path(sys.argv[1]), json.loads(sys.argv[2]), 2**30
+folder, GIB = Path(sys.argv[1]), 2**30
+tiny = {**json.loads(sys.argv[2]), "device": "cpu"}  # Ray's GPUs are none of torch's
 ray.init(
     address="local", num_cpus=2, num_gpus=float(sys.argv[3]), include_dashboard=False, log_to_driver=False,
     object_store_memory=100 * 2**20,
