@@ -112,7 +112,7 @@ class Sweep:
             object.__setattr__(self, "table", table)
             self._check_costs(table)
         if "latency_ms" in self.objectives and (self.table or self.training.settings.latency_batch is None):
-            raise InvalidInput("objective latency_ms: needs training.latency_batch, and no table")
+            raise InvalidInput("objective latency_ms: expected training.latency_batch beside it, and no table")
 
     def _check_costs(self, table: AccuracySource) -> None:
         """Refuse costs whose names mean something else in rows or in reports of trials."""

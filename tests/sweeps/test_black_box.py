@@ -254,7 +254,7 @@ def test_under_rungs_optuna_proposes_and_the_front_is_trained_with_further_seeds
 
 def test_rungs_that_the_table_does_not_have_are_refused_before_anything_runs(table: str, tmp_path: Path) -> None:
     for rung in (7, 200):
-        with pytest.raises(InvalidInput, match=f"rung of {rung} epochs: expected those of the table below 200, 12"):
+        with pytest.raises(InvalidInput, match=f"rung of {rung} epochs: expected one of the table's below 200: 12"):
             run_sweep(looked_up(table, tmp_path, training=Training(rungs=(rung,))))
     assert not list(tmp_path.iterdir())
 

@@ -143,11 +143,15 @@ def test_a_finished_run_is_not_run_again(tiny_sweep: Sweep, tiny_run: Outcome) -
 
 
 def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    with pytest.raises(InvalidInput, match=r"another sweep, which differs in seeds\.0, training\.select: expected"):
+    with pytest.raises(
+        InvalidInput, match=r"another sweep, which differs in seeds\.0, training\.select: run the same sweep"
+    ):
         run_sweep(with_training(dataclasses.replace(tiny_sweep, seeds=(7,)), select="nothing"))
     (arm,) = tiny_sweep.arms
     two = dataclasses.replace(arm, settings=dataclasses.replace(arm.settings, threads=2))
-    with pytest.raises(InvalidInput, match=r"another sweep, which differs in arms\.0\.settings\.threads: expected"):
+    with pytest.raises(
+        InvalidInput, match=r"another sweep, which differs in arms\.0\.settings\.threads: run the same sweep"
+    ):
         run_sweep(dataclasses.replace(tiny_sweep, arms=(two,)))
 
 
@@ -208,7 +212,7 @@ def test_what_a_node_had_not_is_tried_again_by_the_next_driver_also_from_where_t
 
 def test_the_folder_of_a_single_search_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
     open_storage(tmp_path / "tiny").write_json("run.json", {"search": {}})
-    with pytest.raises(InvalidInput, match="holds no sweep: expected another --name"):
+    with pytest.raises(InvalidInput, match="holds no sweep: give another --name"):
         run_sweep(with_execution(tiny_sweep, storage=str(tmp_path)))
 
 

@@ -13,6 +13,7 @@ import nasray
 from nasray.fronts import pareto_front
 from nasray.runs import Storage, open_storage
 from nasray.sweeps import Sweep
+from nasray.sweeps.changes import with_device
 from nasray.sweeps.run import Outcome
 from nasray.tune.reports import metrics as live
 from nasray.tune.reports.metrics import FIGURES, OF_RUN, Metrics
@@ -170,7 +171,13 @@ def test_it_can_be_pickled_as_tune_does(storage: Storage) -> None:
 @pytest.mark.usefixtures("gauges")
 def test_what_earlier_phases_trained_is_on_the_front(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
     metrics = Metrics(
-        "tiny", "digits", "trainings", {}, open_storage(tiny_run.folder), fidelity=tiny_sweep.fidelity, seconds=0.0
+        "tiny",
+        "digits",
+        "trainings",
+        {},
+        open_storage(tiny_run.folder),
+        fidelity=with_device(tiny_sweep, "cpu").fidelity,
+        seconds=0.0,
     )
     metrics.setup()
     metrics.on_step_end(0, [])

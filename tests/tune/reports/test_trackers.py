@@ -69,7 +69,7 @@ def test_of_a_result_its_finite_numbers_are_told() -> None:
 def test_what_cannot_work_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_sweep: Sweep
 ) -> None:
-    with pytest.raises(InvalidInput, match=r"trackers .*expected different ones of tensorboard, mlflow"):
+    with pytest.raises(InvalidInput, match=r"trackers .*expected distinct ones of tensorboard, mlflow"):
         with_execution(tiny_sweep, trackers=("weights",))
     sweep = with_execution(tiny_sweep, trackers=("mlflow", "optuna"))
     assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
