@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,14 @@ from xdist.scheduler import LoadFileScheduling
 
 from nasray.spaces import CellSpace
 
+# Tests start hundreds of processes that import nasray: it is compiled once, also where the environment would have it
+# compiled by each.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Beside other work any example may take long: what is too slow is told by the tests' own time-out.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=150)  # .ci/run's
+hypothesis.settings.load_profile("quick")
 pytest_plugins = ["tests.object_store", "tests.ray_session", "tests.run_files"]
 
 
@@ -25,9 +34,6 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
     # A shell starts what is to run in the background with SIGINT ignored, and so would all that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Beside other work any example may take long: what is too slow is told by the tests' own time-out.
-    hypothesis.settings.register_profile("patient", deadline=None)
-    hypothesis.settings.load_profile("patient")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:

@@ -209,6 +209,7 @@ print(candidate.architecture.id, evaluation.test_accuracy())
 """
 
 
+@pytest.mark.slow
 def test_the_core_runs_where_only_torch_is_installed(tmp_path: Path):
     file = tmp_path / "data.py"
     file.write_text(

@@ -165,7 +165,9 @@ def test_the_traceback_of_a_user_s_own_code_is_there_on_demand(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "spaces"], ["cost", "darts", "DARTS_V2"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], pytest.param(["cost", "darts", "DARTS_V2"], marks=pytest.mark.slow), ["list", "spaces"]]
+)
 def test_a_full_disk_under_the_output_is_one_line(arguments: list[str]) -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run(

@@ -372,7 +372,7 @@ def test_a_hostile_table_is_left_out_with_a_warning(case: str, tmp_path: Path, r
     one_line(warning.message)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(1, 255), st.booleans())
 def test_a_table_with_any_byte_changed_or_cut_ends_in_no_traceback(
     tmp_path: Path, row: dict[str, Any], place: int, change: int, cut: bool

@@ -258,6 +258,7 @@ def test_ray_starts_every_node_type_on_aws(aws: Any) -> None:
     assert len(ec2.describe_security_groups()["SecurityGroups"]) == 2  # the default one, and ours: Ray made none
 
 
+@pytest.mark.slow
 def test_the_security_group_lets_only_its_own_in(aws: Any) -> None:
     outputs = made_stack(aws)
     (group,) = aws.client("ec2").describe_security_groups(GroupIds=[outputs["SecurityGroup"]])["SecurityGroups"]

@@ -63,6 +63,7 @@ def test_kuberay_takes_it(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_misspelt_field_anywhere_is_refused(kind: str) -> None:
     """Of a validator that refuses nothing, the test above would say nothing."""
     validator = jsonschema.Draft202012Validator(definition(kind))

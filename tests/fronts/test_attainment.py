@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
@@ -24,7 +24,6 @@ def frame_of(points: list[tuple[float, float]]) -> pd.DataFrame:
 
 
 @given(st.lists(POINTS, min_size=1, max_size=12), st.lists(FRACTIONS, min_size=1, max_size=3, unique=True))
-@settings(max_examples=120, deadline=None)
 def test_a_point_lies_below_a_surface_where_so_many_fronts_attain_it(
     repetitions: list[list[tuple[int, int]]], fractions: list[Fraction]
 ) -> None:
@@ -43,7 +42,6 @@ def test_a_point_lies_below_a_surface_where_so_many_fronts_attain_it(
 
 
 @given(POINTS, st.lists(st.integers(-1, 11), max_size=5))
-@settings(deadline=None)
 def test_what_is_attained_at_a_cost(points: list[tuple[int, int]], macs: list[int]) -> None:
     expected = [max((a for m, a in points if m <= most), default=np.nan) for most in macs]
     np.testing.assert_array_equal(attained(frame_of(points), macs), np.array(expected, dtype=float))

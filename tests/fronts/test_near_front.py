@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.fronts import near_front, pareto_front
@@ -13,7 +13,6 @@ POINTS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=30
 
 
 @given(POINTS, st.integers(0, 5))
-@settings(deadline=None)
 def test_keeps_what_no_cheaper_row_beats_by_more(points: list[tuple[int, int]], within: int) -> None:
     frame = pd.DataFrame(points, columns=["macs", "accuracy"], dtype=float)
     kept = near_front(frame, within)
@@ -23,7 +22,6 @@ def test_keeps_what_no_cheaper_row_beats_by_more(points: list[tuple[int, int]], 
 
 
 @given(POINTS)
-@settings(deadline=None)
 def test_nothing_is_left_out_of_the_front(points: list[tuple[int, int]]) -> None:
     frame = pd.DataFrame(points, columns=["macs", "accuracy"], dtype=float)
     near = set(map(tuple, near_front(frame, 0.0).to_numpy()))

@@ -11,7 +11,7 @@ import moocore
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
@@ -42,7 +42,6 @@ def dominates(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 @given(POINTS)
-@settings(max_examples=200, deadline=None)
 def test_the_front_is_what_comparing_every_pair_gives(points: list[Any]) -> None:
     rows = usable(points)
     expected = {(m, a) for m, a, _ in rows if not any(dominates(other, (m, a)) for other in rows)}
@@ -61,7 +60,6 @@ def test_the_front_is_what_comparing_every_pair_gives(points: list[Any]) -> None
 
 
 @given(POINTS, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
 def test_the_order_of_rows_does_not_matter(points: list[Any], order: Any) -> None:
     frame = frame_of(points).assign(other=[order.choice([1, 2, 3]) for _ in points])
     shuffled = frame.iloc[order.sample(range(len(frame)), len(frame))]
@@ -258,7 +256,6 @@ def test_hypervolume_of_a_few_rectangles() -> None:
 
 
 @given(SMALL, st.integers(0, 12), st.integers(0, 12))
-@settings(max_examples=150, deadline=None)
 def test_hypervolume_counts_the_unit_squares_that_are_dominated(points: list[Any], x: int, y: int) -> None:
     frame = pd.DataFrame(points, columns=["macs", "accuracy"], dtype=float)
     squares = {(i, j) for m, a in points for i in range(m, x) for j in range(y, a)}
@@ -266,7 +263,6 @@ def test_hypervolume_counts_the_unit_squares_that_are_dominated(points: list[Any
 
 
 @given(POINTS, POINTS)
-@settings(max_examples=100, deadline=None)
 def test_hypervolume_never_falls_when_rows_are_added(some: list[Any], more: list[Any]) -> None:
     before, after = (hypervolume(frame_of(rows), (5.0, 1.0)) for rows in (some, some + more))
     assert after >= before - 1e-12

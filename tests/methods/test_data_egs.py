@@ -422,6 +422,7 @@ def test_two_epochs_saved_and_restored_bit_for_bit(space: str) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"probabilities": "softmax"}, {"scope": "node"}], ids=str)
+@pytest.mark.slow
 def test_same_seed_same_architecture(settings: dict[str, Any]) -> None:
     found = []
     for seed in (1, 1, 2):

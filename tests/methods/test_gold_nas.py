@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -217,7 +217,6 @@ def test_pruning_and_schedule_are_the_printed_pseudo_code(seed: int):
     assert seen["calm"] > 10
 
 
-@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     scale=st.floats(0, 60),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
@@ -42,7 +42,6 @@ def crossings(places: dict[int, Place], boxes: dict[int, Box], lines: list[tuple
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0.1, 9)), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_pooling_is_isotonic_regression(points: list[tuple[float, float]]) -> None:
     wanted, weights = (np.array(values) for values in zip(*points, strict=True))
     expected = IsotonicRegression().fit_transform(np.arange(len(wanted)), wanted, sample_weight=weights)
@@ -50,7 +49,6 @@ def test_pooling_is_isotonic_regression(points: list[tuple[float, float]]) -> No
 
 
 @given(graphs())
-@settings(max_examples=100, deadline=None)
 def test_boxes_stand_apart_in_columns_that_stand_apart(graph: Graph) -> None:
     boxes, lines = graph
     places = place(boxes, lines, between=0.1, gap=0.3)
@@ -70,7 +68,6 @@ def test_boxes_stand_apart_in_columns_that_stand_apart(graph: Graph) -> None:
 
 
 @given(graphs())
-@settings(max_examples=100, deadline=None)
 def test_crossings_are_nearly_as_few_as_they_can_be(graph: Graph) -> None:
     boxes, lines = graph
     columns = [

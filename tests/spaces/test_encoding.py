@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
@@ -39,7 +39,6 @@ def values_of(draw: Any, space: CellSpace) -> dict[str, Any]:
 
 @spaces
 @given(data=st.data())
-@settings(deadline=None, max_examples=50)
 def test_any_values_decode_to_an_architecture_that_encodes_and_decodes_to_itself(
     space: CellSpace, data: st.DataObject
 ) -> None:
@@ -54,7 +53,6 @@ def test_any_values_decode_to_an_architecture_that_encodes_and_decodes_to_itself
 
 @spaces
 @given(seed=st.integers(0, 2**32), operations=st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
 def test_architectures_that_were_drawn_otherwise_come_back(space: CellSpace, seed: int, operations: int) -> None:
     generator = np.random.default_rng(seed)
     operations = space.cells["normal"].edges_per_node or operations

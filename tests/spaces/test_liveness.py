@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
@@ -42,7 +42,6 @@ def cleaned_up(graph: CellGraph, chosen_E: np.ndarray) -> np.ndarray:
             return chosen
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(2, 9), st.floats(0.05, 0.9), st.integers(0, 2**32 - 1))
 def test_live_connections_are_those_on_a_path(nodes: int, density: float, seed: int) -> None:
     graph = block(nodes)

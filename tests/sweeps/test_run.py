@@ -125,6 +125,7 @@ def test_a_row_equals_the_search_run_without_ray(tiny_run: Outcome) -> None:
     assert candidate.supernet_accuracy == row["supernet_accuracy"]
 
 
+@pytest.mark.slow
 def test_the_same_sweep_twice_gives_the_same_tables(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
     # CPUs are only reserved: how many threads compute is a setting.
     again = run_sweep(with_execution(tiny_sweep, cpus_per_trial=0.9), "again")
@@ -255,6 +256,7 @@ def test_a_folder_with_tables_and_without_run_json_is_refused(tiny_sweep: Sweep,
     assert not storage.exists("run.json")
 
 
+@pytest.mark.slow
 def test_retraining_at_another_fidelity_adds_rows(tiny_run: Outcome, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run.folder, tmp_path / "tiny")
     outcome = retrain(open_storage(run), {"epochs": 3})

@@ -401,6 +401,7 @@ def test_in_a_run_of_ray_tune_it_stops_the_trials_that_it_should(
     assert namespace["run"](str(tmp_path / "undisturbed"), list(range(12))) == ends
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_where_the_first_was_killed(
     ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def studies(folder: str) -> dict[str, optuna.Study]:
 
 
 @pytest.mark.usefixtures("ray_session")
+@pytest.mark.slow
 def test_the_journal_holds_what_the_table_of_the_run_holds(table: str, tmp_path: Path) -> None:
     sweep = Sweep(
         name="journalled",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.sweeps import Sweep
 from nasray.sweeps.changes import with_device, with_execution, with_training
-from nasray.sweeps.run import run_sweep
+from nasray.sweeps.run import Outcome, run_sweep
 from nasray.tune.execution import Execution
 from nasray.tune.resources import device
 from nasray.tune.resources.device import check_gpus, pick_kind
@@ -59,17 +60,18 @@ def test_only_what_is_left_open_is_settled() -> None:
     assert settled.training.settings.device == "cpu"
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_a_run_keeps_its_kind_where_it_is_resumed(tiny_sweep: Sweep, tmp_path: Path, machine: Any) -> None:
-    sweep = with_execution(with_training(tiny_sweep, select="nothing"), storage=str(tmp_path))
-    first = run_sweep(sweep)
+def test_a_run_keeps_its_kind_where_it_is_resumed(
+    tiny_sweep: Sweep, tiny_run: Outcome, tmp_path: Path, machine: Any
+) -> None:
+    shutil.copytree(tiny_run.folder, tmp_path / tiny_sweep.name)
+    sweep = with_execution(tiny_sweep, storage=str(tmp_path))
     file = tmp_path / sweep.name / "run.json"
     begun = json.loads(file.read_text())
     assert begun["device"] == "cpu"
     # With GPUs at hand it is the same run still, and nothing of it runs again.
     machine(1)
     again = run_sweep(with_execution(sweep, gpus_per_trial="auto"))
-    assert again.front.equals(first.front)
+    assert again.front.equals(tiny_run.front)
     # One that began on GPUs is no other run on a machine without: it is refused, and its folder stays as it is.
     machine(0)
     text = json.dumps({**begun, "device": "cuda"})
