@@ -38,7 +38,7 @@ Point = tuple[float, float]
 """Multiply-adds (M) and accuracy (fraction) of something that may be on a front."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What became of a trial so far.
 
@@ -183,7 +183,7 @@ def _understood(values: Mapping[str, Any]) -> Outcome:
 def _put_together(storage: Storage, number: int, own: Mapping[str, Outcome], compact: Sequence[str]) -> list[str]:
     """Write outcomes into a new file, with the last of these files as far as they are small; gives the files then."""
     outcomes, left = dict(own), list(compact)
-    while left and _has_at_most(storage, left[-1], min(len(_packed(outcomes)), _MOST_BYTES // 2)):
+    while left and storage.has_at_most(left[-1], min(len(_packed(outcomes)), _MOST_BYTES // 2)):
         outcomes = {**_read_compact(storage, left.pop()), **outcomes}
     # Two drivers, one of which lost the lease and does not know it yet, never write the same file.
     file = f"{_COMPACT}{number:08d}-{uuid.uuid4().hex[:8]}.json"
@@ -198,14 +198,6 @@ def _files(storage: Storage) -> tuple[list[str], list[str]]:
     files = storage.list(FOLDER, ".json")
     own = [name.partition("/")[2].removesuffix(".json") for name in files if not name.startswith(_COMPACT)]
     return own, [name for name in files if name.startswith(_COMPACT)]
-
-
-def _has_at_most(storage: Storage, file: str, size: int) -> bool:
-    try:
-        storage.check_size(file, size)
-    except InvalidInput:
-        return False
-    return True
 
 
 def _read_compact(storage: Storage, file: str) -> dict[str, Outcome]:

@@ -157,6 +157,14 @@ class Storage:
         if info.size is not None and info.size > most:
             raise InvalidInput(f"{self}/{name}: has {info.size} bytes; expected at most {most}")
 
+    def has_at_most(self, name: str, most: int) -> bool:
+        """Whether a name is a file's of at most `most` bytes, or nothing's."""
+        try:
+            self.check_size(name, most)
+        except InvalidInput:
+            return False
+        return True
+
     def list(self, folder: str, suffix: str = "") -> tuple[str, ...]:
         """Sorted names, relative to this storage, of the files directly in `folder` that end in `suffix`.
 

@@ -37,6 +37,8 @@ from nasray.runs.storage import Storage
 from nasray.runs.uniting import join_alike, to_pandas, unite
 
 _MOST_LISTINGS = 20
+_LARGE_BYTES = 4 * 2**20
+"""Of a file of many rows, some ten thousand, to which no more are added."""
 _AT_ONCE = 16
 """Files that are read at once: an object store answers in tens of milliseconds, whatever the size."""
 _TOGETHER = 1_000
@@ -112,8 +114,9 @@ def read(storage: Storage, table: Table, *, strict: bool = True) -> pd.DataFrame
 
 
 def compact(storage: Storage, table: Table) -> int:
-    """Put all rows of a run's table into one file, and return how many there are in it.
+    """Put the rows of a run's table into one file, and return how many there are in it.
 
+    Files of many rows that have grown large are left as they are, so that what this takes does not grow with the run.
     Rows that are written meanwhile stay files of their own until the next compaction, and files that cannot be read
     stay for good. On an object store, where a file is renamed by a copy and a deletion, a row that is *rewritten*
     between these two keeps its older values.
@@ -124,7 +127,12 @@ def compact(storage: Storage, table: Table) -> int:
                 storage.move(name, f"{table.name}/claimed-{uuid.uuid4().hex}-{_base(name)}")
             except FileNotFoundError:
                 continue  # another compaction was faster
-    files, parts, _ = _read_files(storage, table, lambda name: _base(name).startswith(("claimed-", "compact-")))
+
+    def is_taken(name: str) -> bool:
+        base = _base(name)
+        return base.startswith("claimed-") or (base.startswith("compact-") and storage.has_at_most(name, _LARGE_BYTES))
+
+    files, parts, _ = _read_files(storage, table, is_taken)
     united = unite(table, parts)
     if len(files) > 1 or any(_base(name).startswith("claimed-") for name in files):
         storage.write_bytes(f"{table.name}/compact-{uuid.uuid4().hex}.parquet", to_bytes(united))

@@ -73,7 +73,7 @@ class Proposal:
     """Number of the searcher's own proposal; None for an architecture that it did not propose."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Feedback:
     """What a searcher is told of a proposal."""
 

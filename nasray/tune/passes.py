@@ -60,11 +60,12 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
 def _run_known(phase: Phase, storage: Storage, execution: Execution, session: ExitStack) -> dict[str, Outcome]:
     """Pass after pass over the trials without a final outcome; gives the outcomes."""
     digests = {trial.name: trial.digest for trial in phase.trials}
-    idle, before = 0, None
+    idle, before = 0, 0
     while True:
         _put_together(storage)
         outcomes = read_outcomes(storage, digests)
-        idle, before = (idle + 1 if outcomes == before else 0), dict(outcomes)
+        now = hash(frozenset(outcomes.items()))  # and not all of them once more
+        idle, before = (idle + 1 if now == before else 0), now
         waiting = [trial for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
         if not waiting or idle >= IDLE_PASSES:
             return outcomes
@@ -87,11 +88,12 @@ def _run_proposed(
     proposed = Proposed(phase, storage)
     reopen(storage, {name: outcome.digest for name, outcome in proposed.outcomes().items()})
     search = proposed.search()
-    idle, before = 0, None
+    idle, before = 0, 0
     while not search.is_finished:
         _put_together(storage)
         outcomes = proposed.outcomes()
-        idle, before = (idle + 1 if (outcomes, search.told) == before else 0), (dict(outcomes), search.told)
+        now = hash((frozenset(outcomes.items()), search.told))
+        idle, before = (idle + 1 if now == before else 0), now
         if idle >= IDLE_PASSES:
             break
         gpus = gpus_per_trial(phase, storage, execution)

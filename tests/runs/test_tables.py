@@ -36,6 +36,7 @@ from nasray.runs import (
     open_storage,
     read,
     row_file,
+    tables,
     write_front,
     write_row,
 )
@@ -351,6 +352,28 @@ def test_compaction_leaves_one_file_and_the_same_rows(storage: Storage, candidat
     assert compact(storage, CANDIDATES) == 5
     assert files(storage) == once
     pd.testing.assert_frame_equal(read(storage, CANDIDATES), before)
+
+
+def test_a_large_file_of_rows_is_left_as_it_is(
+    storage: Storage, candidate: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some(first: int) -> None:
+        for epoch in range(first, first + 5):
+            write_row(storage, CANDIDATES, candidate(epoch=epoch, accuracy=0.5, created_at=NOON))
+
+    some(0)
+    assert compact(storage, CANDIDATES) == 5
+    (large,) = files(storage)
+    kept = storage.read_bytes(f"{CANDIDATES.name}/{large}")
+    monkeypatch.setattr(tables, "_LARGE_BYTES", len(kept) - 1)
+    some(4)  # one of them for the second time
+    assert compact(storage, CANDIDATES) == 5
+    assert len(files(storage)) == 2
+    assert storage.read_bytes(f"{CANDIDATES.name}/{large}") == kept
+    assert list(read(storage, CANDIDATES)["epoch"]) == list(range(9))
+    monkeypatch.undo()
+    assert compact(storage, CANDIDATES) == 9
+    assert len(files(storage)) == 1
 
 
 @pytest.mark.parametrize("where", ["local", "mock"])
