@@ -138,7 +138,9 @@ def _from_file(kind: str, name: str) -> Any:
     path, _, attribute = name.rpartition(":")
     if not hasattr(module, attribute):
         public = sorted(n for n in vars(module) if not n.startswith("_"))
-        raise InvalidInput(f"unknown {kind} {name!r}: {Path(path).name} defines {', '.join(public) or 'nothing'}")
+        close = difflib.get_close_matches(attribute, public, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidInput(f"unknown {kind} {name!r}: {hint}{Path(path).name} defines {', '.join(public) or 'nothing'}")
     return getattr(module, attribute)
 
 

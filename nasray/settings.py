@@ -11,7 +11,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
@@ -296,6 +296,22 @@ def check_number(
     what = "a whole number" if whole else "a number"
     bound = f"from {low}" if low is not None else f"above {above}"
     raise InvalidInput(f"{name} {shown(value)}: expected {words}{what} {bound}")
+
+
+def as_tuple(name: str, values: Any, or_else: str = "") -> tuple[Any, ...]:
+    """The values of a field that holds several.
+
+    Args:
+        name: of the field, for the message.
+        values: what it holds.
+        or_else: what else is expected, for the message.
+
+    Raises:
+        InvalidInput: one value, text or a mapping.
+    """
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInput(f"{name} {shown(values)}: expected {or_else}a tuple of values")
+    return tuple(values)
 
 
 def check_seeds(name: str, seeds: tuple[int, ...]) -> None:

@@ -32,8 +32,8 @@ def positional(arguments: list[str], *names: str, example: str) -> tuple[list[st
     """
     given, rest = leading(arguments)
     if len(given) != len(names):
-        said = " ".join(given) or "nothing"
-        raise InvalidInput(f"{said}: expected {' '.join(names)}, then --FIELD VALUE, as in {example}")
+        said = f"{' '.join(given)}: expected {' '.join(names)}" if given else f"{' '.join(names)} missing: give it"
+        raise InvalidInput(f"{said}, then --FIELD VALUE, as in {example}")
     return given, rest
 
 

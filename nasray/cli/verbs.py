@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -43,7 +43,9 @@ def _sweep(arguments: list[str]) -> int:
     preset, rest = taken(rest, "--preset")
     if preset is not None:
         if preset not in sweep.presets:
-            instead = f"expected one of {', '.join(sweep.presets)}" if sweep.presets else "it has no presets"
+            instead = (
+                f"expected one of {', '.join(sweep.presets)}" if sweep.presets else "it has none. Leave --preset out"
+            )
             raise InvalidInput(f"preset {preset!r} of sweep {name}: {instead}")
         sweep = sweep.presets[preset]
     if (method := value_of(rest, "method")) is not None:
@@ -112,8 +114,23 @@ def _retrain(arguments: list[str]) -> int:
     (run,), rest = positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
     storage = find_run(run)
     sweep, _ = read_run(storage)
-    typed = parse(EvaluationSettings, rest, f"nasray retrain {run}", default=sweep.training.settings)
-    return _print_outcome(retrain(storage, typed.to_dict()))
+
+    @dataclass(frozen=True, kw_only=True)
+    class Retraining:
+        settings: Annotated[EvaluationSettings, tyro.conf.arg(name="")]
+        address: str | None
+        """Address of a running Ray cluster; None means RAY_ADDRESS, or a Ray of its own on this machine."""
+        data_root: str | None
+        """Folder of the dataset; None means the environment's NASRAY_DATA."""
+        cpus_per_trial: float
+        """CPU cores that each training reserves."""
+        gpus_per_trial: float | Literal["auto"]
+        """GPUs that each training reserves; auto measures it."""
+
+    names = ("address", "data_root", "cpus_per_trial", "gpus_per_trial")
+    default = Retraining(settings=sweep.training.settings, **{name: getattr(sweep.execution, name) for name in names})
+    typed = parse(Retraining, rest, f"nasray retrain {run}", default=default)
+    return _print_outcome(retrain(storage, typed.settings.to_dict(), **{name: getattr(typed, name) for name in names}))
 
 
 def _front(arguments: list[str]) -> int:
@@ -188,7 +205,10 @@ def _cost(arguments: list[str]) -> int:
         latency = {} if measured is None else {"latency": dataclasses.asdict(measured)}
         print(json.dumps({"architecture_id": architecture.id, **cost, **dataclasses.asdict(size), **latency}))
         return 0
-    print(f"{_millions(cost['params'], 4)} parameters, {_millions(cost['macs'], 2)} multiply-adds")
+    print(
+        f"{_millions(cost['params'], 4)} parameters, {_millions(cost['macs'], 2)} multiply-adds "
+        f"({size.channels} channels, {size.cells} cells, input {typed.input}, {size.classes} classes)"
+    )
     if measured is not None:
         print(
             f"latency {measured.median_ms:.4g} ms, quartiles {measured.low_ms:.4g} and {measured.high_ms:.4g} ms: "
@@ -292,7 +312,8 @@ def _print_outcome(outcome: Any) -> int:
     if len(outcome.hypervolumes) > 1:
         each = ", ".join(f"{name} {volume:.6g}" for name, volume in outcome.hypervolumes.items())
         print(printable(f"  of each method: {each}"))
-    print(f"tables, front.parquet and front.png: {outcome.folder}")
+    drawn = "tables, front.parquet and front.png" if len(outcome.front) else "tables and front.parquet"
+    print(f"{drawn}: {outcome.folder}")
     for failure in outcome.failures:
         print(f"nasray: {printable(textwrap.shorten(failure, 400))}", file=sys.stderr)
     return 1 if outcome.failures else 0

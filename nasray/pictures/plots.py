@@ -180,7 +180,7 @@ def _draw_front(
     axes.step(*held, where="post", color=colour, linewidth=1.4, alpha=0.85, zorder=2)
     axes.plot(
         x, y, linestyle="none", marker=marker, markersize=6, color=colour, markeredgecolor="white",
-        markeredgewidth=0.7, zorder=4, label=_label(f"{name} ({len(front)} on the front)"),
+        markeredgewidth=0.7, zorder=4, label=_label(f"{name} ({len(front)} on its front)"),
     )  # fmt: skip
     if f"{metric.name}_std" in front.columns:
         axes.errorbar(

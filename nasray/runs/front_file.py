@@ -65,7 +65,11 @@ def _read_front(storage: Storage) -> pd.DataFrame:
     """The front that was written; FileNotFoundError where there is none, InvalidInput where it cannot be read."""
     try:
         storage.check_size(FRONT_FILE, MOST_BYTES)
-        return pd.DataFrame(from_bytes(storage.read_bytes(FRONT_FILE)).to_pandas())
+        rows = from_bytes(storage.read_bytes(FRONT_FILE))
+        nested = [field.name for field in rows.schema if pa.types.is_nested(field.type)]
+        if nested:
+            raise ValueError(f"has lists in its column {nested[0]!r:.60}")
+        return pd.DataFrame(rows.to_pandas())
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError | InvalidInput | StorageFailure):
             raise

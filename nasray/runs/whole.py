@@ -1,12 +1,9 @@
-"""Whether a run's folder has what its parts name: rows the files of their networks, outcomes their rows."""
+"""Whether a run's folder has what its rows name: the files of their networks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import pandas as pd
 
-from nasray.runs.schema import metric_of
 from nasray.runs.storage import Storage
 
 
@@ -29,16 +26,3 @@ def lost_weights(storage: Storage, rows: pd.DataFrame) -> tuple[str, ...]:
     there = set(storage.list("architectures"))
     lost = [name for name in rows["weights"].dropna().unique() if name not in there]
     return tuple(f"{name}, the weights of a trained network, is missing. Its row stands" for name in sorted(lost))
-
-
-def without_rows(points: Mapping[str, Iterable[tuple[float, float]]], *tables: pd.DataFrame) -> list[str]:
-    """The trials whose rows are lost.
-
-    Args:
-        points: of trials that are done, by name: multiply-adds (M) and metric of each row that they wrote.
-        tables: candidates and evaluations, as they are read.
-    """
-    there: set[tuple[float, float]] = set()
-    for rows in tables:
-        there.update(rows[["macs", metric_of(rows).name]].itertuples(index=False, name=None))
-    return sorted(name for name, own in points.items() if not there.issuperset(own))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.searchers import find_searcher, is_searcher
-from nasray.settings import HYPERPARAMETERS, TRAINED, Range, Settings, check_fields, check_names
+from nasray.settings import HYPERPARAMETERS, TRAINED, Range, Settings, as_tuple, check_fields, check_names
 from nasray.spaces import CellSpace
 from nasray.sweeps.points import ParamSpace, ends, grid_points, latin_hypercube, ranges_of
 from nasray.trials.evaluation import EvaluationSettings
@@ -68,7 +68,13 @@ class Arm:
             )
         if isinstance(self.samples, bool) or not isinstance(self.samples, int) or self.samples < 1:
             raise InvalidInput(f"samples {shown(self.samples)}: expected a whole number from 1")
+        if not isinstance(self.param_space, Mapping):
+            raise InvalidInput(f"param_space {shown(self.param_space)}: expected values by the names of settings")
+        varied = {name: _varied(name, values) for name, values in self.param_space.items()}
+        object.__setattr__(self, "param_space", varied)
         own = [name for name in self.param_space if not name.startswith(TRAINED)]
+        if "device" in own:
+            raise InvalidInput("device in a param space: a run computes on one kind of device. Give it in settings.")
         check_names(config, dict.fromkeys(own))
         _check_trained(self.varied_training)
         if self.samples > 1 and not ranges_of(self.param_space):
@@ -124,6 +130,18 @@ class Arm:
             name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()
         }
         return cls(**{**values, "settings": settings, "param_space": varied})
+
+
+def _varied(name: Any, values: Any) -> Range | tuple[Any, ...]:
+    """What a setting is varied over: a range, or one value after the other."""
+    if not isinstance(name, str):
+        raise InvalidInput(f"{shown(name)} in a param space: expected the name of a setting")
+    if isinstance(values, Range):
+        return values
+    found = as_tuple(f"{name} in a param space:", values, or_else="a Range, or ")
+    if not found:
+        raise InvalidInput(f"{name} () in a param space: expected at least one value")
+    return found
 
 
 def _check_trained(names: list[str]) -> None:

@@ -52,7 +52,7 @@ def with_samples(sweep: Sweep, samples: int) -> Sweep:
         InvalidInput: no arm does.
     """
     if samples != 1 and not any(ranges_of(arm.param_space) for arm in sweep.arms):
-        raise InvalidInput(f"samples {samples}: expected 1, for no arm of sweep {sweep.name!r} draws from a range")
+        raise InvalidInput(f"{samples} draws: sweep {sweep.name!r} varies no setting over a range. Leave them out")
     arms = (dataclasses.replace(arm, samples=samples) if ranges_of(arm.param_space) else arm for arm in sweep.arms)
     return dataclasses.replace(sweep, arms=tuple(arms))
 

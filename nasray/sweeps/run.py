@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,13 @@ from nasray.fronts import average_over_seeds, hypervolume, pareto_front
 from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
-from nasray.runs.events import say, show_events
+from nasray.runs.events import show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
-from nasray.runs.outcomes import read_outcomes, write_outcome
 from nasray.runs.patience import PATIENCE
-from nasray.runs.whole import lost_weights, without_rows, write_architectures
-from nasray.sweeps.changes import with_device, with_training
+from nasray.runs.whole import lost_weights, write_architectures
+from nasray.settings import DeviceKind
+from nasray.sweeps.changes import with_device, with_execution, with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
@@ -35,11 +36,13 @@ from nasray.sweeps.sweep import Sweep
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.identity import differing_in, identity_of
+from nasray.trials.lost import reopen_without_rows
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
-from nasray.tune.passes import run_phase
+from nasray.tune.passes import import_tuner, run_phase
 from nasray.tune.phase import Phase
 from nasray.tune.resources.device import Kind, check_gpus, pick_kind
 from nasray.tune.resources.room import check_resources
+from nasray.tune.session.connection import connection
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,21 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
     reference = sweep.reference or _reference(sweep)
     _check_room(sweep)
     with ExitStack() as session:
-        sweep, kind = _settle_device(sweep, storage, session)
+        begun = storage.read_json("run.json") if storage.exists("run.json") else {}
+        sweep, kind = _settle_device(sweep, begun, session, sweep.devices)
+        if "cuda" in sweep.devices and "ended" not in begun:
+            check_gpus(sweep.execution)
         storage.check_writable()
         varied = tuple(sweep.varied)
         searches = [SearchTrial(run=sweep.name, config=config, varied=varied) for config in sweep.searches()]
         session.enter_context(lease(storage, sweep.name))
+        if not begun:
+            check_new(storage)
+            # A cluster that does not answer is found out before there is a run.
+            session.enter_context(connection(sweep.execution.address, sweep.name, import_tuner))
         _record(sweep, storage, reference, kind)
-        _reopen_without_rows(storage)
+        if reopen_without_rows(storage):
+            storage.delete_folder("phases")
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
         for one in proposals(sweep):
@@ -93,12 +104,13 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         return _train(sweep, storage, reference, failures, session)
 
 
-def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
+def retrain(run: Storage, changes: dict[str, Any], **execution: Any) -> Outcome:
     """Train the front of a run's candidates from scratch, again with other settings.
 
     Args:
         run: the run's folder.
         changes: fields of its evaluation settings to change.
+        execution: fields of the run's execution to change.
 
     Raises:
         InvalidInput: no run lies there, or a setting is not accepted.
@@ -106,6 +118,7 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     show_events()
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
+    sweep = with_execution(sweep, **execution)
     own = sweep.training.settings
     evaluation = EvaluationSettings.of({**own.to_dict(), **changes})
     for name in ("channels", "cells", "skeleton", "width_budget"):
@@ -121,7 +134,9 @@ def retrain(run: Storage, changes: dict[str, Any]) -> Outcome:
     check_trainings(sweep, flag="--")
     _check_room(sweep)
     with ExitStack() as session:
-        sweep, _ = _settle_device(sweep, run, session)
+        sweep, _ = _settle_device(sweep, run.read_json("run.json"), session, {sweep.training.settings.device})
+        if sweep.training.settings.device == "cuda":
+            check_gpus(sweep.execution)
         session.enter_context(lease(run, sweep.name))
         return _train(sweep, run, reference, (), session)
 
@@ -134,16 +149,22 @@ def _check_room(sweep: Sweep) -> None:
     check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers)
 
 
-def _settle_device(sweep: Sweep, storage: Storage, session: ExitStack) -> tuple[Sweep, Kind | None]:
-    """The sweep on the kind of device that its run began with, or begins with now, where its settings leave it open."""
-    kind: Kind | None = None
-    if "auto" in sweep.devices:
-        begun: Any = storage.read_json("run.json").get("device") if storage.exists("run.json") else None
-        found: Kind = begun if begun in get_args(Kind) else pick_kind(sweep.execution, sweep.name, session)
-        sweep, kind = with_device(sweep, found), found
-    if "cuda" in sweep.devices:
-        check_gpus(sweep.execution)
-    return sweep, kind
+def _settle_device(
+    sweep: Sweep, begun: Mapping[str, Any], session: ExitStack, devices: set[DeviceKind]
+) -> tuple[Sweep, Kind | None]:
+    """The sweep on the kind of device that its run began with, or begins with now, where its settings leave it open.
+
+    Args:
+        sweep: what is to be run.
+        begun: the run's run.json, as far as there is one.
+        session: in which a cluster is asked.
+        devices: what the settings of its trials say.
+    """
+    if "auto" not in devices:
+        return sweep, None
+    own: Any = begun.get("device")
+    kind: Kind = own if own in get_args(Kind) else pick_kind(sweep.execution, sweep.name, session)
+    return with_device(sweep, kind), kind
 
 
 def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
@@ -177,8 +198,10 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind
                 f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep, which differs in "
                 f"{', '.join(differing[:5])}: run the same sweep, or give another --name"
             )
+        now = json.loads(json.dumps(sweep.to_dict()))
+        if values["sweep"] != now:  # its data, code or cluster have moved
+            storage.write_json("run.json", {**values, "sweep": now})
         return
-    check_new(storage)
     storage.write_json(
         "run.json",
         {
@@ -202,18 +225,6 @@ def _identity(sweep: Sweep) -> dict[str, Any]:
     if sweep.table is not None:
         return identity_of({**values, "table": sweep.table.settings}, names, sweep.table.digest)
     return identity_of(values, [*names, ("dataset", sweep.dataset)], sweep.data.digest)
-
-
-def _reopen_without_rows(storage: Storage) -> None:
-    """Let trials run again that are done but whose rows are gone, with a table's file that somebody deleted."""
-    done = {name: one for name, one in read_outcomes(storage).items() if one.state == "done"}
-    points = {name: one.points for name, one in done.items()}
-    lost = without_rows(points, read(storage, CANDIDATES), read(storage, EVALUATIONS))
-    for name in lost:
-        write_outcome(storage, name, dataclasses.replace(done[name], state="lost", reason="its rows are gone"))
-        say("warning", "rows_lost", run=storage.name, trial=name, then="it runs again")
-    if lost:
-        storage.delete_folder("phases")
 
 
 def _reference(sweep: Sweep) -> tuple[float, float]:

@@ -13,7 +13,16 @@ from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
 from nasray.runs import EVALUATIONS
 from nasray.searchers import OBJECTIVES, Mode
-from nasray.settings import TRAINED, DeviceKind, Settings, TrainingSettings, check_fields, check_number, check_seeds
+from nasray.settings import (
+    TRAINED,
+    DeviceKind,
+    Settings,
+    TrainingSettings,
+    as_tuple,
+    check_fields,
+    check_number,
+    check_seeds,
+)
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm, Point
@@ -25,6 +34,13 @@ from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
 from nasray.tune.phase import RESERVED
+
+_KINDS: tuple[tuple[str, type, bool], ...] = (
+    *(("name", str, False), ("dataset", str, False), ("random_baseline", bool, False)),
+    *(("training", Training, False), ("execution", Execution, False)),
+    *(("budget", Budget, True), ("table", AccuracySource, True)),
+)
+"""Fields of a sweep that hold one thing: its type, and whether it may be missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +80,17 @@ class Sweep:
     """The same sweep in other sizes, by name: ``paper`` is the full schedule of the paper."""
 
     def __post_init__(self) -> None:
+        for name, kind, or_none in _KINDS:
+            value = getattr(self, name)
+            if not (isinstance(value, kind) or (or_none and value is None)):
+                expected = {str: "text", bool: "true or false"}.get(kind, f"{kind.__name__}(...)")
+                raise InvalidInput(f"{name} {shown(value)}: expected {expected}{', or None' if or_none else ''}")
+        for name in ("arms", "seeds", "objectives", "reference"):
+            if name != "reference" or self.reference is not None:
+                object.__setattr__(self, name, as_tuple(name, getattr(self, name)))
         self._check_name()
-        for name, kind in (("budget", Budget), ("table", AccuracySource)):
-            if getattr(self, name) is not None and not isinstance(getattr(self, name), kind):
-                raise InvalidInput(f"{name} {shown(getattr(self, name))}: expected {kind.__name__}(...), or None")
         if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
             raise InvalidInput(f"arms {shown(self.arms)}: expected one or more of Arm(...)")
-        if not isinstance(self.dataset, str):
-            raise InvalidInput(f"dataset {shown(self.dataset)}: expected a name")
         object.__setattr__(self, "dataset", registry.absolute(self.dataset))
         if not self.table:  # which names its dataset only
             registry.find("dataset", self.dataset)
@@ -172,7 +191,7 @@ class Sweep:
         """The kinds of device that its trials compute on; what is looked up computes on none."""
         settings = [arm.settings for arm in self.search_arms]
         kinds = {one.device for one in settings if isinstance(one, TrainingSettings)}
-        if not self.table:
+        if not self.table and self.training.select != "nothing":
             kinds.add(self.training.settings.device)
         return kinds
 

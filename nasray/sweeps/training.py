@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from nasray.errors import InvalidInput, shown
-from nasray.settings import check_fields, check_number, check_seeds
+from nasray.settings import as_tuple, check_fields, check_number, check_seeds
 from nasray.trials.evaluation import EvaluationSettings
 
 Selection = Literal["front", "final", "nothing"]
@@ -51,6 +51,8 @@ class Training:
             )
         if not isinstance(self.settings, EvaluationSettings):
             raise InvalidInput(f"training.settings {shown(self.settings)}: expected EvaluationSettings")
+        for name in ("seeds", "rungs"):
+            object.__setattr__(self, name, as_tuple(f"training.{name}", getattr(self, name)))
         check_number("training.within", self.within, low=0.0)
         check_seeds("training.seeds", self.seeds)
         check_number("training.reduction_factor", self.reduction_factor, above=1.0)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from nasray import registry
 from nasray.errors import InvalidInput, shown
-from nasray.settings import check_fields
+from nasray.settings import as_tuple, check_fields, check_number
 from nasray.spaces import CellSpace
 from nasray.tabular import AccuracyTable, Unit, column_epochs, read_table
 from nasray.trials.identity import digest_of_files
@@ -44,11 +44,13 @@ class AccuracySource:
             raise InvalidInput(f"table {shown(self.path)}: expected the path of a file or folder")
         object.__setattr__(self, "path", registry.absolute_path(self.path))
         for name in ("columns", "costs"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, as_tuple(f"{name} of a table:", getattr(self, name)))
         if self.input_shape is not None:
-            object.__setattr__(self, "input_shape", tuple(self.input_shape))
+            object.__setattr__(self, "input_shape", as_tuple("input_shape of a table:", self.input_shape))
+        if self.classes is not None:
+            check_number("classes of a table:", self.classes, low=1, whole=True)
         if not all(isinstance(column, str) for column in self.columns):
-            raise InvalidInput(f"columns {shown(self.columns)} of a table: expected texts, COLUMN=EPOCHS")
+            raise InvalidInput(f"columns {shown(self.columns)} of a table: expected text, COLUMN=EPOCHS")
         if not all(isinstance(cost, str) for cost in self.costs) or len(set(self.costs)) < len(self.costs):
             raise InvalidInput(f"costs {shown(self.costs)} of a table: expected different names of columns")
         if self.unit not in get_args(Unit):

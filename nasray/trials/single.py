@@ -19,6 +19,7 @@ from nasray.training.measure import host, pick_device, versions
 from nasray.trials.check import check_search
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.trials.identity import differing_in, identity
+from nasray.trials.lost import reopen_without_rows
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
@@ -68,6 +69,7 @@ def _run(config: SearchConfig, run: Storage) -> None:
                 "started": datetime.now(UTC).isoformat(),
             },
         )
+    reopen_without_rows(run)
     running = RunningTrial(trial, run, partial(say, run=run.name, trial=trial.name))
     if running.outcome.is_open:
         running.begin()

@@ -128,8 +128,8 @@ class TrainingTrial:
     @property
     def name(self) -> str:
         """Architecture, method, seed, and the first digits of the digest."""
-        method = path_part(portable_methods(self.origin.method).replace(", ", "+"))
-        return f"{self.architecture.id}_{method}_{self.config.seed}_{self.digest[:8]}"
+        method = portable_methods(self.origin.method)
+        return f"{training_name(self.architecture.id, method, self.config.seed)}_{self.digest[:8]}"
 
     @property
     def method(self) -> str:
@@ -196,6 +196,11 @@ Trial = SearchTrial | TrainingTrial
 def trial_of(values: Mapping[str, Any]) -> Trial:
     """A trial from what its ``to_dict`` gave."""
     return SearchTrial.of(values) if "varied" in values else TrainingTrial.of(values)
+
+
+def training_name(architecture_id: str, method: str, seed: int | str) -> str:
+    """The name of a training but for its digest; `method` as its row has it."""
+    return f"{architecture_id}_{path_part(method.replace(', ', '+'))}_{seed}"
 
 
 def portable_methods(names: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from nasray.errors import InvalidInput, shown
-from nasray.settings import check_fields, check_number
+from nasray.settings import as_tuple, check_fields, check_number
 from nasray.tune.reports.trackers import Tracker
 
 
@@ -46,6 +46,7 @@ class Execution:
         if self.gpus_per_trial != "auto":
             check_number("gpus_per_trial", self.gpus_per_trial, low=0.0, words="auto or ")
         check_number("max_failures", self.max_failures, low=0, whole=True)
+        object.__setattr__(self, "trackers", as_tuple("trackers", self.trackers))
         different = len(set(self.trackers)) == len(self.trackers)
         if not set(self.trackers) <= set(get_args(Tracker)) or not different:
             raise InvalidInput(f"trackers {self.trackers}: expected distinct ones of {', '.join(get_args(Tracker))}")

@@ -8,12 +8,13 @@ of memory, have open outcomes, and so come back in the next pass, the latter wit
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
 
 from nasray.errors import told_once
-from nasray.runs import TABLES, Storage, compact
+from nasray.runs import EVALUATIONS, TABLES, Storage, compact, read
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, compact_outcomes, read_outcomes, reopen, write_outcome
@@ -36,9 +37,10 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     Ray is connected to by the first phase that has something to run, and stays for the session.
     """
     done = f"phases/{phase.name}.json"
-    if not phase.total or storage.exists(done):
+    if not phase.total or (storage.exists(done) and _has_outcomes(phase, storage, done)):
         return ()
     check_trackers(execution.trackers, storage)
+    session.enter_context(_system_memory())
     if phase.proposing is None:
         # Whoever runs a command again may have mended what a trial lacked.
         reopen(storage, {trial.name: trial.digest for trial in phase.trials})
@@ -57,6 +59,18 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     return failures
 
 
+def _has_outcomes(phase: Phase, storage: Storage, done: str) -> bool:
+    """Whether what came of a finished phase is still there: an outcome of each trial, or the rows of its proposals."""
+    if phase.proposing is None:
+        digests = {trial.name: trial.digest for trial in phase.trials}
+        return len(read_outcomes(storage, digests)) == len(digests)
+    shared = phase.proposing.shared
+    rows = read(storage, EVALUATIONS)
+    own = rows[(rows["method"] == shared.method) & (rows["search_trial_id"] == shared.origin.search_trial_id)]
+    gave_up = sum(one.state in GAVE_UP for one in read_outcomes(storage).values())
+    return bool(own["architecture_id"].nunique() + gave_up >= storage.read_json(done).get("distinct", 0))
+
+
 def _run_known(phase: Phase, storage: Storage, execution: Execution, session: ExitStack) -> dict[str, Outcome]:
     """Pass after pass over the trials without a final outcome; gives the outcomes."""
     digests = {trial.name: trial.digest for trial in phase.trials}
@@ -69,7 +83,7 @@ def _run_known(phase: Phase, storage: Storage, execution: Execution, session: Ex
         waiting = [trial for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
         if not waiting or idle >= IDLE_PASSES:
             return outcomes
-        session.enter_context(connection(execution.address, phase.run, _import_tuner))
+        session.enter_context(connection(execution.address, phase.run, import_tuner))
         from nasray.tune.tuner import run_pass
 
         gpus = gpus_per_trial(phase, storage, execution)
@@ -81,7 +95,7 @@ def _run_proposed(
     phase: Phase, storage: Storage, execution: Execution, session: ExitStack
 ) -> tuple[dict[str, Outcome], dict[str, int]]:
     """Pass after pass until the searcher has made its proposals; gives the outcomes, and how many proposals it made."""
-    session.enter_context(connection(execution.address, phase.run, _import_tuner))
+    session.enter_context(connection(execution.address, phase.run, import_tuner))
     from nasray.tune.proposing import Proposed
     from nasray.tune.tuner import is_remote, run_pass
 
@@ -107,6 +121,17 @@ def _run_proposed(
     return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct}
 
 
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Within it Arrow takes its memory from the system, and gives it back after every pass; its own pool keeps it."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
 def _put_together(storage: Storage) -> None:
     """Rows and outcomes of earlier passes, so that a pass reads few files, however many trials there were."""
     compact_outcomes(storage)
@@ -115,7 +140,7 @@ def _put_together(storage: Storage) -> None:
     pa.default_memory_pool().release_unused()
 
 
-def _import_tuner() -> None:
+def import_tuner() -> None:
     """Import what a pass needs, which takes as long as a Ray of our own to start."""
     import nasray.tune.tuner  # noqa: F401
 

@@ -34,7 +34,7 @@ def test_the_ending_chooses_the_format(tmp_path: Path, ending: str, begin: bytes
         assert matplotlib.image.imread(path).std() > 0.01
     if ending == "svg":
         ElementTree.parse(path)
-        for said in ("multiply-adds (M)", "accuracy (trained from scratch, validation split)", "gold (3 on the front)"):
+        for said in ("multiply-adds (M)", "accuracy (trained from scratch, validation split)", "gold (3 on its front)"):
             assert said in text_of(path)
 
 
@@ -62,7 +62,7 @@ def test_references_are_hollow_and_named_as_published() -> None:
     legend = axes.get_legend()
     assert legend is not None
     named = [text.get_text() for text in legend.get_texts()]
-    assert named == ["run (2 on the front)", "A, published (test)", "B, published (test)"]
+    assert named == ["run (2 on its front)", "A, published (test)", "B, published (test)"]
     marks = {
         tuple(line.get_xydata()[0]): line
         for line in axes.lines

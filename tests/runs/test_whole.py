@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from nasray.runs import CANDIDATES, EVALUATIONS, Storage, read, write_row
-from nasray.runs.whole import lost_weights, without_rows, write_architectures
+from nasray.runs import EVALUATIONS, Storage, read, write_row
+from nasray.runs.whole import lost_weights, write_architectures
 from tests.run_files import Row
 
 
@@ -24,10 +24,3 @@ def test_a_fronts_architectures_are_written_once(storage: Storage, evaluation: R
     assert storage.read_bytes("architectures/a.json") == b"as it was"
     assert storage.read_json("architectures/b.json") == {"space": "gold"}
     assert len(storage.list("architectures")) == 2
-
-
-def test_done_trials_without_their_rows_are_found(storage: Storage, candidate: Row, evaluation: Row) -> None:
-    write_row(storage, CANDIDATES, candidate(macs=1.0, accuracy=0.1))
-    write_row(storage, EVALUATIONS, evaluation(macs=2.0, accuracy=0.2))
-    points = {"a": [(1.0, 0.1)], "b": [(2.0, 0.2)], "c": [(1.0, 0.1), (1.0, 0.2)], "d": [(3.0, 0.3)], "e": []}
-    assert without_rows(points, read(storage, CANDIDATES), read(storage, EVALUATIONS)) == ["c", "d"]

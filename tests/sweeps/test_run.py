@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -141,6 +143,32 @@ def test_a_finished_run_is_not_run_again(tiny_sweep: Sweep, tiny_run: Outcome) -
     again = run_sweep(with_execution(tiny_sweep, cpus_per_trial=0.5))
     pd.testing.assert_series_equal(nasray.load(again.folder)["created_at"], made)
     pd.testing.assert_frame_equal(again.front, tiny_run.front)
+    # `nasray retrain` goes by what run.json says: it runs where the last driver ran.
+    assert json.loads(Path(again.folder, "run.json").read_text())["sweep"]["execution"]["cpus_per_trial"] == 0.5
+
+
+@pytest.mark.slow
+def test_a_run_whose_tables_and_outcomes_are_gone_runs_again(
+    tiny_sweep: Sweep, tiny_run: Outcome, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_run.folder, tmp_path / tiny_sweep.name)
+    for name in ("trials", "candidates", "evaluations"):
+        shutil.rmtree(folder / name)
+    (folder / "front.parquet").unlink()
+    again = run_sweep(with_execution(tiny_sweep, storage=str(tmp_path)))
+    pd.testing.assert_frame_equal(
+        *(one.drop(columns=[n for n in VOLATILE if n in one]) for one in (again.front, tiny_run.front))
+    )
+
+
+@pytest.mark.slow
+def test_a_start_that_no_cluster_answers_leaves_no_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nasray.cli", "sweep", "digits", "--storage", str(tmp_path)]
+    ended = subprocess.run(
+        [*command, "--address", "127.0.0.1:9", "--name", "one"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:

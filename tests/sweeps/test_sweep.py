@@ -114,7 +114,19 @@ def test_knob_columns_never_take_the_name_of_a_column() -> None:
         ({"arms": ()}, "arms ()"),
         ({"budget": 3.0}, "budget 3.0"),
         ({"reference": (1.0,)}, "reference (1.0,)"),
+        ({"name": 5}, "name 5"),
+        ({"seeds": 0}, "seeds 0"),
+        ({"objectives": None}, "objectives None"),
+        ({"reference": 5.0}, "reference 5.0"),
+        ({"random_baseline": "no"}, "random_baseline 'no'"),
+        ({"training": None}, "training None"),
+        ({"execution": {}}, "execution {}"),
         ({"param_space": {"lamda0": (1.0,)}}, "'lamda0'"),
+        ({"param_space": None}, "param_space None"),
+        ({"param_space": {3: (1,)}}, "3 in a param space"),
+        ({"param_space": {"epochs": 3}}, "epochs in a param space: 3"),
+        ({"param_space": {"augmentation": "standard"}}, "augmentation in a param space: 'standard'"),
+        ({"param_space": {"lambda0": ()}}, "lambda0 () in a param space"),
         ({"param_space": {"lambda0": (1.0, 100.0)}}, "lambda0 100.0"),
         ({"param_space": {"lambda0": Range(low=1e-9, high=1.0)}}, "lambda0 1e-09"),
     ],
@@ -133,6 +145,9 @@ def test_what_a_sweep_refuses(changes: dict, named: str) -> None:
         (lambda: Training(select="all"), "training.select 'all'"),
         (lambda: Training(within=float("nan")), "training.within nan"),
         (lambda: Training(seeds=()), "training.seeds ()"),
+        (lambda: Training(seeds=3), "training.seeds 3"),
+        (lambda: Training(rungs=None), "training.rungs None"),
+        (lambda: Execution(trackers=None), "trackers None"),
         (lambda: Training(rungs=(12, 4)), "training.rungs (12, 4)"),
         (lambda: Training(rungs=(0,)), "training.rungs 0"),
         (lambda: Training(reduction_factor=1.0), "training.reduction_factor 1.0"),
@@ -152,6 +167,13 @@ def test_each_part_refuses_what_it_cannot_be(make_it: Callable[[], object], name
         make_it()
     assert named in str(caught.value)
     assert "expected" in str(caught.value)
+
+
+def test_a_param_space_is_read_once() -> None:
+    sweep = make(param_space={"lambda0": (value for value in (0.1, 0.2))})
+    assert dict(sweep.arms[0].param_space) == {"lambda0": (0.1, 0.2)}
+    with pytest.raises(InvalidInput, match="device in a param space"):
+        make(param_space={"device": ("cpu",)})
 
 
 def test_identity_is_everything_but_the_execution() -> None:

@@ -29,3 +29,9 @@ def test_a_finished_search_leaves_one_file_of_rows_and_is_done(tmp_path: Path) -
     assert len(files) == 3  # run.json, the rows, the outcome
     assert again == files
     pd.testing.assert_frame_equal(rows, same)
+    # Whoever deletes its rows has it run again.
+    (rows_file,) = (tmp_path / "run" / "candidates").iterdir()
+    rows_file.unlink()
+    run_search(config, run)
+    volatile = ["created_at", "seconds", "peak_memory_bytes"]
+    pd.testing.assert_frame_equal(read(run, CANDIDATES).drop(columns=volatile), rows.drop(columns=volatile))

@@ -51,24 +51,20 @@ class OwnRay:
     def __init__(self, run: str) -> None:
         private_token(run, create=True)
         self.folder = private_folder()
-        keep = "RAY_TMPDIR" in os.environ
+        self._keep = bool(os.environ.get("RAY_TMPDIR"))
         has = own_resources()
-        told = {"cpus": int(has["CPU"]), "gpus": int(has["GPU"]), "remove": not keep, "folder": os.getcwd()}
+        told = {"cpus": int(has["CPU"]), "gpus": int(has["GPU"]), "remove": not self._keep, "folder": os.getcwd()}
         program = Path(__file__).with_name("ray_process.py")
-        # Python finds its virtual environment by the path of the command, which PATH then has to tell.
-        python = Path(sys.executable)
-        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        environment["PATH"] = os.pathsep.join([str(python.parent), environment.get("PATH", os.defpath)])
         self._said = self.folder / "nasray-start.log"
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
-                [python.name, "-P", program.name],
+                [_python(), "-P", program.name],
                 executable=sys.executable,
                 cwd=program.parent,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env={SWITCH: "0", **environment, "RAY_TMPDIR": str(self.folder)},
+                env={SWITCH: "0", **_child_environment(), "RAY_TMPDIR": str(self.folder)},
                 start_new_session=True,
             )
         assert self._process.stdin is not None
@@ -108,21 +104,54 @@ class OwnRay:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            if "RAY_TMPDIR" not in os.environ:
-                shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._keep:  # as the process itself does, unless something ended it before
+            shutil.rmtree(self.folder, ignore_errors=True)
         process.stdout.close()
 
     def _address(self) -> str:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        told = json.loads(line) if line else {"error": self._said.read_text(errors="replace").strip()[-500:]}
-        if "address" in told:
-            return str(told["address"])
-        lines = [line.strip() for line in str(told["error"]).splitlines() if line.strip()] or ["its process ended"]
+        for line in self._process.stdout:
+            told = _understood(line)
+            if "address" in told:
+                return str(told["address"])
+            if "error" in told:
+                break
+        else:
+            told = {"error": "\n".join(_lines(self._said.read_text(errors="replace"))[-1:])}
+        lines = _lines(str(told["error"])) or ["its process ended"]
+        reason = lines[-1] if lines[0].endswith(":") else lines[0]
         raise InvalidInput(
-            f"Ray did not start on this machine ({lines[-1] if lines[0].endswith(':') else lines[0]}). Its logs are in "
-            f"{self.folder} if RAY_TMPDIR is set: set it, and run the same command again to see them."
+            f"Ray did not start on this machine ({reason}). To see its logs, set RAY_TMPDIR to a folder of your own, "
+            "and run the same command again."
         )
+
+
+def _understood(line: bytes) -> dict[str, Any]:
+    """What a line of the process tells; nothing where something else has printed it."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _python() -> str:
+    """What the process that holds Ray is called by: without a path, where PATH can tell that."""
+    python = Path(sys.executable)
+    return str(python) if os.pathsep in str(python.parent) else python.name
+
+
+def _child_environment() -> dict[str, str]:
+    """This process's environment, for one that starts in another folder and finds its virtual environment by PATH."""
+    values = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    values["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), values.get("PATH", os.defpath)])
+    if values.get("PYTHONPATH"):
+        values["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, values["PYTHONPATH"].split(os.pathsep)))
+    return values
 
 
 @contextmanager

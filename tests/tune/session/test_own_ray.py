@@ -20,6 +20,7 @@ from nasray.errors import InvalidInput
 from nasray.tune.session import own_ray as module
 from nasray.tune.session.own_ray import LONGEST, private_folder
 
+ROOT = Path(__file__).parents[3]
 DRIVER = """
 import signal, sys, time
 import ray
@@ -142,3 +143,42 @@ def test_however_the_driver_ends_nothing_is_left(short_folder: Path, how: str, c
         assert time.monotonic() < deadline, left
         time.sleep(0.2)
     print(f"\n{how}: {seconds:.1f} s to the driver's end")
+
+
+@pytest.mark.slow
+def test_it_starts_whatever_python_s_path_holds(tmp_path: Path, short_folder: Path) -> None:
+    # An empty entry is the folder that one is in. Something prints as Python starts.
+    (tmp_path / "sitecustomize.py").write_text("print('hello from sitecustomize')\nprint([1])\n")
+    script = "from nasray.tune.session.connection import connection\nwith connection(None, 'run'): print('connected')"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:", "RAY_TMPDIR": "", "TMPDIR": str(short_folder)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "connected" in ended.stdout
+    assert list(short_folder.glob("nr-*")) == []
+
+
+def test_a_process_that_ends_at_once_leaves_no_folder_and_its_last_line_is_told(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (short_folder / "sitecustomize.py").write_text(
+        "import os\nos.write(2, b'Traceback ' * 99 + b'\\nE: no luck\\n')\nos._exit(3)"
+    )
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(short_folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(short_folder))
+    with module.own_ray("run") as ray, pytest.raises(InvalidInput, match=r"did not start .*no luck"):
+        ray.connect()
+    assert list(short_folder.glob("nr-*")) == []
+
+
+def test_it_is_called_by_a_command_without_a_path_where_that_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for python, called in (("/a/venv/bin/python3.11", "python3.11"), ("/a:b/venv/bin/python", "/a:b/venv/bin/python")):
+        monkeypatch.setattr(sys, "executable", python)
+        assert module._python() == called
+    monkeypatch.chdir("/usr")
+    monkeypatch.setenv("PYTHONPATH", "lib::/opt/x")
+    found = module._child_environment()
+    assert found["PYTHONPATH"] == "/usr/lib:/usr:/opt/x"
+    assert found["PATH"].startswith("/a:b/venv/bin:")
