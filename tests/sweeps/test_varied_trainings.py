@@ -18,7 +18,7 @@ from nasray.methods.random import Random
 from nasray.runs import open_storage
 from nasray.searchers.random import RandomSearch
 from nasray.sweeps import AccuracySource, Arm, EvaluationSettings, Execution, Range, Sweep, Training
-from nasray.sweeps.changes import with_method
+from nasray.sweeps.changes import with_device, with_method
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import retrain, run_sweep
 from nasray.sweeps.selection import candidate_trials
@@ -149,7 +149,8 @@ def test_what_a_search_found_is_trained_with_its_values(tmp_path: Path, capsys: 
         rows["settings"].map(lambda text: json.loads(text)["learning_rate"]) == rows["training.learning_rate"]
     ).all()
     expected = {
-        SearchTrial(run="varied", config=config).name: trained.learning_rate for config, trained in sweep.planned()
+        SearchTrial(run="varied", config=config).name: trained.learning_rate
+        for config, trained in with_device(sweep, "cpu").planned()
     }
     own = rows[rows["method"] == "random"]
     assert dict(zip(own["search_trial_id"], own["training.learning_rate"], strict=True)) == expected
