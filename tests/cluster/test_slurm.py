@@ -43,7 +43,8 @@ class Together(Random):
 
 
 COMMON = dict(
-    batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=128
+    batch_size=32, channels=2, cells=3, auxiliary_weight=0.0, augmentation="standard", train_examples=128,
+    device="cpu",  # Slurm's GPUs are none of torch's
 )
 SWEEP = Sweep(
     name="tiny",
