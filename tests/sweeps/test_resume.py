@@ -1,8 +1,10 @@
-"""A sweep whose driver is killed goes on by the same command, and ends as the undisturbed one."""
+"""A sweep whose driver is killed, and all that Tune has written deleted, goes on by the same command, and ends as the
+undisturbed one."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,8 +26,12 @@ def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
         evaluation={"epochs": 3, "drop_path": 0.1},
         training={"within": 0.03},
     )
-    command = [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--name", name]
-    return subprocess.Popen([*command, "--storage", str(folder)], stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--name", name, "--storage", str(folder)]
+    aside = folder / "aside"
+    aside.mkdir(exist_ok=True)
+    # Ray's own files lie elsewhere: its sockets need a short path.
+    environment = {**os.environ, "TMPDIR": str(aside)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def rows(folder: Path, table: str) -> pd.DataFrame:
@@ -38,6 +44,7 @@ def rows(folder: Path, table: str) -> pd.DataFrame:
 def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert start(tmp_path, "left_alone").wait() == 0
 
+    deleted: list[str] = []
     # Killed three times: once while searching, later wherever it is then; each time at another moment.
     for kill in range(3):
         driver = start(tmp_path, "killed")
@@ -52,6 +59,10 @@ def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None
         if driver.poll() is None:
             os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
+        for tunes in (tmp_path / "aside").glob("nasray-tune-*"):
+            deleted += [path.name for path in tunes.rglob("*") if path.is_file()]
+            shutil.rmtree(tunes)
+    assert deleted
     assert start(tmp_path, "killed").wait() == 0
 
     for table in ("candidates", "evaluations", "front"):
