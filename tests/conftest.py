@@ -24,7 +24,7 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Beside other work any example may take long: what is too slow is told by the tests' own time-out.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=150)  # .ci/run's
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)  # .ci/run's
 hypothesis.settings.load_profile("quick")
 pytest_plugins = ["tests.object_store", "tests.ray_session", "tests.run_files"]
 

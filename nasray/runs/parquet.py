@@ -35,13 +35,13 @@ def to_bytes(content: pa.Table) -> bytes:
 def from_bytes(content: bytes) -> pa.Table:
     """A Parquet file's rows; ValueError where it says that it holds more than any run of nasray's would."""
     file = pq.ParquetFile(pa.BufferReader(content))
-    check_declared(file.metadata)
+    _check_declared(file.metadata)
     rows = file.read()
     rows.validate(full=True)  # among other things, that texts are UTF-8
     return rows
 
 
-def check_declared(metadata: pq.FileMetaData) -> None:
+def _check_declared(metadata: pq.FileMetaData) -> None:
     """Raise ValueError if a file says that it would fill the memory: a small one can, for columns are compressed."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     rows, columns = max(metadata.num_rows, sum(g.num_rows for g in groups)), metadata.num_columns

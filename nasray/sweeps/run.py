@@ -92,8 +92,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
             # A cluster that does not answer is found out before there is a run.
             session.enter_context(connection(sweep.execution.address, sweep.name, import_tuner))
         _record(sweep, storage, reference, kind)
-        if reopen_without_rows(storage):
-            storage.delete_folder("phases")
+        reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
         for one in proposals(sweep):

@@ -16,13 +16,21 @@ from nasray.trials.trial import training_name
 
 
 def reopen_without_rows(storage: Storage) -> list[str]:
-    """Let trials run again that are done but whose rows are gone; gives their names."""
-    done = {name: one for name, one in read_outcomes(storage).items() if one.state == "done"}
+    """Let trials run again that are done but whose rows are gone; gives their names.
+
+    No phase counts as finished then, nor where there are fewer outcomes than one of them had trials.
+    """
+    outcomes = read_outcomes(storage)
+    done = {name: one for name, one in outcomes.items() if one.state == "done"}
     points = {name: one.points for name, one in done.items()}
     lost = without_rows(points, read(storage, CANDIDATES), read(storage, EVALUATIONS))
     for name in lost:
         write_outcome(storage, name, dataclasses.replace(done[name], state="lost", reason="its rows are gone"))
         say("warning", "rows_lost", run=storage.name, trial=name, then="it runs again")
+    finished = [name for name in storage.list("phases", ".json") if not name.endswith("-placement.json")]
+    phases = [storage.read_json(name) for name in finished]
+    if lost or any(phase.get("distinct", phase.get("trials", 0)) > len(outcomes) for phase in phases):
+        storage.delete_folder("phases")
     return lost
 
 

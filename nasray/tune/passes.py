@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 import pyarrow as pa
 
 from nasray.errors import told_once
-from nasray.runs import EVALUATIONS, TABLES, Storage, compact, read
+from nasray.runs import TABLES, Storage, compact
 from nasray.runs.events import say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, compact_outcomes, read_outcomes, reopen, write_outcome
@@ -37,7 +37,7 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     Ray is connected to by the first phase that has something to run, and stays for the session.
     """
     done = f"phases/{phase.name}.json"
-    if not phase.total or (storage.exists(done) and _has_outcomes(phase, storage, done)):
+    if not phase.total or (storage.exists(done) and _has_outcomes(phase, storage)):
         return ()
     check_trackers(execution.trackers, storage)
     session.enter_context(_system_memory())
@@ -59,16 +59,10 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     return failures
 
 
-def _has_outcomes(phase: Phase, storage: Storage, done: str) -> bool:
-    """Whether what came of a finished phase is still there: an outcome of each trial, or the rows of its proposals."""
-    if phase.proposing is None:
-        digests = {trial.name: trial.digest for trial in phase.trials}
-        return len(read_outcomes(storage, digests)) == len(digests)
-    shared = phase.proposing.shared
-    rows = read(storage, EVALUATIONS)
-    own = rows[(rows["method"] == shared.method) & (rows["search_trial_id"] == shared.origin.search_trial_id)]
-    gave_up = sum(one.state in GAVE_UP for one in read_outcomes(storage).values())
-    return bool(own["architecture_id"].nunique() + gave_up >= storage.read_json(done).get("distinct", 0))
+def _has_outcomes(phase: Phase, storage: Storage) -> bool:
+    """Whether every known trial of a finished phase still has its outcome."""
+    digests = {trial.name: trial.digest for trial in phase.trials}
+    return len(read_outcomes(storage, digests)) == len(digests)
 
 
 def _run_known(phase: Phase, storage: Storage, execution: Execution, session: ExitStack) -> dict[str, Outcome]:

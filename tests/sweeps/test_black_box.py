@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,17 @@ def test_a_method_s_findings_are_looked_up_where_there_is_a_table(table: str, tm
     operations = tuple(entry.split("~")[0] for node in text.split("+") for entry in node.strip("|").split("|"))
     assert row["accuracy"] == pytest.approx(fake_accuracy(operations, 200) / 100)
     assert pd.isna(row["train_examples"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_what_was_proposed_is_looked_up_again_where_rows_and_outcomes_are_gone(table: str, tmp_path: Path) -> None:
+    sweep = looked_up(table, tmp_path)
+    folder = Path(run_sweep(sweep).folder)
+    before = nasray.load(folder)
+    for name in ("trials", "evaluations"):
+        shutil.rmtree(folder / name)
+    (folder / "front.parquet").unlink()
+    run_sweep(sweep)
+    volatile = ["created_at", "seconds", "peak_memory_bytes"]
+    pd.testing.assert_frame_equal(nasray.load(folder).drop(columns=volatile), before.drop(columns=volatile))

@@ -28,6 +28,18 @@ def test_done_trials_without_their_rows_are_found(storage: Storage, candidate: R
     assert lost == sorted(set(points) - {"s0", f"{there}_0123abcd", "refused"})
 
 
+def test_a_phase_with_fewer_outcomes_than_trials_is_not_finished(storage: Storage) -> None:
+    write_outcome(storage, "one", Outcome(state="done", digest="d"))
+    storage.write_json("phases/search.json", {"trials": 1})
+    storage.write_json("phases/tpe.json", {"proposed": 3, "distinct": 1})
+    storage.write_json("phases/tpe-placement.json", {"trials": 6})
+    assert reopen_without_rows(storage) == []
+    assert len(storage.list("phases")) == 3
+    storage.write_json("phases/tpe.json", {"proposed": 3, "distinct": 2})
+    assert reopen_without_rows(storage) == []
+    assert storage.list("phases") == ()
+
+
 def test_they_run_again(storage: Storage, candidate: Row) -> None:
     write_row(storage, CANDIDATES, candidate(trial_id="kept", macs=1.0, accuracy=0.1))
     for name in ("kept", "lost"):
