@@ -68,7 +68,7 @@ def run_and_kill() -> Kill:
     """Start a driver in an environment, and kill it once a condition holds."""
 
     def run(command: list[str], environment: dict[str, str], condition: Callable[[], bool]) -> None:
-        driver = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
         deadline = time.monotonic() + 120
         while driver.poll() is None and not condition():
             assert time.monotonic() < deadline

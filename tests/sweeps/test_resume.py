@@ -31,7 +31,7 @@ def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
     aside.mkdir(exist_ok=True)
     # Ray's own files lie elsewhere: its sockets need a short path.
     environment = {**os.environ, "TMPDIR": str(aside)}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 def rows(folder: Path, table: str) -> pd.DataFrame:

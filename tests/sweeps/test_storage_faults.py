@@ -82,7 +82,7 @@ def same(where: str | Path, left_alone: Path) -> None:
 
 
 def kill_when(condition: Callable[[], bool], command: list[str]) -> None:
-    driver = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True)
+    driver = subprocess.Popen(command, env=environment(), start_new_session=True)
     wait_for(condition, driver)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()

@@ -32,6 +32,8 @@ SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """In the environment; Ray reads it when it is imported. Where a user has set it, what it says holds."""
 LONGEST = 107 - len("/ray/session_2026-11-26_13-44-49_816397_4194304/sockets/plasma_store.1")
 """Letters of a folder below which the paths of Ray's sockets have at most the 107 that a Unix socket's may have."""
+LONGEST_TEMPORARY = 107 - len("/pymp-12345678/listener-12345678")
+"""The same of the folder for temporary files, in which Python's multiprocessing has sockets for Ray's dashboard."""
 FREE_BYTES = 50 * 2**20
 """What Ray's folder must have free: its logs, and what does not fit into the object store."""
 ENDING_SECONDS = 15.0
@@ -64,7 +66,7 @@ class OwnRay:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env={SWITCH: "0", **_child_environment(), "RAY_TMPDIR": str(self.folder)},
+                env={SWITCH: "0", **_child_environment(self.folder)},
                 start_new_session=True,
             )
         assert self._process.stdin is not None
@@ -145,9 +147,16 @@ def _python() -> str:
     return str(python) if os.pathsep in str(python.parent) else python.name
 
 
-def _child_environment() -> dict[str, str]:
-    """This process's environment, for one that starts in another folder and finds its virtual environment by PATH."""
+def _child_environment(folder: Path) -> dict[str, str]:
+    """This process's environment, for one that starts in another folder and finds its virtual environment by PATH.
+
+    Args:
+        folder: for Ray's files, and for temporary ones where the path of their folder is too long.
+    """
     values = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    values["RAY_TMPDIR"] = str(folder)
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY:
+        values["TMPDIR"] = str(folder)
     values["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), values.get("PATH", os.defpath)])
     if values.get("PYTHONPATH"):
         values["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, values["PYTHONPATH"].split(os.pathsep)))

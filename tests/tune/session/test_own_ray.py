@@ -146,17 +146,20 @@ def test_however_the_driver_ends_nothing_is_left(short_folder: Path, how: str, c
 
 
 @pytest.mark.slow
-def test_it_starts_whatever_python_s_path_holds(tmp_path: Path, short_folder: Path) -> None:
+def test_it_starts_whatever_python_s_path_holds_and_however_long_that_of_temporary_files_is(tmp_path: Path) -> None:
     # An empty entry is the folder that one is in. Something prints as Python starts.
     (tmp_path / "sitecustomize.py").write_text("print('hello from sitecustomize')\nprint([1])\n")
     script = "from nasray.tune.session.connection import connection\nwith connection(None, 'run'): print('connected')"
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:", "RAY_TMPDIR": "", "TMPDIR": str(short_folder)}
+    # With one letter more than a Unix socket in a folder of multiprocessing's allows.
+    long = tmp_path / ("t" * (module.LONGEST_TEMPORARY - len(os.fsencode(tmp_path))))
+    long.mkdir()
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:", "RAY_TMPDIR": "", "TMPDIR": str(long)}
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert "connected" in ended.stdout
-    assert list(short_folder.glob("nr-*")) == []
+    assert list(long.iterdir()) == []
 
 
 def test_a_process_that_ends_at_once_leaves_no_folder_and_its_last_line_is_told(
@@ -179,6 +182,7 @@ def test_it_is_called_by_a_command_without_a_path_where_that_finds_it(monkeypatc
         assert module._python() == called
     monkeypatch.chdir("/usr")
     monkeypatch.setenv("PYTHONPATH", "lib::/opt/x")
-    found = module._child_environment()
+    found = module._child_environment(Path("/run/nr-1"))
+    assert found["RAY_TMPDIR"] == "/run/nr-1"
     assert found["PYTHONPATH"] == "/usr/lib:/usr:/opt/x"
     assert found["PATH"].startswith("/a:b/venv/bin:")
