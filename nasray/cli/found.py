@@ -37,34 +37,30 @@ def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture
 
     Args:
         space: of the architecture.
-        text: name of a published one, JSON, a file of JSON, a benchmark's string, or an id.
+        text: an architecture in any form that :func:`nasray.spaces.read_architecture` reads, a file of one, or an id.
         storage: folder of the runs in which an id is looked for.
 
     Raises:
         InvalidInput: it is none of these, or of another space.
     """
-    from nasray.spaces import from_genotype, from_string, has_strings, parse_architecture, string_form
+    from nasray.spaces import known_forms, parse_architecture, read_architecture
 
-    if text in space.references:
-        return from_genotype(space, space.references[text].genotype)
-    if text.lstrip().startswith("{"):
-        return parse_architecture(space, text)
-    if text.lstrip().startswith("|"):
-        return from_string(space, text)
     path = Path(text)
     with contextlib.suppress(OSError):  # a name that is too long for one, or a file that may not be read
-        if "\0" not in text and path.is_file() and path.stat().st_size <= 4_000_000:
+        if text not in space.references and "\0" not in text and path.is_file() and path.stat().st_size <= 4_000_000:
             try:
-                return parse_architecture(space, path.read_text(encoding="utf-8"))
+                return read_architecture(space, path.read_text(encoding="utf-8"))
             except UnicodeDecodeError:
                 raise InvalidInput(f"{path} is not text: expected an architecture as JSON") from None
-    found = _in_tables(Path(storage), text) if re.fullmatch(r"[0-9a-f]{12}", text) else None
-    if found is not None:
-        return parse_architecture(space, found)
-    known = [*space.references, *([string_form(space)] if has_strings(space) else [])]
+    if re.fullmatch(r"[0-9a-f]{12}", text):
+        found = _in_tables(Path(storage), text)
+        if found is not None:
+            return parse_architecture(space, found)
+    elif text in space.references or re.search(r"[{|(]", text):
+        return read_architecture(space, text)
     raise InvalidInput(
-        f"architecture {text!r:.80}: expected {', '.join([*known, 'a JSON file'])}, JSON, or the id of one in a "
-        f"run below {storage}/"
+        f"architecture {text!r:.80}: expected {', '.join([*known_forms(space), 'a file of JSON'])}, JSON, or the id of "
+        f"one in a run below {storage}/"
     )
 
 

@@ -1,8 +1,9 @@
 """A trained network in one file: its weights as safetensors, and in their metadata all that rebuilds it.
 
 The metadata's entry ``nasray`` is a JSON object: the name of the search space with the digest of its source where it
-is a user's own, the architecture, the size, and where the cells normalise. So a file says by itself which network it
-is of, also where that network normalises otherwise than its space does. Nothing in it is executed.
+is a user's own, the architecture, the size, where the cells normalise, and what it takes and gives: how images
+become its inputs, and the names of the classes. So a file says by itself which network it is of, also where that one
+normalises otherwise than its space does. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,21 @@ _MOST, _MOST_CELLS = 1_000_000, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a network was trained on: what its inputs and outputs mean."""
+
+    dataset: str
+    """Name of the dataset."""
+    mean: tuple[float, ...] | None
+    """Of the pixels of each channel, as a fraction of 255: subtracted from an image. None where a user's own code makes
+    the network's inputs."""
+    std: tuple[float, ...] | None
+    """Standard deviation of the pixels of each channel, as a fraction of 255: what an image is divided by then."""
+    class_names: tuple[str, ...]
+    """In the order of the logits; empty where the classes have no names."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Blueprint:
     """All that a network is built from, beside the code of its space."""
 
@@ -41,9 +57,12 @@ class Blueprint:
     """As JSON."""
     size: NetworkSize
     normalisation: Normalisation
+    data: Data
 
     @classmethod
-    def of(cls, space: str, architecture: Architecture, size: NetworkSize, normalisation: Normalisation) -> Blueprint:
+    def of(
+        cls, space: str, architecture: Architecture, size: NetworkSize, normalisation: Normalisation, data: Data
+    ) -> Blueprint:
         """The blueprint of a network whose space has a name here.
 
         Raises:
@@ -55,13 +74,18 @@ class Blueprint:
             architecture=architecture.to_json(),
             size=size,
             normalisation=normalisation,
+            data=data,
         )
+
+    def to_json(self) -> str:
+        """As it stands in files."""
+        return json.dumps(asdict(self))
 
 
 def to_bytes(network: Network, blueprint: Blueprint) -> bytes:
     """The file of a trained network, without its auxiliary head, which only trains."""
     weights = {k: v.contiguous() for k, v in network.state_dict().items() if not k.startswith("auxiliary.")}
-    return safetensors.torch.save(weights, {"format": "pt", KEY: json.dumps(asdict(blueprint))})
+    return safetensors.torch.save(weights, {"format": "pt", KEY: blueprint.to_json()})
 
 
 def from_bytes(data: bytes, source: str) -> tuple[Blueprint, dict[str, Tensor]]:
@@ -136,13 +160,24 @@ def _blueprint(values: Any) -> Blueprint:
         isinstance(one, bool) for one in normalisation.values()
     ):
         raise TypeError("a normalisation that no network has")
+    data = Data(**{**values["data"], **{name: _tuple(values["data"][name]) for name in ("mean", "std", "class_names")}})
+    numbers_of_channels = [*(data.mean or ()), *(data.std or ())]
+    if not all(isinstance(one, str) for one in (data.dataset, *(data.class_names or ()))) or data.class_names is None:
+        raise TypeError("a name is no text")
+    if not all(type(one) in (int, float) for one in numbers_of_channels):
+        raise TypeError("a mean or standard deviation is no number")
     return Blueprint(
         space=values["space"],
         digest=values["digest"],
         architecture=values["architecture"],
         size=NetworkSize(**size),
         normalisation=Normalisation(**normalisation),
+        data=data,
     )
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else None
 
 
 def _moved(space: CellSpace, text: str) -> tuple[str, dict[str, str]]:

@@ -19,6 +19,7 @@ from nasray.spaces import Architecture, CellSpace
 
 if TYPE_CHECKING:
     from nasray.networks import Network
+    from nasray.networks.saved import Blueprint
 
 _MOST_BYTES = 4 * 2**30
 
@@ -89,21 +90,33 @@ class Run:
                 return Architecture.from_json(space, rows.iloc[0]["architecture"])
         raise self._unknown(id)
 
-    def network(self, which: str | Mapping[str, Any] | pd.Series[Any]) -> Network:
+    def network(self, which: str | Mapping[str, Any] | pd.Series[Any] = "best", budget: float | None = None) -> Network:
         """A trained network, as a torch module on the CPU, in evaluation mode.
 
         It takes what the dataset's transform ``none`` gives, and gives logits (N, classes).
 
         Args:
-            which: a row of the evaluations or of a front, or an architecture's id. Of an architecture that was trained
-                several times (for other seeds, epochs, settings) an id means the training of most epochs, and of those
-                the one with the best validation accuracy.
+            which: ``best``, the front's most accurate one; a row of the evaluations or of a front; or an architecture's
+                id. Of an architecture that was trained several times (for other seeds, epochs, settings) an id means
+                the training of most epochs, and of those the one with the best validation accuracy.
+            budget: most multiply-adds (M) that ``best`` may have; None is any number.
 
         Raises:
-            InvalidInput: the run has no such architecture, or no trained weights of it; its space is a user's own and
-                its file was not given, or is another one by now; or the weights are damaged.
+            InvalidInput: the run has no such architecture, or no trained weights of it; nothing is within the budget;
+                its space is a user's own and its file was not given, or is another one by now; or the weights are
+                damaged.
         """
-        name = self._weights(which)
+        return self.trained(which, budget)[0]
+
+    def trained(
+        self, which: str | Mapping[str, Any] | pd.Series[Any] = "best", budget: float | None = None
+    ) -> tuple[Network, Blueprint]:
+        """A trained network with all that it was built from, as :meth:`network` gives it.
+
+        Raises:
+            InvalidInput: as of :meth:`network`.
+        """
+        name = self._weights(self._chosen(which, budget))
         source = f"{self.storage}/{name}"
         if not self.storage.exists(name):
             raise InvalidInput(f"{source} is missing: the network cannot be rebuilt without its trained weights.")
@@ -112,7 +125,44 @@ class Run:
         from nasray.networks.saved import from_bytes, rebuild
 
         blueprint, weights = from_bytes(self.storage.read_bytes(name), source)
-        return rebuild(blueprint, weights, self._space(blueprint.space, blueprint.digest), source)
+        return rebuild(blueprint, weights, self._space(blueprint.space, blueprint.digest), source), blueprint
+
+    def export(
+        self,
+        which: str | Mapping[str, Any] | pd.Series[Any] = "best",
+        *,
+        out: str | Path,
+        to: str | None = None,
+        budget: float | None = None,
+    ) -> Path:
+        """Write a trained network into a file that others run (see :func:`nasray.deployment.export`).
+
+        Args:
+            which: as of :meth:`network`.
+            out: file to write; its folder must be there.
+            to: ``safetensors``, ``pt2`` or ``onnx``; None is what the file's name ends with.
+            budget: most multiply-adds (M) that ``best`` may have; None is any number.
+
+        Returns:
+            The file.
+
+        Raises:
+            InvalidInput: as of :meth:`network`, or the file cannot be of this form, or be written.
+        """
+        from nasray.deployment import check_target, export
+
+        form = check_target(out, to)
+        network, blueprint = self.trained(which, budget)
+        return export(network, blueprint, out, form)
+
+    def _chosen(
+        self, which: str | Mapping[str, Any] | pd.Series[Any], budget: float | None
+    ) -> str | Mapping[str, Any] | pd.Series[Any]:
+        if isinstance(which, str) and which == "best":
+            return self.best(budget)
+        if budget is not None:
+            raise InvalidInput(f"budget {budget:g} with an architecture of your choice: expected it with 'best' alone.")
+        return which
 
     def _weights(self, which: str | Mapping[str, Any] | pd.Series[Any]) -> str:
         """Name of the file of a network's weights."""
@@ -187,3 +237,21 @@ def open(where: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     if missing:
         raise InvalidInput(f"No file {missing[0]}: code takes the file that defines the run's search space.")
     return Run(storage, paths)
+
+
+def export(
+    run: Run | str | Path,
+    which: str | Mapping[str, Any] | pd.Series[Any] = "best",
+    *,
+    out: str | Path,
+    to: str | None = None,
+    budget: float | None = None,
+    code: str | Path | Sequence[str | Path] | None = None,
+) -> Path:
+    """Write a trained network of a run into a file that others run: see :meth:`Run.export` and :func:`open`.
+
+    Raises:
+        InvalidInput: as of both.
+    """
+    opened = run if isinstance(run, Run) else open(run, code)
+    return opened.export(which, out=out, to=to, budget=budget)

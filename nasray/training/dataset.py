@@ -47,6 +47,9 @@ class Dataset:
     augmentations: Mapping[str, Transform]
     """By name. ``none`` is always there: what a network needs (normalisation), and no randomness."""
 
+    class_names: tuple[str, ...] = ()
+    """Of the classes, in the order of their numbers; empty where they have none."""
+
     def __post_init__(self) -> None:
         """Check the fields against each other."""
         self._check_types()
@@ -61,6 +64,11 @@ class Dataset:
                 f"dataset {self.name}: augmentations {', '.join(sorted(self.augmentations)) or '(empty)'}: "
                 "expected a mapping that holds 'none' too"
             )
+        if self.class_names and len(self.class_names) != self.classes:
+            raise InvalidInput(
+                f"dataset {self.name}: {len(self.class_names)} class_names for {self.classes} classes: expected one "
+                "for each, or none"
+            )
         self._check_part("train", *self.train)
         self._check_part("test", *self.test)
 
@@ -74,6 +82,10 @@ class Dataset:
         if not isinstance(shape, tuple | list) or not all(type(one) is int for one in shape):
             raise InvalidInput(f"dataset {self.name}: input_shape {shown(shape)}: expected whole numbers")
         object.__setattr__(self, "input_shape", tuple(shape))
+        names = self.class_names
+        if not isinstance(names, tuple | list) or not all(isinstance(one, str) for one in names):
+            raise InvalidInput(f"dataset {self.name}: class_names {shown(names)}: expected texts")
+        object.__setattr__(self, "class_names", tuple(names))
         for part in ("train", "test"):
             pair = getattr(self, part)
             if not isinstance(pair, tuple | list) or len(pair) != 2:

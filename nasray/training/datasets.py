@@ -32,6 +32,9 @@ STALL_SECONDS = 30.0
 UNREADABLE = (RuntimeError, ValueError, AssertionError, LookupError, OSError, EOFError, http.client.HTTPException)
 """What torchvision raises on files or answers that are absent, cut off or something else altogether."""
 
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""As its meta file (batches.meta) has them: torchvision gives them to an opened dataset alone."""
+
 DIGITS_TEST_FRACTION = 0.2
 DIGITS_TEST_SEED = 1797
 """Fixed: accuracies on digits compare only where the test split is the same."""
@@ -61,6 +64,7 @@ def digits(root: Path | None = None) -> Dataset:
             crop_padding=1,
             cutout=2,
         ),
+        tuple(str(digit) for digit in range(10)),
     )
 
 
@@ -83,7 +87,7 @@ def cifar10(root: Path | None = None) -> Dataset:
     recipe = ImageTransform(
         mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616), crop_padding=4, flip=True, cutout=16
     )
-    return _images("cifar10", train, test, recipe)
+    return _images("cifar10", train, test, recipe, CIFAR10_CLASSES)
 
 
 def fashion_mnist(root: Path | None = None) -> Dataset:
@@ -105,17 +109,24 @@ def fashion_mnist(root: Path | None = None) -> Dataset:
         for images_NHW, targets_N in _load("fashion_mnist", FashionMNIST, "FashionMNIST/raw", url, root)
     )
     recipe = ImageTransform(mean=(0.2860,), std=(0.3530,), crop_padding=2, flip=True, cutout=8)
-    return _images("fashion_mnist", train, test, recipe)
+    return _images("fashion_mnist", train, test, recipe, tuple(FashionMNIST.classes))
 
 
-def _images(name: str, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], recipe: ImageTransform) -> Dataset:
-    """A dataset of ten classes of images, whose augmentations are the recipe and the lesser forms of it."""
+def _images(
+    name: str,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    recipe: ImageTransform,
+    class_names: tuple[str, ...],
+) -> Dataset:
+    """A dataset of images, whose augmentations are the recipe and the lesser forms of it."""
     _, channels, height, width = train[0].shape
     standard = replace(recipe, cutout=0)
     return Dataset(
         name=name,
         task="classification",
-        classes=10,
+        classes=len(class_names),
+        class_names=class_names,
         input_shape=(channels, height, width),
         train=train,
         test=test,

@@ -10,12 +10,14 @@ from typing import Any
 
 from nasray import registry
 from nasray.networks import Network
-from nasray.networks.saved import Blueprint, to_bytes
+from nasray.networks.saved import Blueprint, Data, to_bytes
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
 from nasray.settings import TrainingSettings
 from nasray.spaces import NetworkSize
 from nasray.spaces.metric import metric_of_task
 from nasray.training.batches import DeviceData
+from nasray.training.dataset import Dataset
+from nasray.training.images import ImageTransform
 from nasray.training.measure import device_name, host, versions
 from nasray.training.splits import Splits
 from nasray.trials.evaluation import Evaluation
@@ -141,7 +143,8 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
     if evaluation.finished:
         row["test_accuracy"] = evaluation.test_accuracy()
         normalisation = evaluation.space.evaluation_normalisation
-        blueprint = Blueprint.of(config.space, evaluation.architecture, evaluation.size, normalisation)
+        data = _data(evaluation.data.dataset)
+        blueprint = Blueprint.of(config.space, evaluation.architecture, evaluation.size, normalisation, data)
         _write_network(storage, row, blueprint, evaluation.learner.network)
     return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
 
@@ -175,7 +178,8 @@ def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) 
         "seconds": search.seconds,
         "peak_memory_bytes": search.peak_memory_bytes,
     }
-    blueprint = Blueprint.of(config.space, trained.architecture, trained.size, trained.normalisation)
+    data = _data(search.data.dataset)
+    blueprint = Blueprint.of(config.space, trained.architecture, trained.size, trained.normalisation, data)
     _write_network(storage, row, blueprint, trained.network)
     write_row(storage, EVALUATIONS, row, knobs=knob_columns(config.settings, trial.varied))
 
@@ -186,6 +190,13 @@ def _write_network(storage: Storage, row: dict[str, Any], blueprint: Blueprint, 
     identity = hashlib.sha256(json.dumps([row[name] for name in EVALUATIONS.key]).encode()).hexdigest()[:8]
     row["weights"] = f"architectures/{row['architecture_id']}_{row['epochs']}_{identity}.safetensors"
     storage.write_bytes(row["weights"], to_bytes(network, blueprint))
+
+
+def _data(dataset: Dataset) -> Data:
+    recipe = dataset.augmentations["none"]
+    mean, std = (recipe.mean, recipe.std) if isinstance(recipe, ImageTransform) else (None, None)
+    name = registry.portable(dataset.name)
+    return Data(dataset=name, mean=mean, std=std, class_names=dataset.class_names)
 
 
 def _common(settings: TrainingSettings, data: DeviceData, splits: Splits, size: NetworkSize) -> dict[str, Any]:

@@ -319,7 +319,9 @@ def test_a_root_that_cannot_be_written_is_one_line(tmp_path: Path):
     ("change", "named"),
     [
         ({"classes": 0}, "classes 0"),
-        ({"classes": 9}, "targets from 0 to 9"),
+        ({"classes": 9}, "10 class_names for 9 classes"),
+        ({"classes": 9, "class_names": ()}, "targets from 0 to 9"),
+        ({"class_names": range(10)}, "class_names .*expected texts"),
         ({"input_shape": ()}, r"input_shape \(\)"),
         ({"augmentations": {}}, r"augmentations \(empty\)"),
         ({"train": (torch.zeros(3, 1), torch.zeros(4).long())}, "equal first dimensions"),
@@ -339,6 +341,7 @@ def test_a_dataset_need_not_be_images(digits: Dataset):
         digits,
         task="language modelling",
         classes=100,
+        class_names=(),
         input_shape=(35,),
         train=(tokens[:-1], tokens[1:]),
         test=(tokens[:-1], tokens[1:]),
