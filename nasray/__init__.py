@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasray.fronts import hypervolume, pareto_front
-    from nasray.results import Run, open
+    from nasray.networks.build import network
+    from nasray.results import Run, export, open
     from nasray.runs import load
+    from nasray.sweeps.resuming import resume
+    from nasray.sweeps.single import search, train
 
 _ROOMS = {
     "Run": "nasray.results",
+    "export": "nasray.results",
     "hypervolume": "nasray.fronts",
     "load": "nasray.runs",
+    "network": "nasray.networks.build",
     "open": "nasray.results",
     "pareto_front": "nasray.fronts",
+    "resume": "nasray.sweeps.resuming",
+    "search": "nasray.sweeps.single",
+    "train": "nasray.sweeps.single",
 }
-"""Public name to where it lives: pandas and pyarrow take most of a second to import, which only those pay for who ask
-for a table."""
+"""Public name to where it lives: pandas, pyarrow and torch take seconds to import, which only those pay for who ask for
+a table or a network."""
 
-__all__ = ["Run", "hypervolume", "load", "open", "pareto_front"]
+__all__ = ["Run", "export", "hypervolume", "load", "network", "open", "pareto_front", "resume", "search", "train"]
 __version__ = "0.1.0"
 
 

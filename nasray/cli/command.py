@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import nasray
 from nasray import registry
 from nasray.cli.signals import ends_on_signals
 from nasray.cli.verbs import VERBS
@@ -15,7 +16,7 @@ from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, S
 
 TRACEBACK = "NASRAY_TRACEBACK"
 """In the environment: whether a failure of a user's own code is shown with all that led to it."""
-_RESUMABLE = ("sweep", "search", "retrain")
+_RESUMABLE = ("sweep", "search", "train", "retrain", "resume")
 """Verbs that resume where they ended."""
 
 
@@ -61,6 +62,9 @@ def _run(arguments: list[str]) -> int:
     _absolute_environment()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"nasray {nasray.__version__}")
         return 0
     verb = VERBS.get(arguments[0])
     if verb is None:

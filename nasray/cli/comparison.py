@@ -37,6 +37,8 @@ class FrontOptions:
     """Take only rows with these values of columns or settings, as in ``epochs=50 method=random``."""
     references: tuple[str, ...] = ()
     """Published architectures to show beside it, by name, or ``all``: their accuracy is on the test split."""
+    csv: str | None = None
+    """Write its rows, with all columns, to a .csv file."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print it as JSON."""
 
@@ -49,6 +51,8 @@ def lines(runs: Mapping[str, Storage], options: FrontOptions) -> Iterator[str]:
     """
     if options.references and options.cost != "macs":
         raise InvalidInput(f"--references with --cost {shown(options.cost)}: published architectures have macs only")
+    if options.csv is not None and options.repeats is not None:
+        raise InvalidInput("--csv with --repeats: expected one of them, for repetitions have no common front")
     return _common_front(runs, options) if options.repeats is None else _repeated_fronts(runs, options)
 
 
@@ -61,6 +65,11 @@ def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterato
     references = _references(options.references, found.rows)
     if options.plot is not None:
         plot_front(found.fronts, options.plot, points=found.rows.of, references=references, minimise=cost)
+    if options.csv is not None:
+        try:
+            found.front.to_csv(options.csv, index=False)
+        except OSError as error:
+            raise InvalidInput(f"--csv {options.csv}: cannot be written ({error.strerror})") from None
     if options.json:
         yield json.dumps(
             {

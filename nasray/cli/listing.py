@@ -1,4 +1,4 @@
-"""What there is: spaces, methods with their knobs, datasets, sweeps, published architectures."""
+"""What there is: spaces, methods with their knobs, datasets, sweeps, published architectures, and runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nasray import registry
+from nasray.errors import printable
 from nasray.settings import Range
 
 KINDS = ("spaces", "methods", "searchers", "datasets", "sweeps", "architectures")
@@ -17,6 +18,23 @@ def lines(kinds: Iterable[str]) -> Iterator[str]:
     for kind in kinds:
         yield kind
         yield from (f"  {line}" for line in _DESCRIBED[kind]())
+
+
+def lines_of_runs(folder: str) -> Iterator[str]:
+    """A line for each run in a folder: its name, what it is of, its state, its trials and its front."""
+    from nasray.results.overview import runs_in
+
+    rows = []
+    for one in runs_in(folder):
+        counts = {"done": one.done, "open": one.open, "failed": one.failed}
+        trials = ", ".join(f"{count} {word}" for word, count in counts.items() if count or word == "done")
+        front = "no common front" if one.front is None else f"front of {one.front}"
+        rows.append([printable(one.name), one.what, one.state, trials, front, one.best])
+    if not rows:
+        yield f"no runs in {folder}"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _found(kind: str) -> Iterator[tuple[str, Any]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import sys
 import textwrap
 import warnings
@@ -16,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from nasray import registry
+from nasray.cli.architectures import cost, draw, export
 from nasray.cli.arguments import leading, parse, positional, taken, value_of
-from nasray.cli.found import RUNS, find_architecture, find_run, shape_of
+from nasray.cli.found import RUNS, find_architecture, find_run
 from nasray.errors import (
     DamagedFilesWarning,
     InvalidInput,
@@ -57,33 +56,45 @@ def _sweep(arguments: list[str]) -> int:
 
 def _search(arguments: list[str]) -> int:
     """METHOD SPACE DATASET [--FIELD VALUE ...] [--out DIR]: one search without Ray, into the same tables"""
-    from nasray.fronts import pareto_front
-    from nasray.runs import CANDIDATES, open_storage, read, write_front
-    from nasray.trials.search_config import SearchConfig, find_method
-    from nasray.trials.single import run_search
+    from nasray.sweeps.single import search
+    from nasray.trials.search_config import find_method
 
     (method, space, dataset), rest = positional(
         arguments, "METHOD", "SPACE", "DATASET", example="nasray search gold_nas gold digits"
     )
-
-    default = _SingleSearch(
-        settings=find_method(method).Config(),
-        out=f"{RUNS}/{'-'.join(map(registry.portable, (method, space, dataset)))}".replace(":", "-"),
-    )
+    default = _SingleSearch(settings=find_method(method).Config(), out=_out(method, space, dataset))
     typed = parse(_SingleSearch, rest, f"nasray search {method} {space} {dataset}", default=default)
-    config = SearchConfig(
-        method=method,
-        space=space,
-        dataset=dataset,
-        **{name: getattr(typed, name) for name in vars(typed) if name != "out"},
-    )
-    run = open_storage(typed.out)
-    run_search(config, run)
-    front = pareto_front(read(run, CANDIDATES))
-    write_front(run, front)
+    others = {name: value for name, value in vars(typed).items() if name != "settings"}
+    front = search(method, space, dataset, **others, **typed.settings.to_dict()).front()
     _print_front(front, ["macs", "params", "accuracy", "gap", "epoch", "architecture_id"])
     print(f"{len(front)} of its candidates are on the front; the tables are in {typed.out}")
     return 0
+
+
+def _train(arguments: list[str]) -> int:
+    """SPACE ARCHITECTURE DATASET [--FIELD VALUE ...] [--out DIR]: train one architecture from scratch, without Ray"""
+    from nasray.spaces import CellSpace
+    from nasray.sweeps.single import train
+    from nasray.trials.evaluation import EvaluationSettings
+
+    example = "nasray train darts DARTS_V2 cifar10"
+    (name, text, dataset), rest = positional(arguments, "SPACE", "ARCHITECTURE", "DATASET", example=example)
+    space: CellSpace = registry.find("space", name, CellSpace)
+    storage = value_of(rest, "storage")
+    architecture = find_architecture(space, text, RUNS if storage is None else storage)
+    called = text if text in space.references else architecture.id
+    default = _SingleTraining(settings=EvaluationSettings(), out=_out("train", name, called, dataset))
+    typed = parse(_SingleTraining, rest, f"nasray train {name} {called} {dataset}", default=default)
+    others = {one: value for one, value in vars(typed).items() if one not in ("settings", "storage")}
+    run = train(architecture, name, dataset, **others, **typed.settings.to_dict())
+    _print_front(run.evaluations, ["macs", "params", "accuracy", "test_accuracy", "epochs", "architecture_id"])
+    print(f"tables and trained weights: {typed.out}")
+    return 0
+
+
+def _out(*names: str) -> str:
+    """The folder of a single search or training."""
+    return f"{RUNS}/{'-'.join(map(registry.portable, names))}".replace(":", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +115,22 @@ class _SingleSearch:
     """Multiply-adds (M): each of those networks is as wide as this allows; None is evaluation_channels for all."""
     data_root: str | None = None
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SingleTraining:
+    """What a single training takes besides space, architecture and dataset."""
+
+    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
+    seed: int = 0
+    budget: float | None = None
+    """Largest multiply-adds (M): a network that exceeds it is made narrower; None is any number."""
+    out: str
+    """Folder of the run, or its URI."""
+    data_root: str | None = None
+    """Folder of the dataset; None is the environment's NASRAY_DATA."""
+    storage: str = RUNS
+    """Where to look for the ids of architectures."""
 
 
 def _retrain(arguments: list[str]) -> int:
@@ -133,6 +160,44 @@ def _retrain(arguments: list[str]) -> int:
     return _print_outcome(retrain(storage, typed.settings.to_dict(), **{name: getattr(typed, name) for name in names}))
 
 
+def _resume(arguments: list[str]) -> int:
+    """RUN [--FIELD VALUE ...]: go on with a sweep, a search or a training where it was left"""
+    from nasray.sweeps.resuming import resume_storage
+
+    @dataclass(frozen=True, kw_only=True)
+    class Resuming:
+        address: str | None = None
+        """Address of a running Ray cluster; None is as the run has it."""
+        data_root: str | None = None
+        """Folder of the dataset; None is as the run has it."""
+        cpus_per_trial: float | None = None
+        """CPU cores that each trial reserves; None is as the run has it."""
+        gpus_per_trial: float | Literal["auto"] | None = None
+        """GPUs that each trial reserves; auto measures it, None is as the run has it."""
+
+    (run,), rest = positional(arguments, "RUN", example="nasray resume runs/digits")
+    storage = find_run(run)
+    typed = parse(Resuming, rest, f"nasray resume {run}", default=Resuming())
+    outcome = resume_storage(storage, {name: value for name, value in vars(typed).items() if value is not None})
+    if outcome is not None:
+        return _print_outcome(outcome)
+    print(f"{storage} is finished: nasray front {run} shows it")
+    return 0
+
+
+def _runs(arguments: list[str]) -> int:
+    """[DIR]: the runs in a folder, with their state, progress and front"""
+    from nasray.cli.listing import lines_of_runs
+
+    given, rest = leading(arguments)
+    if len(given) > 1:
+        raise InvalidInput(f"runs {' '.join(given)}: expected one folder, as in nasray runs {RUNS}")
+    parse(_Nothing, rest, "nasray runs", default=_Nothing())
+    for line in lines_of_runs(given[0] if given else RUNS):
+        print(line)
+    return 0
+
+
 def _front(arguments: list[str]) -> int:
     """RUN [RUN ...] [--budget M] [--cost NAME] [--plot FILE] [--repeats runs] [--references NAME ...]: their front"""
     from nasray.cli.comparison import FrontOptions, lines
@@ -145,102 +210,6 @@ def _front(arguments: list[str]) -> int:
         for line in lines({run: find_run(run) for run in runs}, typed):
             print(line)
     return 1 if damaged else 0
-
-
-def _cost(arguments: list[str]) -> int:
-    """SPACE ARCHITECTURE [--channels C] [--cells N] [--input CxHxW] [--classes K] [--latency-batch B] [--json]: cost"""
-    from nasray.costs import architecture_latency, macs, params
-    from nasray.spaces import CellSpace, NetworkSize
-    from nasray.training.measure import pick_device
-
-    @dataclass(frozen=True, kw_only=True)
-    class Cost:
-        channels: int | None = None
-        """Channels of the first cell; None means the space's own number."""
-        cells: int | None = None
-        """None is the space's own number."""
-        input: str = "3x32x32"
-        """Shape of one input: channels x height x width."""
-        classes: int = 10
-        skeleton: str = "cifar"
-        """What surrounds the cells."""
-        storage: str = RUNS
-        """Where to look for the ids of architectures."""
-        latency_batch: int | None = None
-        """Examples at once at which the latency is measured too; None measures none."""
-        latency_threads: int | None = None
-        """Number of processor threads; None means as many as torch uses."""
-        latency_device: str = "auto"
-        """auto is the GPU where there is one, else the processor."""
-        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-        """Print it as JSON."""
-
-    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
-    typed = parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
-    space: CellSpace = registry.find("space", name, CellSpace)
-    architecture = find_architecture(space, text, typed.storage)
-    size = NetworkSize(
-        channels=space.evaluation_channels if typed.channels is None else typed.channels,
-        cells=(len(architecture.cells) if space.cell_per_position else space.evaluation_cells)
-        if typed.cells is None
-        else typed.cells,
-        input_shape=shape_of(typed.input),
-        classes=typed.classes,
-        skeleton=typed.skeleton,
-    )
-    cost = {"params": params(space, architecture, size), "macs": macs(space, architecture, size)}
-    measured = None
-    if typed.latency_batch is None and (typed.latency_threads is not None or typed.latency_device != "auto"):
-        raise InvalidInput("latency without a batch: expected --latency-batch 1, or none of the latency's fields")
-    if typed.latency_batch is not None:
-        measured = architecture_latency(
-            space,
-            architecture,
-            size,
-            batch=typed.latency_batch,
-            threads=typed.latency_threads,
-            device=pick_device(typed.latency_device),
-        )
-    if typed.json:
-        latency = {} if measured is None else {"latency": dataclasses.asdict(measured)}
-        print(json.dumps({"architecture_id": architecture.id, **cost, **dataclasses.asdict(size), **latency}))
-        return 0
-    print(
-        f"{_millions(cost['params'], 4)} parameters, {_millions(cost['macs'], 2)} multiply-adds "
-        f"({size.channels} channels, {size.cells} cells, input {typed.input}, {size.classes} classes)"
-    )
-    if measured is not None:
-        print(
-            f"latency {measured.median_ms:.4g} ms, quartiles {measured.low_ms:.4g} and {measured.high_ms:.4g} ms: "
-            f"{measured.repeats} runs, batch {measured.batch}, {measured.threads} thread"
-            f"{'' if measured.threads == 1 else 's'}, {measured.device}"
-        )
-    return 0
-
-
-def _draw(arguments: list[str]) -> int:
-    """SPACE ARCHITECTURE --out FILE: the cells as a picture"""
-    from nasray.pictures import draw_cells
-    from nasray.spaces import CellSpace
-
-    @dataclass(frozen=True, kw_only=True)
-    class Draw:
-        out: str | None = None
-        """File to write: .png, .svg or .pdf."""
-        storage: str = RUNS
-        """Where to look for the ids of architectures."""
-
-    example = "nasray draw darts DARTS_V2 --out cells.png"
-    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example=example)
-    typed = parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
-    if typed.out is None:
-        raise InvalidInput(f"--out missing: expected a .png, .svg or .pdf file, as in {example}")
-    space: CellSpace = registry.find("space", name, CellSpace)
-    architecture = find_architecture(space, text, typed.storage)
-    called = text if text in space.references else f"architecture {architecture.id}"
-    draw_cells(space, architecture, typed.out, title=f"{called} ({space.name})")
-    print(f"{len(architecture.cells)} cells of {called}: {typed.out}")
-    return 0
 
 
 def _list(arguments: list[str]) -> int:
@@ -265,10 +234,14 @@ class _Nothing:
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "sweep": _sweep,
     "search": _search,
+    "train": _train,
     "retrain": _retrain,
+    "resume": _resume,
+    "runs": _runs,
     "front": _front,
-    "cost": _cost,
-    "draw": _draw,
+    "cost": cost,
+    "draw": draw,
+    "export": export,
     "list": _list,
 }
 
@@ -290,10 +263,6 @@ def _damage_in_a_line() -> Iterator[list[str]]:
 
         warnings.showwarning = show
         yield told
-
-
-def _millions(value: float, digits: int) -> str:
-    return f"{value:.{digits}f} M" if value >= 1 else f"{value:.{digits + 2}f} M"
 
 
 def _print_front(front: pd.DataFrame, columns: list[str]) -> None:

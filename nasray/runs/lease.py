@@ -100,6 +100,19 @@ def check_lease(storage: Storage | str, *, look: bool = False) -> None:
         one.check(look=look)
 
 
+def driver_of(storage: Storage) -> str | None:
+    """Who drives a run, for a person; None where nobody does. What another machine's driver left when it was killed
+    cannot be told from a living one's."""
+    for name in storage.list(FOLDER, ".json"):
+        try:
+            claim = _understood(storage.read_json(name))
+        except (FileNotFoundError, InvalidInput):
+            continue
+        if claim is not None and claim.held and not (claim.place == here() and start_of(claim.pid) != claim.born):
+            return claim.owner
+    return None
+
+
 class Lease:
     """A driver's claim to a run, kept alive by a thread.
 

@@ -177,9 +177,9 @@ class Storage:
         names = (info.base_name for info in self._entries(path) if info.type == fs.FileType.File)
         return tuple(sorted(f"{prefix}{n}" for n in names if n.endswith(suffix) and not n.startswith(".")))
 
-    def folders(self, folder: str) -> tuple[str, ...]:
-        """Sorted names of the folders directly in `folder`; a folder that does not exist holds nothing."""
-        found = self._entries(self._path(folder))
+    def folders(self, folder: str | None = None) -> tuple[str, ...]:
+        """Sorted names of the folders directly in `folder`, or here; a folder that does not exist holds nothing."""
+        found = self._entries(self.base if folder is None else self._path(folder))
         return tuple(sorted(info.base_name for info in found if info.type == fs.FileType.Directory))
 
     def _entries(self, path: str) -> Sequence[fs.FileInfo]:

@@ -1,4 +1,4 @@
-"""One search without Ray, into the same tables as a sweep's."""
+"""One search or one training without Ray, into the same tables as a sweep's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact
 from nasray.runs.events import say, show_events
@@ -16,13 +17,17 @@ from nasray.runs.patience import PATIENCE
 from nasray.settings import DeviceKind
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, pick_device, versions
-from nasray.trials.check import check_search
+from nasray.trials.check import check_search, check_training
 from nasray.trials.checkpoints import drop_final_checkpoints
+from nasray.trials.evaluation import EvaluationConfig, evaluation_size
 from nasray.trials.identity import differing_in, identity
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
-from nasray.trials.trial import SearchTrial
+from nasray.trials.trial import Origin, SearchTrial, TrainingTrial
+
+GIVEN = "given"
+"""The method of an architecture that no search of nasray's found."""
 
 
 def run_search(config: SearchConfig, run: Storage) -> None:
@@ -36,40 +41,76 @@ def run_search(config: SearchConfig, run: Storage) -> None:
     """
     show_events()
     check_search(config, load_dataset(config.dataset, config.data_root))  # before the first write
+    _run_alone(SearchTrial(run=run.name, config=config), run)
+
+
+def run_training(config: EvaluationConfig, run: Storage, method: str = GIVEN) -> None:
+    """Train an architecture from scratch into a run's folder, or go on with it where it was left.
+
+    Args:
+        config: of the training.
+        run: the folder.
+        method: that found the architecture.
+
+    Raises:
+        InvalidInput: the training could not run, the folder holds another one, cannot be written, or another process
+            is at it.
+        LeaseLost: another process took it over.
+        NonFiniteLoss: a loss was infinite or not a number.
+    """
+    show_events()
+    space, architecture, settings = config.cell_space, config.architecture, config.settings
+    dataset = load_dataset(config.dataset, config.data_root)
+    size = evaluation_size(space, architecture, settings, dataset, config.budget)
+    macs(space, architecture, size)  # of an architecture that does not fit the size there are none
+    check_training(space, settings, dataset, cells=size.cells, flag="--")
+    _run_alone(TrainingTrial(run=run.name, config=config, origin=Origin(method=method)), run)
+
+
+def _run_alone(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
     run.check_writable()
     run = replace(run, patience=PATIENCE)
     with lease(run, run.name):
-        _run(config, run)
+        check_new(run)
+        # Gone on with on another kind of device, it would come to something else.
+        config = trial.config
+        kind: DeviceKind = "cuda" if pick_device(config.settings.device).type == "cuda" else "cpu"
+        settled = replace(config, settings=replace(config.settings, device=kind))  # type: ignore[arg-type]
+        trial = replace(trial, config=settled)  # type: ignore[arg-type]
+        _record(trial, run)
+        reopen_without_rows(run)
+        _run(trial, run)
 
 
-def _run(config: SearchConfig, run: Storage) -> None:
-    check_new(run)
-    # Gone on with on another kind of device, a search would find something else.
-    kind: DeviceKind = "cuda" if pick_device(config.settings.device).type == "cuda" else "cpu"
-    config = replace(config, settings=replace(config.settings, device=kind))
-    trial = SearchTrial(run=run.name, config=config)
-    if run.exists("run.json"):
-        theirs = run.read_json("run.json").get("identity")
-        if not isinstance(theirs, dict):
-            raise InvalidInput(f"{run} holds no search. Give another --out.")
-        differing = differing_in(identity(config), theirs)
-        if differing:
-            raise InvalidInput(
-                f"{run} holds another search, which differs in {', '.join(differing[:5])}. Give another --out, or the "
-                "same search."
-            )
-    else:
+def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
+    """Write what runs there, or see that it is what is to go on."""
+    what = "search" if isinstance(trial, SearchTrial) else "training"
+    if not run.exists("run.json"):
         run.write_json(
             "run.json",
             {
-                "search": config.to_dict(),
-                "identity": identity(config),
+                what: trial.config.to_dict(),
+                **({} if isinstance(trial, SearchTrial) else {"method": trial.method}),
+                "identity": identity(trial.config),
                 "versions": versions(),
                 "host": host(),
                 "started": datetime.now(UTC).isoformat(),
             },
         )
-    reopen_without_rows(run)
+        return
+    begun = run.read_json("run.json")
+    theirs = begun.get("identity")
+    if what not in begun or not isinstance(theirs, dict):
+        raise InvalidInput(f"{run} holds no {what}. Give another --out.")
+    differing = differing_in(identity(trial.config), theirs)
+    if differing:
+        raise InvalidInput(
+            f"{run} holds another {what}, which differs in {', '.join(differing[:5])}. Give another --out, or the "
+            f"same {what}."
+        )
+
+
+def _run(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
     running = RunningTrial(trial, run, partial(say, run=run.name, trial=trial.name))
     if running.outcome.is_open:
         running.begin()
@@ -77,11 +118,11 @@ def _run(config: SearchConfig, run: Storage) -> None:
     while not report[DONE]:
         check_lease(run)
         report = running.run_epoch()
-        print(
-            f"epoch {report[EPOCH]}: supernet accuracy {report['supernet_accuracy']:.4f}, "
-            f"{report['macs']:.4g} M macs, {report['seconds']:.1f} s",
-            file=sys.stderr,
-        )
+        if isinstance(trial, SearchTrial):
+            figures = f"supernet accuracy {report['supernet_accuracy']:.4f}, {report['macs']:.4g} M macs"
+        else:
+            figures = f"loss {report['loss']:.4f}, accuracy {report['accuracy']:.4f}"
+        print(f"epoch {report[EPOCH]}: {figures}, {report['seconds']:.1f} s", file=sys.stderr)
     drop_final_checkpoints(run)
     for table in (CANDIDATES, EVALUATIONS):
         compact(run, table)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nasray.cli import main
+from nasray.cli.verbs import VERBS
 
 
 @pytest.mark.parametrize(
@@ -200,9 +201,9 @@ def test_a_file_that_holds_something_else(tmp_path: Path, capsys: pytest.Capture
 def test_help_is_given_for_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     usage = capsys.readouterr().out
-    for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
+    for verb in VERBS:
         assert f"nasray {verb}" in usage
-    for verb in ("sweep", "search", "retrain", "front", "cost", "draw", "list"):
+    for verb in VERBS:
         assert main([verb, "--help"]) == 0
         assert capsys.readouterr().out.startswith(f"usage: nasray {verb} ")
     with pytest.raises(SystemExit) as stopped:

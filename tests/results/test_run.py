@@ -18,7 +18,9 @@ import torch
 from torch import nn
 
 import nasray
+from nasray.cli import main
 from nasray.errors import InvalidInput
+from nasray.networks.saved import from_bytes
 from nasray.runs import EVALUATIONS, open_storage, write_row
 from nasray.training import Dataset
 from nasray.training.dataset import load_dataset
@@ -119,6 +121,47 @@ def test_every_seed_has_a_network_of_its_own_and_an_id_means_the_best_of_them(tm
     assert by_seed["weights"].nunique() == 2
     of_id, of_best = run.network(best["architecture_id"]), run.network(best)
     assert all(torch.equal(a, b) for a, b in zip(of_id.parameters(), of_best.parameters(), strict=True))
+
+
+def test_best_is_the_network_of_the_fronts_best_row_and_is_exported_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = search(tmp_path / "run", "random", "darts")
+    assert trial is not None
+    rows = [train(tmp_path / "run", trial, seed) for seed in (0, 1)]
+    open_storage(tmp_path / "run").write_json("run.json", {})
+    run = nasray.open(tmp_path / "run")
+    best = run.best(budget=rows[0]["macs"])
+    images = load_dataset("digits").test[0][:4]
+    with torch.no_grad():
+        given = run.network(budget=rows[0]["macs"])(images / 10)
+        assert torch.equal(given, run.network(best)(images / 10))
+
+    out = tmp_path / "net.safetensors"
+    command = ["export", str(tmp_path / "run"), "best", "--budget", str(rows[0]["macs"]), "--out", str(out)]
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: ")
+    nasray.export(run, best, out=tmp_path / "same", to="safetensors")
+    files = [out, tmp_path / "same", tmp_path / "run" / best["weights"]]
+    (blueprint, weights), *others = (from_bytes(file.read_bytes(), str(file)) for file in files)
+    for other, same in others:
+        assert other == blueprint
+        assert all(torch.equal(weight, same[name]) for name, weight in weights.items())
+
+    refused = {
+        f"{best['architecture_id']} --budget 1 --out {out}": "budget 1 with an architecture of your choice",
+        f"best --budget 1e-9 --out {out}": "is within 1e-09 M multiply-adds",
+        f"best --out {tmp_path / 'no' / 'net.pt2'}": "expected a file in a folder that is there",
+        "best": "--out missing",
+        f"nobody --out {out}": "No architecture 'nobody'",
+    }
+    out.unlink()
+    for arguments, said in refused.items():
+        assert main(["export", str(tmp_path / "run"), *arguments.split()]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert told.count("\n") == 1
+    assert not out.exists()
 
 
 MINE = """

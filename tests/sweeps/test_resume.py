@@ -18,7 +18,7 @@ import nasray
 from tests.sweep_files import gold_sweep
 
 
-def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, name: str, *, resume: bool = False) -> subprocess.Popen[bytes]:
     sweep = gold_sweep(
         folder,
         examples=192,
@@ -26,7 +26,8 @@ def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
         evaluation={"epochs": 3, "drop_path": 0.1},
         training={"within": 0.03},
     )
-    command = [sys.executable, "-m", "nasray.cli", "sweep", sweep, "--name", name, "--storage", str(folder)]
+    words = ["resume", str(folder / name)] if resume else ["sweep", sweep, "--name", name, "--storage", str(folder)]
+    command = [sys.executable, "-m", "nasray.cli", *words]
     aside = folder / "aside"
     aside.mkdir(exist_ok=True)
     # Ray's own files lie elsewhere: its sockets need a short path.
@@ -63,7 +64,8 @@ def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None
             deleted += [path.name for path in tunes.rglob("*") if path.is_file()]
             shutil.rmtree(tunes)
     assert deleted
-    assert start(tmp_path, "killed").wait() == 0
+    # By its folder alone.
+    assert start(tmp_path, "killed", resume=True).wait() == 0
 
     for table in ("candidates", "evaluations", "front"):
         pd.testing.assert_frame_equal(rows(tmp_path / "killed", table), rows(tmp_path / "left_alone", table))

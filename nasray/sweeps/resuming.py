@@ -1,0 +1,77 @@
+"""Going on with a run by its folder alone: what it is a run of stands in its run.json."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from nasray.errors import InvalidInput
+from nasray.results import Run
+from nasray.results import open as open_run
+from nasray.runs import Storage, open_storage
+from nasray.sweeps.changes import with_execution
+from nasray.sweeps.run import Outcome, read_run, run_sweep
+from nasray.trials.evaluation import EvaluationConfig
+from nasray.trials.search_config import SearchConfig
+from nasray.trials.single import GIVEN, run_search, run_training
+from nasray.tune.execution import Execution
+
+
+def resume(run: str | Path, **execution: Any) -> Run:
+    """Go on with a run where it was left: a sweep, a search or a training. A finished one stays as it is.
+
+    Args:
+        run: its folder, or its URI.
+        execution: fields of a sweep's execution to change, such as ``address`` or ``data_root``; of a search or a
+            training ``data_root`` alone.
+
+    Returns:
+        The run, finished.
+
+    Raises:
+        InvalidInput: no run lies there, or it cannot go on; the message says what to change.
+    """
+    storage = open_storage(run)
+    resume_storage(storage, execution)
+    return open_run(str(storage))
+
+
+def resume_storage(run: Storage, execution: dict[str, Any]) -> Outcome | None:
+    """Go on with a run; gives what a sweep came to.
+
+    Raises:
+        InvalidInput: as of :func:`resume`.
+    """
+    if not run.exists("run.json"):
+        raise InvalidInput(f"{run} is no run: expected a folder with run.json.")
+    known = {one.name for one in fields(Execution)}
+    unknown = sorted(execution.keys() - known)
+    if unknown:
+        raise InvalidInput(f"unknown field {unknown[0]!r} of an execution: expected one of {', '.join(sorted(known))}")
+    values = run.read_json("run.json")
+    if isinstance(values.get("sweep"), dict):
+        sweep, _ = read_run(run)
+        if sweep.name != run.name:
+            raise InvalidInput(f"{run} was called {sweep.name!r} when it began. Give its folder that name again.")
+        return run_sweep(with_execution(sweep, **{"storage": _folder_of(run), **execution}))
+    others = sorted(execution.keys() - {"data_root"})
+    if others:
+        raise InvalidInput(f"{others[0]} for {run}: it holds no sweep, and runs in this process. Leave it out.")
+    try:
+        if isinstance(values.get("search"), dict):
+            run_search(SearchConfig.of({**values["search"], **execution}), run)
+        elif isinstance(values.get("training"), dict):
+            training = EvaluationConfig.of({**values["training"], **execution})
+            run_training(training, run, str(values.get("method", GIVEN)))
+        else:
+            raise InvalidInput(f"{run}/run.json names no sweep, search or training to go on with.")
+    except (TypeError, LookupError, AttributeError) as error:
+        raise InvalidInput(f"{run}/run.json holds something else than nasray writes ({error}).") from None
+    return None
+
+
+def _folder_of(run: Storage) -> str:
+    """The folder, or URI, in which a run lies."""
+    head, mark, query = str(run).partition("?") if "://" in str(run) else (str(run), "", "")
+    return head.rstrip("/").rpartition("/")[0] + mark + query

@@ -1,0 +1,142 @@
+"""One search or one training, without Ray, as people call it: by names and settings, with a run to show for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nasray import registry
+from nasray.errors import InvalidInput
+from nasray.fronts import pareto_front
+from nasray.results import Run
+from nasray.results import open as open_run
+from nasray.runs import CANDIDATES, EVALUATIONS, open_storage, read, write_front
+from nasray.spaces import Architecture, CellSpace, read_architecture
+from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
+from nasray.trials.identity import identity
+from nasray.trials.search_config import SearchConfig, find_method
+from nasray.trials.single import GIVEN, run_search, run_training
+
+_SIZES = tuple(one.name for one in fields(SearchConfig) if one.name.startswith("evaluation_"))
+
+
+def search(
+    method: str,
+    space: str,
+    dataset: str,
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    **settings: Any,
+) -> Run:
+    """Search for architectures once, in this process.
+
+    Args:
+        method: name of a search method, or ``file.py:NAME``.
+        space: name of a search space, or ``file.py:NAME``.
+        dataset: name of a dataset, or ``file.py:NAME``.
+        out: folder of the run, or its URI; the same search goes on there where it was left. None is a folder in runs/
+            that is named for all that the search depends on.
+        seed: of all that is drawn at random.
+        data_root: folder of the dataset; None is the environment's NASRAY_DATA.
+        settings: of the method, by name (``epochs=10``); and evaluation_channels, evaluation_cells,
+            evaluation_skeleton and evaluation_width_budget, the size of the networks whose cost counts.
+
+    Returns:
+        The run: its candidates, and their front.
+
+    Raises:
+        InvalidInput: an unknown name or setting, data that are missing, or a folder that holds something else.
+        NonFiniteLoss: a loss was infinite or not a number.
+    """
+    sizes = {name: settings.pop(name) for name in _SIZES if name in settings}
+    config = SearchConfig(
+        method=method,
+        space=space,
+        dataset=dataset,
+        settings=find_method(method).Config.of(settings),
+        seed=seed,
+        data_root=None if data_root is None else str(data_root),
+        **sizes,
+    )
+    storage = open_storage(out or _folder((method, space, dataset), config))
+    run_search(config, storage)
+    write_front(storage, pareto_front(read(storage, CANDIDATES)))
+    return _opened(str(storage), config.space)
+
+
+def train(
+    architecture: str | Architecture | Mapping[str, Any] | pd.Series[Any],
+    space: str | None = None,
+    dataset: str | None = None,
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    data_root: str | Path | None = None,
+    **settings: Any,
+) -> Run:
+    """Train an architecture from scratch, in this process.
+
+    Args:
+        architecture: a row of candidates, evaluations or a front; or an architecture, the name of a published one,
+            JSON, a genotype or a string.
+        space: name of its search space, or ``file.py:NAME``; None is the row's.
+        dataset: name of a dataset, or ``file.py:NAME``; None is the row's.
+        out: folder of the run, or its URI; the same training goes on there where it was left. None is a folder in
+            runs/ that is named for all that the training depends on.
+        seed: of all that is drawn at random.
+        budget: largest multiply-adds (M): a network that exceeds it is made narrower.
+        data_root: folder of the dataset; None is the environment's NASRAY_DATA.
+        settings: of the training, by name (``epochs=10``).
+
+    Returns:
+        The run: its evaluation, and the trained network.
+
+    Raises:
+        InvalidInput: an unknown name or setting, data that are missing, or a folder that holds something else.
+        NonFiniteLoss: a loss was infinite or not a number.
+    """
+    method = GIVEN
+    if isinstance(architecture, Mapping | pd.Series):
+        row = dict(architecture)
+        if not isinstance(row.get("architecture"), str):
+            raise InvalidInput("This row has no architecture: give a row of candidates, evaluations or a front.")
+        architecture, method = str(row["architecture"]), str(row.get("method", GIVEN))
+        space, dataset = space or row.get("space"), dataset or row.get("dataset")
+    if space is None or dataset is None:
+        missing = "space" if space is None else "dataset"
+        raise InvalidInput(f"{missing} None: expected its name, for only rows of a run have one.")
+    found: CellSpace = registry.find("space", space, CellSpace)
+    config = EvaluationConfig(
+        space=space,
+        dataset=dataset,
+        architecture=architecture if isinstance(architecture, Architecture) else read_architecture(found, architecture),
+        settings=EvaluationSettings.of(settings),
+        seed=seed,
+        budget=budget,
+        data_root=None if data_root is None else str(data_root),
+    )
+    storage = open_storage(out or _folder((config.architecture.id, space, dataset), config))
+    run_training(config, storage, method)
+    write_front(storage, pareto_front(read(storage, EVALUATIONS)))
+    return _opened(str(storage), config.space)
+
+
+def _folder(names: tuple[str, ...], config: SearchConfig | EvaluationConfig) -> str:
+    """A folder for what these names and the config say, the same at every call."""
+    whole = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
+    readable = "-".join(registry.portable(name) for name in names).replace(":", "-")
+    return f"runs/{readable}-{whole}"
+
+
+def _opened(folder: str, space: str) -> Run:
+    """The run, with the file of a user's own space."""
+    return open_run(folder, space.rpartition(":")[0] if registry.is_file(space) else None)

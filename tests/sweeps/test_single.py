@@ -1,0 +1,150 @@
+"""A search and a training from Python, and `nasray train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import nasray
+from nasray.cli import main
+from nasray.errors import InvalidInput
+from nasray.training.dataset import load_dataset
+from nasray.trials.evaluation import Evaluation
+from nasray.trials.search import Search
+
+TINY: dict[str, Any] = {
+    **{"batch_size": 32, "channels": 2, "cells": 3, "auxiliary_weight": 0.0, "augmentation": "standard"},
+    **{"train_examples": 64},
+}
+FLAGS = [part for name, value in TINY.items() for part in (f"--{name}", str(value))]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_from_a_search_to_a_trained_network_in_three_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = nasray.search("random", "gold", "digits", epochs=2, evaluation_channels=2, **TINY)
+    trained = nasray.train(found.best(budget=10), epochs=2, **TINY)
+    network = trained.network()
+
+    (row,) = trained.evaluations.to_dict("records")
+    assert (row["method"], row["epochs"]) == ("random", 2)
+    assert row["architecture_id"] == found.best()["architecture_id"]
+    images, targets = load_dataset("digits").test
+    with torch.no_grad():
+        right = network(load_dataset("digits").augmentations["none"](images, None)).argmax(1) == targets
+    assert float(right.float().mean()) == pytest.approx(row["test_accuracy"], abs=1e-7)
+    # Both lie where a command line finds them; the same again is found done, another one has a folder of its own.
+    folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert [name.rpartition("-")[0] for name in folders] == [
+        f"{row['architecture_id']}-gold-digits",
+        "random-gold-digits",
+    ]
+    with monkeypatch.context() as patched:
+        patched.setattr(Evaluation, "run_epoch", lambda _: pytest.fail("it was trained again"))
+        again = nasray.train(found.best(), epochs=2, **TINY)
+    assert again.evaluations.equals(trained.evaluations)
+    assert len(nasray.train(found.best(), epochs=1, **TINY).evaluations) == 1
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+def test_a_published_architecture_is_trained_and_taken_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", "darts", "DARTS_V2", "digits", "--epochs", "3", *FLAGS]
+    run_epoch = Evaluation.run_epoch
+
+    def killed(training: Evaluation) -> dict[str, float]:
+        if training.epoch == 2:
+            raise KeyboardInterrupt
+        return run_epoch(training)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Evaluation, "run_epoch", killed)
+        assert main(command) == 130
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert told.err.count("epoch 2: loss ") == 1
+    assert "runs/train-darts-DARTS_V2-digits" in told.out
+    run = nasray.open("runs/train-darts-DARTS_V2-digits")
+    whole = nasray.train("DARTS_V2", "darts", "digits", epochs=3, **TINY)
+    columns = ["architecture_id", "method", "accuracy", "test_accuracy", "epochs", "macs"]
+    assert run.evaluations[columns].equals(whole.evaluations[columns])
+    assert run.evaluations["method"].item() == "given"
+    assert main(["export", "train-darts-DARTS_V2-digits", "best", "--out", "net.safetensors"]) == 0
+    assert main([*command, "--seed", "1"]) == 2
+    assert "holds another training, which differs in seed" in capsys.readouterr().err
+
+
+def test_what_cannot_be_trained_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    refused: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+        (("DARTS_V2",), {}, "^space None: expected its name"),
+        (("DARTS_V2", "darts"), {}, "^dataset None: expected its name"),
+        (({"space": "darts"},), {}, "^This row has no architecture"),
+        (("DARTS_V9", "darts", "digits"), {}, "^architecture 'DARTS_V9': expected DARTS_V1"),
+        (("DARTS_V2", "darts", "digits"), {"epoch": 3}, "unknown setting 'epoch': did you mean 'epochs'"),
+        (("DARTS_V2", "darts", "digits"), {"augmentation": "sepia"}, "Give --augmentation standard"),
+        (("DARTS_V2", "darts", "digits"), {"budget": 1e-6}, "budget"),
+        (("GOLD_s1", "gold", "digits"), {"cells": 5}, "cells"),
+    ]
+    for arguments, changes, said in refused:
+        with pytest.raises(InvalidInput, match=said):
+            nasray.train(*arguments, **{**TINY, **changes})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_killed_search_goes_on_by_its_folder_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = nasray.search("random", "gold", "digits", out="whole", epochs=3, **TINY)
+    run_epoch = Search.run_epoch
+
+    def killed(search: Search) -> object:
+        if search.epoch == 2:
+            raise KeyboardInterrupt
+        return run_epoch(search)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Search, "run_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            nasray.search("random", "gold", "digits", out="killed", epochs=3, **TINY)
+    capsys.readouterr()
+    assert main(["runs", "."]) == 0
+    stopped, finished = (line.split(maxsplit=3) for line in capsys.readouterr().out.splitlines())
+    assert stopped[:3] == ["killed", "search", "stopped"]
+    assert finished[:3] == ["whole", "search", "finished"]
+    best = whole.best()
+    assert finished[3].startswith("1 done  front of ")
+    assert finished[3].endswith(f"accuracy {best['accuracy']:.4f} at {best['macs']:.4g} M")
+    assert main(["resume", "killed"]) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith("epoch 3: ")
+    assert "is finished" in told.out
+    columns = ["trial_id", "epoch", "architecture_id", "accuracy", "supernet_accuracy"]
+    assert nasray.load("killed", "candidates")[columns].equals(whole.candidates[columns])
+    assert nasray.resume("killed").front()["architecture_id"].tolist() == whole.front()["architecture_id"].tolist()
+
+    for arguments, said in (
+        (["killed", "--address", "127.0.0.1:1"], "it holds no sweep, and runs in this process. Leave it out."),
+        (["nowhere"], "run 'nowhere'"),
+    ):
+        assert main(["resume", *arguments]) == 2
+        assert said in capsys.readouterr().err
+    with pytest.raises(InvalidInput, match=r"^unknown field 'adress' of an execution: expected one of address"):
+        nasray.resume("killed", adress="x")
+    for content in ({}, {"search": {}}, {"training": {"space": 3}}, {"sweep": {"name": "killed"}}):
+        Path("killed/run.json").write_text(json.dumps(content))
+        with pytest.raises(InvalidInput) as refused:
+            nasray.resume("killed")
+        assert "\n" not in str(refused.value)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nasray {nasray.__version__}\n"
