@@ -22,6 +22,8 @@ from nasray.spaces import CellSpace
 # compiled by each.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Where nothing answers, S3's library would ask for half a minute whether this is a machine of EC2's.
+os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 # Beside other work any example may take long: what is too slow is told by the tests' own time-out.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)  # .ci/run's
