@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from nasray.results import open as open_run
 from nasray.runs import Storage, open_storage
 from nasray.sweeps.changes import with_execution
 from nasray.sweeps.run import Outcome, read_run, run_sweep
+from nasray.sweeps.single import run_single
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.search_config import SearchConfig
-from nasray.trials.single import GIVEN, run_search, run_training
+from nasray.trials.single import GIVEN
 from nasray.tune.execution import Execution
 
 
@@ -58,17 +60,20 @@ def resume_storage(run: Storage, execution: dict[str, Any]) -> Outcome | None:
     others = sorted(execution.keys() - {"data_root"})
     if others:
         raise InvalidInput(f"{others[0]} for {run}: it holds no sweep, and runs in this process. Leave it out.")
+    run_single(_config_of(values, run, execution), run, str(values.get("method", GIVEN)))
+    return None
+
+
+def _config_of(values: Mapping[str, Any], run: Storage, changes: dict[str, Any]) -> SearchConfig | EvaluationConfig:
+    """The config of a single search or training, as run.json has it."""
     try:
         if isinstance(values.get("search"), dict):
-            run_search(SearchConfig.of({**values["search"], **execution}), run)
-        elif isinstance(values.get("training"), dict):
-            training = EvaluationConfig.of({**values["training"], **execution})
-            run_training(training, run, str(values.get("method", GIVEN)))
-        else:
-            raise InvalidInput(f"{run}/run.json names no sweep, search or training to go on with.")
-    except (TypeError, LookupError, AttributeError) as error:
+            return SearchConfig.of({**values["search"], **changes})
+        if isinstance(values.get("training"), dict):
+            return EvaluationConfig.of({**values["training"], **changes})
+    except (TypeError, LookupError, AttributeError) as error:  # fields of other types than nasray writes
         raise InvalidInput(f"{run}/run.json holds something else than nasray writes ({error}).") from None
-    return None
+    raise InvalidInput(f"{run}/run.json names no sweep, search or training to go on with.")
 
 
 def _folder_of(run: Storage) -> str:

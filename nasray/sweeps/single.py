@@ -16,7 +16,7 @@ from nasray.errors import InvalidInput
 from nasray.fronts import pareto_front
 from nasray.results import Run
 from nasray.results import open as open_run
-from nasray.runs import CANDIDATES, EVALUATIONS, open_storage, read, write_front
+from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
 from nasray.spaces import Architecture, CellSpace, read_architecture
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
 from nasray.trials.identity import identity
@@ -67,8 +67,7 @@ def search(
         **sizes,
     )
     storage = open_storage(out or _folder((method, space, dataset), config))
-    run_search(config, storage)
-    write_front(storage, pareto_front(read(storage, CANDIDATES)))
+    run_single(config, storage)
     return _opened(str(storage), config.space)
 
 
@@ -125,9 +124,29 @@ def train(
         data_root=None if data_root is None else str(data_root),
     )
     storage = open_storage(out or _folder((config.architecture.id, space, dataset), config))
-    run_training(config, storage, method)
-    write_front(storage, pareto_front(read(storage, EVALUATIONS)))
+    run_single(config, storage, method)
     return _opened(str(storage), config.space)
+
+
+def run_single(config: SearchConfig | EvaluationConfig, run: Storage, method: str = GIVEN) -> None:
+    """Run a search or a training into a run's folder, or go on with it where it was left, and write its front.
+
+    Args:
+        config: of the search or the training.
+        run: the folder.
+        method: that found the architecture which is trained.
+
+    Raises:
+        InvalidInput: it could not run, or the folder holds something else.
+        NonFiniteLoss: a loss was infinite or not a number.
+    """
+    if isinstance(config, SearchConfig):
+        run_search(config, run)
+        rows = read(run, CANDIDATES)
+    else:
+        run_training(config, run, method)
+        rows = read(run, EVALUATIONS)
+    write_front(run, pareto_front(rows))
 
 
 def _folder(names: tuple[str, ...], config: SearchConfig | EvaluationConfig) -> str:

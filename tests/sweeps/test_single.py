@@ -126,6 +126,7 @@ def test_a_killed_search_goes_on_by_its_folder_alone(
     told = capsys.readouterr()
     assert told.err.startswith("epoch 3: ")
     assert "is finished" in told.out
+    assert Path("killed/front.parquet").exists()
     columns = ["trial_id", "epoch", "architecture_id", "accuracy", "supernet_accuracy"]
     assert nasray.load("killed", "candidates")[columns].equals(whole.candidates[columns])
     assert nasray.resume("killed").front()["architecture_id"].tolist() == whole.front()["architecture_id"].tolist()
