@@ -106,12 +106,10 @@ def example(blueprint: Blueprint, count: int) -> Tensor:
 
 def _pt2(module: nn.Module, blueprint: Blueprint) -> bytes:
     program = _program(module, blueprint)
+    _compare(module, program.module(), blueprint, "pt2")
     file = io.BytesIO()
     with _quietly():
         torch.export.save(program, file, extra_files={KEY: blueprint.to_json()})
-        file.seek(0)
-        loaded = torch.export.load(file).module()
-    _compare(module, loaded, blueprint, "pt2")
     return file.getvalue()
 
 

@@ -119,7 +119,7 @@ def test_a_dataset_is_its_tensors(project: Path) -> None:
         {"train": (inputs.to(torch.int16), targets)},
         {"test": (inputs, targets)},
         {"train": (inputs.flip(0), targets.flip(0))},
-        {"classes": 11},
+        {"classes": 11, "class_names": ()},
     ):
         assert dataclasses.replace(digits, **changed).digest != digits.digest
     # Whatever a target is.
