@@ -3,12 +3,13 @@
 All hold the same description, as JSON by the name ``nasray``: the architecture, its size, the dataset, the pixels' mean
 and standard deviation, and the names of the classes. A program takes images as uint8 (N, C, H, W), of any number N, and
 normalises them itself; where a user's own code makes a network's inputs, it takes those, as float32. Each program is
-run, and compared with the network that it is of, before its file is there.
+run, and compared with the network that it is of, before it is written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import warnings
@@ -50,9 +51,8 @@ def check_target(out: str | Path, to: str | None) -> str:
         raise InvalidInput(f"out {str(out)!r}: expected a file in a folder that is there")
     if form == "onnx":
         try:
-            import onnx  # noqa: F401
-            import onnxruntime  # noqa: F401
-            import onnxscript  # noqa: F401
+            for package in ("onnx", "onnxruntime", "onnxscript"):
+                importlib.import_module(package)
         except ImportError as error:
             raise InvalidInput(f"ONNX needs more packages ({message(error)}): pip install 'nasray[onnx]'") from None
     return form

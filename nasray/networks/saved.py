@@ -9,6 +9,7 @@ normalises otherwise than its space does. Nothing in it is executed.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -160,24 +161,37 @@ def _blueprint(values: Any) -> Blueprint:
         isinstance(one, bool) for one in normalisation.values()
     ):
         raise TypeError("a normalisation that no network has")
-    data = Data(**{**values["data"], **{name: _tuple(values["data"][name]) for name in ("mean", "std", "class_names")}})
-    numbers_of_channels = [*(data.mean or ()), *(data.std or ())]
-    if not all(isinstance(one, str) for one in (data.dataset, *(data.class_names or ()))) or data.class_names is None:
-        raise TypeError("a name is no text")
-    if not all(type(one) in (int, float) for one in numbers_of_channels):
-        raise TypeError("a mean or standard deviation is no number")
     return Blueprint(
         space=values["space"],
         digest=values["digest"],
         architecture=values["architecture"],
         size=NetworkSize(**size),
         normalisation=Normalisation(**normalisation),
-        data=data,
+        data=_data(values["data"], channels=size["input_shape"][0], classes=size["classes"]),
     )
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else None
+def _data(values: Any, channels: int, classes: int) -> Data:
+    """What a network was trained on, from what JSON gave.
+
+    Raises:
+        KeyError, TypeError, ValueError: it does not describe the data of a network of so many channels and classes.
+    """
+    moments = values["mean"], values["std"]
+    if moments != (None, None):
+        for one in moments:
+            if (
+                not all(type(number) in (int, float) and math.isfinite(number) for number in one)
+                or len(one) != channels
+            ):
+                raise ValueError("no mean or standard deviation of each channel")
+        if min(values["std"]) <= 0:
+            raise ValueError("a standard deviation that is not above 0")
+    names = values["class_names"]
+    if not all(isinstance(one, str) for one in (values["dataset"], *names)) or len(names) not in (0, classes):
+        raise ValueError("no names of a dataset and its classes")
+    mean, std = (None if one is None else tuple(one) for one in moments)
+    return Data(**{**values, "mean": mean, "std": std, "class_names": tuple(names)})
 
 
 def _moved(space: CellSpace, text: str) -> tuple[str, dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasray.errors import InvalidInput
+from nasray.errors import InvalidInput, StorageFailure, message
 from nasray.results.run import Run
 from nasray.runs import Storage, open_storage
 from nasray.runs.lease import driver_of
@@ -19,9 +19,9 @@ class Overview:
 
     name: str
     what: str
-    """sweep, search or training."""
+    """sweep, search or training; run where that cannot be read."""
     state: str
-    """finished, running, or stopped: nobody is at it, and it is not finished."""
+    """finished; running, with who drives it; stopped: nobody is at it, and it is not finished; or damaged, with why."""
     done: int
     """Trials that have ended."""
     open: int
@@ -42,7 +42,16 @@ def runs_in(folder: str | Path) -> list[Overview]:
     """
     storage = open_storage(folder)
     children = (storage.child(name) for name in storage.folders())
-    return [overview(child) for child in children if child.exists("run.json")]
+    return [_overview_or_damage(child) for child in children if child.exists("run.json")]
+
+
+def _overview_or_damage(storage: Storage) -> Overview:
+    """A run at a glance, or that it is damaged: it does not hide the others."""
+    try:
+        return overview(storage)
+    except (InvalidInput, StorageFailure, OSError) as error:
+        state = f"damaged: {message(error)}"
+        return Overview(name=storage.name, what="run", state=state, done=0, open=0, failed=0, front=None, best="")
 
 
 def overview(storage: Storage) -> Overview:

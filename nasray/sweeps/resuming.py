@@ -47,7 +47,7 @@ def resume_storage(run: Storage, execution: dict[str, Any]) -> Outcome | None:
     """
     if not run.exists("run.json"):
         raise InvalidInput(f"{run} is no run: expected a folder with run.json.")
-    known = {one.name for one in fields(Execution)}
+    known = {one.name for one in fields(Execution)} - {"storage"}  # it goes on where it lies
     unknown = sorted(execution.keys() - known)
     if unknown:
         raise InvalidInput(f"unknown field {unknown[0]!r} of an execution: expected one of {', '.join(sorted(known))}")
@@ -56,7 +56,7 @@ def resume_storage(run: Storage, execution: dict[str, Any]) -> Outcome | None:
         sweep, _ = read_run(run)
         if sweep.name != run.name:
             raise InvalidInput(f"{run} was called {sweep.name!r} when it began. Give its folder that name again.")
-        return run_sweep(with_execution(sweep, **{"storage": _folder_of(run), **execution}))
+        return run_sweep(with_execution(sweep, storage=_folder_of(run), **execution))
     others = sorted(execution.keys() - {"data_root"})
     if others:
         raise InvalidInput(f"{others[0]} for {run}: it holds no sweep, and runs in this process. Leave it out.")

@@ -37,6 +37,10 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "gold_nas": ("gold", {"stop_macs": 0.001}),
     "dso_nas": ("dso", {"cells": 5}),
     "random": ("nas_bench_201", {}),
+    "pc_darts": ("darts", {"channels": 4}),
+    "entrannas": ("darts", {}),
+    "entrannas_dst": ("darts", {}),
+    "data_egs": ("darts", {}),
     "ista_nas_one_stage": ("darts", {"epochs": 2, "final_epochs": 1, "max_params": None}),
 }
 

@@ -139,11 +139,20 @@ def test_a_killed_search_goes_on_by_its_folder_alone(
         assert said in capsys.readouterr().err
     with pytest.raises(InvalidInput, match=r"^unknown field 'adress' of an execution: expected one of address"):
         nasray.resume("killed", adress="x")
+    with pytest.raises(InvalidInput, match=r"^unknown field 'storage' of an execution"):
+        nasray.resume("killed", storage="elsewhere")
     for content in ({}, {"search": {}}, {"training": {"space": 3}}, {"sweep": {"name": "killed"}}):
         Path("killed/run.json").write_text(json.dumps(content))
         with pytest.raises(InvalidInput) as refused:
             nasray.resume("killed")
         assert "\n" not in str(refused.value)
+    # It hides none of the others.
+    Path("killed/run.json").write_text("{")
+    capsys.readouterr()
+    assert main(["runs", "."]) == 0
+    damaged, other = capsys.readouterr().out.splitlines()
+    assert damaged.startswith("killed  run     damaged: ")
+    assert other.split()[:3] == ["whole", "search", "finished"]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
