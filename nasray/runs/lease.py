@@ -103,14 +103,8 @@ def check_lease(storage: Storage | str, *, look: bool = False) -> None:
 def driver_of(storage: Storage) -> str | None:
     """Who drives a run, for a person; None where nobody does. What another machine's driver left when it was killed
     cannot be told from a living one's."""
-    for name in storage.list(FOLDER, ".json"):
-        try:
-            claim = _understood(storage.read_json(name))
-        except (FileNotFoundError, InvalidInput):
-            continue
-        if claim is not None and claim.held and not (claim.place == here() and start_of(claim.pid) != claim.born):
-            return claim.owner
-    return None
+    held = (claim for claim in _claims(storage).values() if claim is not None and claim.held)
+    return next((claim.owner for claim in held if not _is_gone(claim, here())), None)
 
 
 class Lease:
@@ -195,7 +189,7 @@ class Lease:
             for name, claim in others.items():
                 first = name not in seen
                 moved = not first and claim != seen[name][0]
-                if claim is not None and self._is_gone(claim):
+                if claim is not None and _is_gone(claim, self._claim.place):
                     self._end_of(name, claim, "its process is gone")
                 elif claim is not None and self._goes_first(claim, moved):
                     raise self._refusal(claim)
@@ -206,10 +200,6 @@ class Lease:
                 elif time.monotonic() - seen[name][1] >= self.silent_seconds:
                     self._end_of(name, claim, f"no sign of life for {self.silent_seconds:g} s")
             self._ended.wait(min(0.1, self.beat_seconds / 5))
-
-    def _is_gone(self, claim: Claim) -> bool:
-        """Whether it is a process of this machine that has ended."""
-        return claim.place == self._claim.place and start_of(claim.pid) != claim.born
 
     def _goes_first(self, claim: Claim, moved: bool) -> bool:
         """Whether it is alive, and before this one: who holds the run, or of two newcomers the one of the lower id."""
@@ -251,24 +241,33 @@ class Lease:
             self._successor = "another driver"
 
     def _others(self) -> dict[str, Claim | None]:
-        """The other claims by the names of their files; None for one that cannot be understood."""
-        found: dict[str, Claim | None] = {}
-        for name in self.storage.list(FOLDER, ".json"):
-            if name == self._name(self._claim.id):
-                continue
-            try:
-                found[name] = _understood(self.storage.read_json(name))
-            except FileNotFoundError:
-                continue
-            except InvalidInput:
-                found[name] = None
-        return found
+        return _claims(self.storage, but=self._name(self._claim.id))
 
     def _write(self) -> None:
         self.storage.write_json(self._name(self._claim.id), asdict(self._claim))
 
     def _name(self, claim: str) -> str:
         return f"{FOLDER}/{claim}.json"
+
+
+def _claims(storage: Storage, but: str | None = None) -> dict[str, Claim | None]:
+    """All claims to a run but one, by the names of their files; None for one that cannot be understood."""
+    found: dict[str, Claim | None] = {}
+    for name in storage.list(FOLDER, ".json"):
+        if name == but:
+            continue
+        try:
+            found[name] = _understood(storage.read_json(name))
+        except FileNotFoundError:
+            continue
+        except InvalidInput:
+            found[name] = None
+    return found
+
+
+def _is_gone(claim: Claim, place: str) -> bool:
+    """Whether it is a process of this place that has ended."""
+    return claim.place == place and start_of(claim.pid) != claim.born
 
 
 def _owner(claim: Claim | None) -> str:

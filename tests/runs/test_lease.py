@@ -19,7 +19,7 @@ from nasray.cli import main
 from nasray.errors import InvalidInput, LeaseLost
 from nasray.runs import Storage, open_storage
 from nasray.runs import lease as module
-from nasray.runs.lease import FOLDER, Lease, check_lease, lease
+from nasray.runs.lease import FOLDER, Lease, check_lease, driver_of, lease
 
 OWNER = """
 import sys
@@ -243,3 +243,14 @@ def test_a_single_search_holds_it_too(tmp_path: Path, capsys: pytest.CaptureFixt
         assert main(["search", "random", "gold", "digits", "--epochs", "1", "--out", str(run)]) == 2
     said = capsys.readouterr().err
     assert re.fullmatch(rf"nasray: run 'out' in {run} is driven by process {os.getpid()} on .*\n", said)
+
+
+def test_who_drives_a_run_is_told_and_who_was_killed_does_not(run: Storage, owner: subprocess.Popen[str]) -> None:
+    said = driver_of(run)
+    assert said is not None
+    assert said.startswith(f"process {owner.pid} on ")
+    owner.kill()
+    owner.wait()
+    assert len(run.list(FOLDER, ".json")) == 1  # its claim is there still
+    run.write_bytes(f"{FOLDER}/damaged.json", b"{")
+    assert driver_of(run) is None
