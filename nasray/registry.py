@@ -2,7 +2,8 @@
 
 Everything comes through entry points (groups ``nasray.spaces``, ``nasray.methods``, ``nasray.searchers``,
 ``nasray.datasets``, ``nasray.operations``, ``nasray.sweeps``): nasray's own parts use the door that a user's package
-uses. A name of the form ``path/to/file.py:NAME`` opens the same door without a package.
+uses. A name of the form ``path/to/file.py:NAME`` opens the same door without a package. A name ``SOURCE:ARGUMENT``,
+such as ``folder:images``, is what a source (group ``nasray.dataset_sources``) makes of the argument.
 
 What a user's file imports from beside it is found too, and belongs to it alone: the folder is a package of its own,
 whatever else on this machine has the same names. ``sys.path`` stays as it is, and the standard library comes first.
@@ -22,7 +23,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
@@ -33,6 +34,8 @@ from nasray.errors import InvalidInput, reason
 
 _OURS = ("nasray", "search_spaces")
 _PREFIX = "nasray_user_"
+_FOLDER = "folder:"
+"""What is named so lies in a folder, whose path follows; a question mark ends it."""
 _PACKAGE = re.compile(rf"{_PREFIX}[0-9a-f]+")
 
 
@@ -47,13 +50,18 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str, expected: type | None = None) -> Any:
-    """The object behind a registered name, or behind ``file.py:NAME``.
+    """The object behind a registered name, ``file.py:NAME`` or ``SOURCE:ARGUMENT``.
 
     Raises:
         InvalidInput: nothing has that name, and the message lists what has; what has it cannot be loaded; or it is
             not of the type that is expected.
     """
-    found = _from_file(kind, name) if is_file(name) else _registered(kind, name)
+    if is_file(name):
+        found = _from_file(kind, name)
+    elif (source := source_of(kind, name)) is not None:
+        found = partial(_registered(f"{kind}_source", source), name.partition(":")[2])
+    else:
+        found = _registered(kind, name)
     if expected is not None and not isinstance(found, expected):
         raise InvalidInput(f"{kind} {name!r} is a {type(found).__name__}: expected a {expected.__name__}")
     return found
@@ -64,12 +72,22 @@ def is_file(name: str) -> bool:
     return ".py:" in name
 
 
+def source_of(kind: str, name: str) -> str | None:
+    """The source of a name ``SOURCE:ARGUMENT``; None where it is another kind of name."""
+    source, colon, _ = name.partition(":")
+    return source if colon and not is_file(name) and source in _entries(f"{kind}_source") else None
+
+
 def absolute(name: str) -> str:
-    """The name with the path of ``file.py:NAME`` made absolute, so that it means the same in every process."""
-    if not is_file(name):
-        return name
-    path, _, attribute = name.rpartition(":")
-    return f"{_resolved(path)}:{attribute}"
+    """The name with the path of ``file.py:NAME`` or ``folder:PATH`` made absolute, so that it means the same in every
+    process."""
+    if is_file(name):
+        path, _, attribute = name.rpartition(":")
+        return f"{_resolved(path)}:{attribute}"
+    if name.startswith(_FOLDER):
+        path, mark, options = name.removeprefix(_FOLDER).partition("?")
+        return f"{_FOLDER}{_resolved(path)}{mark}{options}"
+    return name
 
 
 def absolute_path(path: str | None) -> str | None:
@@ -80,7 +98,11 @@ def absolute_path(path: str | None) -> str | None:
 
 
 def portable(name: str) -> str:
-    """The name without the folders of ``file.py:NAME``: what tables and identities hold, so that a project may move."""
+    """The name without the folders of ``file.py:NAME`` or ``folder:PATH``: what tables and identities hold, so that a
+    project may move."""
+    if name.startswith(_FOLDER) and not is_file(name):
+        path, mark, options = name.removeprefix(_FOLDER).partition("?")
+        return f"{_FOLDER}{Path(path).name}{mark}{options}"
     return re.split(r"[/\\]", name)[-1] if is_file(name) else name
 
 
@@ -113,6 +135,8 @@ def digest(kind: str, name: str) -> str | None:
     """
     if is_file(name):
         return str(vars(_module(kind, name))["__nasray_digest__"])
+    if (source := source_of(kind, name)) is not None:
+        kind, name = f"{kind}_source", source
     _registered(kind, name)
     return _package_digest(_entries(kind)[name].module.partition(".")[0])
 
@@ -122,8 +146,10 @@ def _registered(kind: str, name: str) -> Any:
     if name not in entries:
         close = difflib.get_close_matches(name, entries, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
+        sources = (f"{source}:..." for source in sorted(_entries(f"{kind}_source")))
+        known = ", ".join([*sorted(entries), *sources, "or FILE.py:NAME"])
         raise InvalidInput(
-            f"unknown {kind} {name!r}: {hint}expected one of {', '.join([*sorted(entries), 'or FILE.py:NAME'])}"
+            f"unknown {kind} {name!r}: {hint}expected one of {known}"
             if entries
             else f"unknown {kind} {name!r}: nothing is registered as one. Give it as FILE.py:NAME."
         )

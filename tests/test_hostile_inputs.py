@@ -73,13 +73,14 @@ def test_no_pickle_is_read_by_our_code() -> None:
             if name == "torch.load":
                 assert given.get("weights_only") == "True", f"{path}:{call.lineno}"
             else:
-                # JSON; an entry point of an installed package; a regular expression; tensors without code; our tables;
-                # lists and texts of a genotype that was printed.
+                # JSON; an entry point of an installed package; a regular expression; tensors and arrays without code;
+                # our tables; lists and texts of a genotype that was printed.
                 known = (
                     "ast.literal_eval",
                     "json.loads",
                     "json.load",
                     "entries[name].load",
+                    "np.load",
                     "re.compile",
                     "safetensors.torch.load",
                     "load",

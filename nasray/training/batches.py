@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from nasray.errors import InvalidInput
-from nasray.training.dataset import Dataset, Transform
+from nasray.training.dataset import Dataset, Inputs, Transform
+from nasray.training.image_files import ImageFiles
+from nasray.training.streaming import streamed
 
 
 def num_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
@@ -56,7 +58,8 @@ def transform_of(dataset: Dataset, augmentation: str) -> Transform:
 
 
 class DeviceData:
-    """The raw dataset as whole tensors on the training device: a batch costs an index, not a transfer."""
+    """The raw dataset as whole tensors on the training device, where a batch costs an index and not a transfer. What
+    lies in files is read while earlier batches train, and gives the same batches."""
 
     def __init__(self, dataset: Dataset, device: torch.device | str) -> None:
         self.dataset = dataset
@@ -109,13 +112,13 @@ class DeviceData:
         return _iterate(*self.test, order, batch_size, count, self.dataset.augmentations["none"], None)
 
 
-def _on_device(part: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+def _on_device(part: tuple[Inputs, Tensor], device: torch.device) -> tuple[Inputs, Tensor]:
     inputs, targets = part
-    return inputs.to(device), targets.to(device)
+    return inputs if isinstance(inputs, ImageFiles) else inputs.to(device), targets.to(device)
 
 
 def _iterate(
-    inputs: Tensor,
+    inputs: Inputs,
     targets: Tensor,
     order: Tensor,
     batch_size: int,
@@ -123,6 +126,21 @@ def _iterate(
     transform: Transform,
     generator: torch.Generator | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    for start in range(0, count * batch_size, batch_size):
-        chosen = order[start : start + batch_size]
-        yield transform(inputs[chosen], generator), targets[chosen]
+    parts = [order[start : start + batch_size] for start in range(0, count * batch_size, batch_size)]
+    raw = (
+        _read(inputs, parts, transform, generator) if isinstance(inputs, ImageFiles) else map(inputs.__getitem__, parts)
+    )
+    for chosen, images in zip(parts, raw, strict=True):
+        yield transform(images, generator), targets[chosen]
+
+
+def _read(
+    files: ImageFiles, parts: list[Tensor], transform: Transform, generator: torch.Generator | None
+) -> Iterator[Tensor]:
+    """Batches from files. What is drawn while they are read is drawn from seeds that are drawn before all else."""
+    reading = getattr(transform, "reading", None)
+    seeds = None
+    if reading is not None and generator is not None:
+        total = sum(map(len, parts))
+        seeds = torch.randint(2**62, (total,), generator=generator, device=generator.device)
+    return streamed(files, parts, reading, seeds)

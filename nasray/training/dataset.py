@@ -13,9 +13,14 @@ from torch import Tensor
 
 from nasray import registry
 from nasray.errors import InvalidInput, reason, shown
+from nasray.training.image_files import ImageFiles
 
 Transform = Callable[[Tensor, torch.Generator | None], Tensor]
 """Raw batch on the training device, generator there for all that is drawn -> network inputs."""
+
+
+Inputs = Tensor | ImageFiles
+"""Raw inputs of examples: in memory, or in files that are streamed."""
 
 
 # Compared by identity: the generated == would compare tensors, and raise.
@@ -38,10 +43,10 @@ class Dataset:
     input_shape: tuple[int, ...]
     """Shape of one network input, after the transform and without the batch: (3, 32, 32) for CIFAR-10."""
 
-    train: tuple[Tensor, Tensor]
+    train: tuple[Inputs, Tensor]
     """Raw inputs and targets of equal first dimension. Raw images are uint8 NCHW, class targets int64 N."""
 
-    test: tuple[Tensor, Tensor]
+    test: tuple[Inputs, Tensor]
     """The same, of examples that are only ever reported on."""
 
     augmentations: Mapping[str, Transform]
@@ -49,6 +54,9 @@ class Dataset:
 
     class_names: tuple[str, ...] = ()
     """Of the classes, in the order of their numbers; empty where they have none."""
+
+    validation: Tensor | None = None
+    """Which training examples validate, int64 indices into ``train``, where that is given; None splits them off."""
 
     def __post_init__(self) -> None:
         """Check the fields against each other."""
@@ -71,6 +79,7 @@ class Dataset:
             )
         self._check_part("train", *self.train)
         self._check_part("test", *self.test)
+        self._check_validation()
 
     def _check_types(self) -> None:
         for name in ("name", "task"):
@@ -91,7 +100,7 @@ class Dataset:
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise InvalidInput(f"dataset {self.name}: {part} {type(pair).__name__}: expected (inputs, targets)")
             for what, tensor in zip(("inputs", "targets"), pair, strict=True):
-                if not isinstance(tensor, Tensor):
+                if not isinstance(tensor, Tensor) and not (what == "inputs" and isinstance(tensor, ImageFiles)):
                     kind = type(tensor).__name__
                     hint = ", as torch.from_numpy makes it" if kind == "ndarray" else ""
                     raise InvalidInput(f"dataset {self.name}: {what} of {part} are a {kind}: expected a tensor{hint}")
@@ -102,16 +111,32 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits of its content: all inputs and targets, and what they mean. Its name, and where it
-        lies, are not part of it."""
+        lies, are not part of it. Of streamed images it is their names, sizes and a sample of their contents."""
         whole = hashlib.sha256(f"{self.task} {self.classes} {self.input_shape}".encode())
-        for tensor in (*self.train, *self.test):
+        for tensor in (*self.train, *self.test, *([] if self.validation is None else [self.validation])):
             whole.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            if isinstance(tensor, ImageFiles):
+                whole.update(tensor.fingerprint.encode())
+                continue
             real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
             whole.update(real.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return whole.hexdigest()[:12]
 
-    def _check_part(self, part: str, inputs: Tensor, targets: Tensor) -> None:
-        if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
+    def _check_validation(self) -> None:
+        chosen = self.validation
+        if chosen is None:
+            return
+        count = len(self.train[1])
+        whole = isinstance(chosen, Tensor) and chosen.dtype == torch.int64 and chosen.ndim == 1 and len(chosen) > 0
+        if not whole or int(chosen.min()) < 0 or int(chosen.max()) >= count or len(set(chosen.tolist())) < len(chosen):
+            raise InvalidInput(
+                f"dataset {self.name}: validation: expected distinct int64 indices from 0 to {count - 1}"
+            )
+        if len(chosen) == count:
+            raise InvalidInput(f"dataset {self.name}: validation has all training examples. Leave some to train on.")
+
+    def _check_part(self, part: str, inputs: Inputs, targets: Tensor) -> None:
+        if len(inputs.shape) == 0 or targets.ndim == 0 or len(inputs) != len(targets) or len(inputs) == 0:
             raise InvalidInput(
                 f"dataset {self.name}: {part} has inputs of shape {tuple(inputs.shape)} and targets of shape "
                 f"{tuple(targets.shape)}: expected equal first dimensions of at least 1"

@@ -11,7 +11,6 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch import Tensor
 from nasray.errors import InvalidInput, message
 from nasray.training.dataset import Dataset
 from nasray.training.images import ImageTransform
+from nasray.training.recipes import with_policies
 from nasray.training.splits import split
 
 ANSWER_SECONDS = 8.0
@@ -121,7 +121,6 @@ def _images(
 ) -> Dataset:
     """A dataset of images, whose augmentations are the recipe and the lesser forms of it."""
     _, channels, height, width = train[0].shape
-    standard = replace(recipe, cutout=0)
     return Dataset(
         name=name,
         task="classification",
@@ -130,11 +129,7 @@ def _images(
         input_shape=(channels, height, width),
         train=train,
         test=test,
-        augmentations={
-            "none": replace(standard, crop_padding=0, flip=False),
-            "standard": standard,
-            "cutout": recipe,
-        },
+        augmentations=with_policies(recipe, min(height, width)),
     )
 
 

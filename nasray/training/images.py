@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nasray.errors import InvalidInput
+from nasray.training.image_files import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,9 @@ class ImageTransform:
 
     cutout: int = 0
     """Side of the square in pixels. Its centre is any pixel, so at the border a part of it falls outside."""
+
+    reading: Reading | None = None
+    """How an image that is streamed from its file is taken from it, before all else; None takes it whole."""
 
     def __post_init__(self) -> None:
         """Check the fields."""

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from nasray.errors import InvalidInput
+from nasray.settings import TrainingSettings
+from nasray.training.dataset import Dataset
 
 
 # Compared by identity: the generated == would compare tensors, and raise.
@@ -35,6 +37,7 @@ def split(
     architecture_fraction: float = 0.5,
     seed: int = 0,
     limit: int | None = None,
+    given: Tensor | None = None,
 ) -> Splits:
     """Splits that depend on the arguments only.
 
@@ -49,6 +52,7 @@ def split(
         seed: Another seed, other splits.
         limit: The largest number of examples in train and architecture together; validation keeps the same share of
             its own (at least one).
+        given: the examples that validate, in place of a share of all.
 
     Raises:
         InvalidInput: a fraction or the limit is out of range, or nothing is left to train on.
@@ -60,7 +64,11 @@ def split(
         raise InvalidInput(f"limit {limit}: expected a number of examples from 1, or None for all of them")
 
     order_N = _balanced_order(targets_or_count, torch.Generator().manual_seed(seed))
-    validation, rest = _cut(order_N, validation_fraction)
+    if given is None:
+        validation, rest = _cut(order_N, validation_fraction)
+    else:
+        validates_N = torch.isin(order_N, given)
+        validation, rest = order_N[validates_N], order_N[~validates_N]
     if limit is not None and limit < len(rest):
         # Not below one: a validation accuracy over no examples is not a number.
         validation = validation[: max(1, len(validation) * limit // len(rest))]
@@ -72,6 +80,23 @@ def split(
             f"{validation_fraction} and architecture_fraction {architecture_fraction} leave one to train on"
         )
     return Splits(train=train.clone(), architecture=architecture.clone(), validation=validation.clone())
+
+
+def splits_of(dataset: Dataset, settings: TrainingSettings, architecture_fraction: float) -> Splits:
+    """The splits of a dataset's training examples that settings ask for; with the validation examples that it has
+    itself, where it has some.
+
+    Raises:
+        InvalidInput: nothing is left to train on.
+    """
+    return split(
+        dataset.train[1],
+        validation_fraction=settings.validation_fraction,
+        architecture_fraction=architecture_fraction,
+        seed=settings.split_seed,
+        limit=settings.train_examples,
+        given=dataset.validation,
+    )
 
 
 def _cut(order: Tensor, fraction: float) -> tuple[Tensor, Tensor]:

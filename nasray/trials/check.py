@@ -18,7 +18,7 @@ from nasray.networks import Network, supernet, target_network
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.training.dataset import Dataset
-from nasray.training.splits import split
+from nasray.training.splits import splits_of
 from nasray.training.tasks import task_of
 from nasray.trials.evaluation import EvaluationSettings, evaluation_size
 from nasray.trials.search_config import SearchConfig, sizes
@@ -100,13 +100,7 @@ def _check_data(
         )
     parts = (settings.validation_fraction, architecture, settings.split_seed, settings.train_examples)
     if _new(built, ("split", *parts)):
-        split(
-            dataset.train[1],
-            validation_fraction=settings.validation_fraction,
-            architecture_fraction=architecture,
-            seed=settings.split_seed,
-            limit=settings.train_examples,
-        )
+        splits_of(dataset, settings, architecture)
 
 
 def _new(built: Built, key: Hashable) -> bool:

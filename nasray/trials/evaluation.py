@@ -20,7 +20,7 @@ from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import NetworkLearner
 from nasray.training.measure import device_name, peak_memory_bytes, pick_device, reset_peak_memory
-from nasray.training.splits import split
+from nasray.training.splits import splits_of
 from nasray.training.tasks import task_of
 from nasray.training.workers import Workers
 
@@ -134,13 +134,7 @@ class Evaluation:
         self.params = params(self.space, self.architecture, self.size)
         """M."""
         self.data = DeviceData(dataset, self.device)
-        self.splits = split(
-            dataset.train[1],
-            validation_fraction=settings.validation_fraction,
-            architecture_fraction=0.0,
-            seed=settings.split_seed,
-            limit=settings.train_examples,
-        )
+        self.splits = splits_of(dataset, settings, 0.0)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(epoch_generator(config.seed, 0, "init").initial_seed())
             network = target_network(self.space, self.architecture, self.size, settings.auxiliary_weight > 0)

@@ -81,7 +81,8 @@ def digest_columns(config: SearchConfig | EvaluationConfig, data_digest: str | N
         data_digest: of the dataset, or of the table of accuracies; with a table the dataset has no code.
     """
     kinds = ["space", *(["method"] if isinstance(config, SearchConfig) else [])]
-    if config.dataset in registry.names("dataset") or registry.is_file(config.dataset):
+    named = config.dataset in registry.names("dataset") or registry.is_file(config.dataset)
+    if named or registry.source_of("dataset", config.dataset):
         kinds.append("dataset")
     code = {kind: digest for kind in sorted(kinds) if (digest := registry.digest(kind, getattr(config, kind)))}
     whole = hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
@@ -137,7 +138,7 @@ def _shuffled(name: str) -> bytes:
 
 def _is_name(text: str) -> bool:
     path, colon, attribute = text.rpartition(":")
-    return bool(colon) and path.endswith(".py") and attribute.isidentifier()
+    return text.startswith("folder:/") or (bool(colon) and path.endswith(".py") and attribute.isidentifier())
 
 
 def _spoken(name: str) -> str:

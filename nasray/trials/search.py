@@ -25,7 +25,7 @@ from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import NetworkLearner, accuracy_of, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
-from nasray.training.splits import split
+from nasray.training.splits import splits_of
 from nasray.training.tasks import task_of
 from nasray.trials.search_config import SearchConfig, sizes
 
@@ -114,13 +114,7 @@ class Search:
         method_class = config.method_class
         settings = config.settings
         self.data = DeviceData(dataset, self.device)
-        self.splits = split(
-            dataset.train[1],
-            validation_fraction=settings.validation_fraction,
-            architecture_fraction=method_class.architecture_fraction,
-            seed=settings.split_seed,
-            limit=settings.train_examples,
-        )
+        self.splits = splits_of(dataset, settings, method_class.architecture_fraction)
         self.size, self.evaluation_size = sizes(config, self.space, dataset)
         cost_table(self.space, self.evaluation_size)  # refuses what cannot be counted, before anything is trained
         with self._random("init", 0):
