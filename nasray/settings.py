@@ -141,8 +141,8 @@ class TrainingSettings(Settings):
     """Channels of the first cell; None means the space's own number."""
     cells: int | None = setting(None, low=1)
     """Number of cells; None means the space's own number."""
-    skeleton: str = "cifar"
-    """Stem and classifier around the cells: cifar or imagenet."""
+    skeleton: str = "auto"
+    """Stem and classifier around the cells: cifar, imagenet, or auto, which is imagenet from sides of 128 pixels."""
     train_examples: int | None = setting(None, low=1)
     """Most examples to train on, balanced over classes; None means all."""
     validation_fraction: float = setting(0.1, low=0.01, high=0.9)

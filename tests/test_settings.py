@@ -159,7 +159,7 @@ def test_the_papers_recipes_are_the_defaults():
     assert (gold.batch_size, gold.learning_rate, gold.schedule, gold.weight_decay) == (96, 0.01, "constant", 3e-4)
     assert (gold.auxiliary_weight, gold.augmentation, gold.drop_path, gold.momentum) == (0.4, "cutout", 0, 0.9)
     assert (gold.lambda0, gold.growth, gold.prune_per_epoch, gold.share_min, gold.share_max) == (1e-5, 2, 4, 0.01, 0.05)
-    assert (gold.uniform, gold.mu, gold.stable_epochs, gold.stop_macs) == (1, 0, 3, 240)
+    assert (gold.uniform, gold.mu, gold.stable_epochs, gold.stop_macs) == (1, 0, 3, None)
     assert (gold.architecture_learning_rate, gold.gradient_clip, GoldNAS.architecture_fraction) == (1, 5, 0)
     evaluation = EvaluationSettings()
     assert (evaluation.epochs, evaluation.batch_size, evaluation.learning_rate) == (600, 96, 0.025)

@@ -75,6 +75,7 @@ class DSONAS(SearchMethod):
         rebuild_epochs: int = setting(5, low=1)
         """Epochs of search between two rebuilds of the network without its zeros."""
 
+    shrunk_by = ("gamma", "epochs")
     config: Config
     architecture_fraction = 0.5
     kept_K: Tensor

@@ -10,7 +10,7 @@ each at which it rested. methods.md 3.2 to 3.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,10 @@ from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, join
 from nasray.networks import Batch
 from nasray.settings import Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
+
+STOP_SHARE = 240 / 777.025152
+"""Of the largest network's multiply-adds, below which a search ends by default: on CIFAR-10, 240 M of the released
+code."""
 
 
 class GoldNAS(SearchMethod):
@@ -59,9 +63,11 @@ class GoldNAS(SearchMethod):
         """Weight of the penalty's part in an operation's multiply-adds (M)."""
         stable_epochs: int = setting(3, low=0)
         """An architecture is recorded when pruning resumes after more than this many epochs without any."""
-        stop_macs: float = knob(240.0, 0.0, 1e5)
-        """The search ends once its architecture has fewer multiply-adds (M) at the evaluation size."""
+        stop_macs: float | None = knob(None, 0.0, 1e5)
+        """The search ends once its architecture has fewer multiply-adds (M) at the evaluation size. None is 30.9 % of
+        the largest architecture's: the released code's 240 M for CIFAR-10, at any size."""
 
+    shrunk_by = ("lambda0", "mu", "epochs")
     config: Config
     kept_CEO: Tensor
     _node_E: Tensor
@@ -91,11 +97,14 @@ class GoldNAS(SearchMethod):
         self.register_buffer("_price_CEO", (config.uniform * repeats + config.mu * macs_CEO).float(), persistent=False)
         self.optimizer = torch.optim.SGD(self.parameters(), lr=config.architecture_learning_rate, momentum=0.9)
         largest = problem.evaluation_costs.largest_macs
-        if config.stop_macs >= largest:
+        self._stop_macs = STOP_SHARE * largest if config.stop_macs is None else config.stop_macs
+        if self._stop_macs >= largest:
             raise InvalidInput(
-                f"stop_macs {config.stop_macs:g}: expected a value below {largest:.4g} M, the multiply-adds of the "
+                f"stop_macs {self._stop_macs:g}: expected a value below {largest:.4g} M, the multiply-adds of the "
                 f"largest architecture of {problem.space.name!r} at the evaluation size"
             )
+        if problem.budget is not None:  # pruning goes on until it is met
+            self._stop_macs = min(self._stop_macs, problem.budget)
         most = max(int(self._kept[0, list(edges)].sum()) for edges in self._incoming)
         if max(config.share_min, config.share_max) + (most - 1) * config.share_min >= 1:
             raise InvalidInput(
@@ -130,12 +139,6 @@ class GoldNAS(SearchMethod):
 
     def _sigma(self) -> Tensor:
         return torch.sigmoid(self.alpha_CEO) * self.kept_CEO
-
-    @classmethod
-    def within_budget(cls, config: TrainingSettings, budget: float) -> TrainingSettings:
-        """Pruning continues until the budget is met."""
-        assert isinstance(config, cls.Config)
-        return replace(config, stop_macs=min(config.stop_macs, budget))
 
     def gates(self) -> list[Gates]:
         """sigmoid(alpha) of the operations whose share exceeds ``share_min``, zero for the others and the pruned."""
@@ -176,7 +179,7 @@ class GoldNAS(SearchMethod):
         cost = macs(self.problem.space, current, self.problem.evaluation_size)
         rested = self._rest > config.stable_epochs and pruned > 0
         self._rest = 0 if pruned else self._rest + 1
-        return EpochEnd(finished=cost < config.stop_macs, architectures=(current,) if rested else ())
+        return EpochEnd(finished=cost < self._stop_macs, architectures=(current,) if rested else ())
 
     def _prune(self) -> int:
         pruned = 0

@@ -31,6 +31,9 @@ class Problem:
     evaluation_size: NetworkSize
     """Size of the networks whose cost counts."""
     seed: int
+    budget: float | None = None
+    """Most multiply-adds (M) at the evaluation size that what is found should have, for methods that can aim at it;
+    what others find is made narrower."""
 
     @property
     def layout(self) -> tuple[str, ...]:
@@ -89,6 +92,8 @@ class SearchMethod(nn.Module, ABC):
     """The settings of a search by this method, with the paper's values as defaults."""
     architecture_fraction: ClassVar[float] = 0.0
     """Share of the training examples kept for the architecture parameters; 0 where one level uses all for both."""
+    shrunk_by: ClassVar[tuple[str, ...]] = ()
+    """Settings that, raised, give smaller architectures, of a method that may also prune nothing at all."""
 
     def __init__(self, config: TrainingSettings, problem: Problem) -> None:
         super().__init__()
@@ -140,14 +145,6 @@ class SearchMethod(nn.Module, ABC):
         None is all of them, always.
         """
         return None
-
-    @classmethod
-    def within_budget(cls, config: TrainingSettings, budget: float) -> TrainingSettings:
-        """The settings of a search that keeps to a budget (multiply-adds, M), where the method has a setting for it.
-
-        Elsewhere what it finds is made narrower.
-        """
-        return config
 
     @classmethod
     def trained_epochs(cls, config: TrainingSettings) -> int:

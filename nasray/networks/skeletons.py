@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from nasray.errors import InvalidInput
 from nasray.spaces import NetworkSize
 
+AUTO = "auto"
+"""Name of the skeleton that follows from the input."""
+LARGE = 128
+"""Pixels of the shorter side from which on images are large."""
+
 
 class Stem(nn.Module):
     """What comes before the cells: gives both inputs of the first one."""
@@ -131,10 +136,19 @@ def skeleton(size: NetworkSize, skeletons: Mapping[str, Skeleton] = SKELETONS) -
     Raises:
         InvalidInput: there is no such skeleton, or the input is no image.
     """
-    if size.skeleton not in skeletons:
-        raise InvalidInput(f"skeleton {size.skeleton!r}: expected one of {', '.join(skeletons)}")
+    if size.skeleton not in (AUTO, *skeletons):
+        raise InvalidInput(f"skeleton {size.skeleton!r}: expected one of {', '.join((AUTO, *skeletons))}")
     if len(size.input_shape) != 3:
         raise InvalidInput(
             f"input shape {size.input_shape} for skeleton {size.skeleton!r}: expected (channels, height, width)"
         )
-    return skeletons[size.skeleton]
+    return skeletons[skeleton_name(size, skeletons)]
+
+
+def skeleton_name(size: NetworkSize, skeletons: Mapping[str, Skeleton] = SKELETONS) -> str:
+    """The name of a size's skeleton: its own, or the one that follows from the input (our choice: 128 pixels are four
+    times the field's small images, and what three halvings leave is still reduced twice by the cells)."""
+    if size.skeleton != AUTO:
+        return size.skeleton
+    large = "imagenet" in skeletons and min(size.input_shape[1:]) >= LARGE
+    return "imagenet" if large else next(iter(skeletons))

@@ -34,8 +34,9 @@ class NetworkSize:
     input_shape: tuple[int, ...]
     """Shape of one network input without the batch dimension, (channels, height, width) for images."""
     classes: int
-    skeleton: str = "cifar"
-    """What surrounds the cells: ``cifar`` (small images) or ``imagenet`` (three stride-2 stem convolutions)."""
+    skeleton: str = "auto"
+    """What surrounds the cells: ``cifar`` (small images), ``imagenet`` (three stride-2 stem convolutions), or ``auto``:
+    that of ImageNet from sides of 128 pixels, where the space has it, else the other."""
 
     def __post_init__(self) -> None:
         for name, most in (("channels", MOST_CHANNELS), ("cells", MOST_CELLS), ("classes", MOST_CLASSES)):

@@ -33,6 +33,7 @@ from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.unpruned import say_unpruned
 from nasray.training.measure import host, versions
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.identity import differing_in, identity_of
@@ -95,6 +96,8 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
+        if searches:
+            say_unpruned(read(storage, CANDIDATES), {one.name: one.config for one in searches}, sweep.data)
         for one in proposals(sweep):
             failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
         if sweep.training.select == "nothing" and searches:

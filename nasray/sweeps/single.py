@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -17,11 +17,18 @@ from nasray.fronts import pareto_front
 from nasray.results import Run
 from nasray.results import open as open_run
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
+from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, read_architecture
+from nasray.sweeps.unpruned import say_unpruned
+from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
 from nasray.trials.identity import identity
 from nasray.trials.search_config import SearchConfig, find_method
 from nasray.trials.single import GIVEN, run_search, run_training
+
+AUGMENTATIONS = ("cutout", "standard", "none")
+"""Those that methods are published with, each with the lesser ones behind it; every dataset has the last."""
+S = TypeVar("S", bound=TrainingSettings)
 
 _SIZES = tuple(one.name for one in fields(SearchConfig) if one.name.startswith("evaluation_"))
 
@@ -33,6 +40,7 @@ def search(
     *,
     out: str | Path | None = None,
     seed: int = 0,
+    budget: float | None = None,
     data_root: str | Path | None = None,
     **settings: Any,
 ) -> Run:
@@ -45,8 +53,10 @@ def search(
         out: folder of the run, or its URI; the same search goes on there where it was left. None is a folder in runs/
             that is named for all that the search depends on.
         seed: of all that is drawn at random.
+        budget: most multiply-adds (M) of the networks whose cost counts; methods that can aim at it do.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
-        settings: of the method, by name (``epochs=10``); and evaluation_channels, evaluation_cells,
+        settings: of the method, by name (``epochs=10``), the others as published; where the dataset has no augmentation
+            of the published name, the nearest lesser one that it has. And evaluation_channels, evaluation_cells,
             evaluation_skeleton and evaluation_width_budget, the size of the networks whose cost counts.
 
     Returns:
@@ -61,8 +71,9 @@ def search(
         method=method,
         space=space,
         dataset=dataset,
-        settings=find_method(method).Config.of(settings),
+        settings=fitting(find_method(method).Config, settings, dataset, data_root),
         seed=seed,
+        budget=budget,
         data_root=None if data_root is None else str(data_root),
         **sizes,
     )
@@ -94,7 +105,7 @@ def train(
         seed: of all that is drawn at random.
         budget: largest multiply-adds (M): a network that exceeds it is made narrower.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
-        settings: of the training, by name (``epochs=10``).
+        settings: of the training, by name (``epochs=10``); an augmentation as for :func:`search`.
 
     Returns:
         The run: its evaluation, and the trained network.
@@ -118,7 +129,7 @@ def train(
         space=space,
         dataset=dataset,
         architecture=architecture if isinstance(architecture, Architecture) else read_architecture(found, architecture),
-        settings=EvaluationSettings.of(settings),
+        settings=fitting(EvaluationSettings, settings, dataset, data_root),
         seed=seed,
         budget=budget,
         data_root=None if data_root is None else str(data_root),
@@ -126,6 +137,21 @@ def train(
     storage = open_storage(out or _folder((config.architecture.id, space, dataset), config))
     run_single(config, storage, method)
     return _opened(str(storage), config.space)
+
+
+def fitting(config: type[S], given: Mapping[str, Any], dataset: str, data_root: str | Path | None = None) -> S:
+    """Settings of a class for a dataset: those that are given, the others as published; where the dataset has no
+    augmentation of the published name, the nearest lesser one that it has.
+
+    Raises:
+        InvalidInput: an unknown setting, or data that are missing.
+    """
+    settings = config.of(given)
+    if "augmentation" not in given and settings.augmentation in AUGMENTATIONS:
+        has = load_dataset(dataset, None if data_root is None else str(data_root)).augmentations
+        lesser = AUGMENTATIONS[AUGMENTATIONS.index(settings.augmentation) :]
+        settings = replace(settings, augmentation=next(name for name in lesser if name in has))
+    return settings
 
 
 def run_single(config: SearchConfig | EvaluationConfig, run: Storage, method: str = GIVEN) -> None:
@@ -143,6 +169,7 @@ def run_single(config: SearchConfig | EvaluationConfig, run: Storage, method: st
     if isinstance(config, SearchConfig):
         run_search(config, run)
         rows = read(run, CANDIDATES)
+        say_unpruned(rows, dict.fromkeys(rows["trial_id"], config), load_dataset(config.dataset, config.data_root))
     else:
         run_training(config, run, method)
         rows = read(run, EVALUATIONS)

@@ -235,18 +235,16 @@ class Sweep:
             InvalidInput: the method cannot search the space.
         """
         assert isinstance(settings, TrainingSettings)
-        config = SearchConfig(
+        return SearchConfig(
             method=arm.method,
             space=arm.space,
             dataset=self.dataset,
             settings=settings,
             seed=seed,
+            budget=self.most_macs,
             data_root=self.execution.data_root,
             **{f"evaluation_{name}": value for name, value in self._evaluated_size(arm).items()},
         )
-        if self.budget is None:
-            return config
-        return dataclasses.replace(config, settings=config.method_class.within_budget(settings, self.budget.macs))
 
     def _evaluated_size(self, arm: Arm) -> dict[str, Any]:
         """What the size of the networks depends on that are trained from scratch, or looked up."""

@@ -43,7 +43,7 @@ def check_search(config: SearchConfig, dataset: Dataset, built: Built | None = N
     size, evaluated = sizes(config, space, dataset)
     where = f"method {config.method!r} on space {config.space!r}"
     with _refused(where, size), torch.random.fork_rng(devices=[]), torch.no_grad():
-        method = config.method_class(settings, Problem(space, size, evaluated, config.seed))
+        method = config.method_class(settings, Problem(space, size, evaluated, config.seed, config.budget))
         gates = [Gates(one.values_EO.detach().to("meta"), one.active_EO) for one in method.gates()]
     auxiliary = settings.auxiliary_weight > 0
     if _new(built, (config.space, size, auxiliary, method.needs)):

@@ -20,7 +20,7 @@ from nasray.networks import Network, supernet
 from nasray.networks.affine import absorb, train_affine
 from nasray.spaces import Architecture, NetworkSize, Normalisation
 from nasray.training.batch_check import check_batch
-from nasray.training.batches import DeviceData, epoch_generator
+from nasray.training.batches import DeviceData, epoch_generator, num_batches
 from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import NetworkLearner, accuracy_of, recalibrate
@@ -30,6 +30,7 @@ from nasray.training.tasks import task_of
 from nasray.trials.search_config import SearchConfig, sizes
 
 RECALIBRATION_BATCHES = 10
+"""Training batches on which statistics are measured: so many, or a quarter of an epoch's where those are fewer."""
 VALIDATION_BATCH_SIZE = 256
 
 
@@ -119,7 +120,7 @@ class Search:
         cost_table(self.space, self.evaluation_size)  # refuses what cannot be counted, before anything is trained
         with self._random("init", 0):
             self.method: SearchMethod = method_class(
-                settings, Problem(self.space, self.size, self.evaluation_size, config.seed)
+                settings, Problem(self.space, self.size, self.evaluation_size, config.seed, config.budget)
             )
             network = supernet(self.space, self.size, settings.auxiliary_weight > 0, self.method.needs)
         network.to(self.device)
@@ -152,7 +153,7 @@ class Search:
             loss, accuracy = self.learner.finish_epoch()
             train_seconds = time.perf_counter() - began
             outcome = self.method.end_epoch(number)
-            supernet_accuracy = self._validation_accuracy()
+            supernet_accuracy = self._supernet_accuracy()
             self.epoch = number + 1
             self.finished = outcome.finished or self.epoch >= self.config.settings.epochs
             given = list(outcome.architectures)
@@ -261,11 +262,14 @@ class Search:
             yield from self._batches(part, number, repeat)
             repeat += 1
 
-    def _validation_accuracy(self) -> float:
+    def _supernet_accuracy(self) -> float:
         with torch.no_grad():
             gates = self.method.gates()
-        batches = self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE)
-        return self.learner.accuracy(batches, gates)
+        if self.method.trained_epochs(self.config.settings):
+            # It becomes the network that is handed out, statistics included.
+            batches = self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE)
+            return self.learner.accuracy(batches, gates)
+        return self._accuracy_with(gates)
 
     def _candidate(self, architecture: Architecture, snapshot: int, supernet_accuracy: float) -> Candidate:
         is_network = self.method.trained_epochs(self.config.settings) > 0
@@ -307,18 +311,24 @@ class Search:
         return float(expected_macs(self.space, [mean[name] for name in layout], self.evaluation_size))
 
     def _inherited_accuracy(self, architecture: Architecture) -> float:
-        """Accuracy of an architecture with the supernet's weights.
+        """Accuracy of an architecture with the supernet's weights; its operations are summed plainly."""
+        masks = architecture_masks(self.space, architecture, self.size.cells)
+        return self._accuracy_with(binary_gates(masks, self.device))
 
-        Its operations are summed plainly, so the running statistics of the mixture do not fit it: they are measured
-        anew on a few training batches (our choice, as in G. Bender et al., ICML 2018), and put back afterwards.
+    def _accuracy_with(self, gates: Sequence[Gates]) -> float:
+        """Validation accuracy of the supernet's weights under some gates.
+
+        Running statistics follow the weights and gates of many steps, and fit none of them: they are measured anew on
+        a few training batches (our choice, as in G. Bender et al., ICML 2018), and put back afterwards. So a supernet
+        and what is derived from it are measured alike, and where they are the same network there is no gap.
         """
         network = self.learner.network
-        masks = architecture_masks(self.space, architecture, self.size.cells)
-        gates = binary_gates(masks, self.device)
         kept = {name: buffer.clone() for name, buffer in network.named_buffers()}
         dropped, network.drop_path = network.drop_path, 0.0
-        batches = self.data.batches(self.splits.train, self.config.settings.batch_size, drop_last=True)
-        recalibrate(network, islice(batches, RECALIBRATION_BATCHES), gates)
+        batch_size = self.config.settings.batch_size
+        batches = self.data.batches(self.splits.train, batch_size, drop_last=True)
+        quarter = max(2, num_batches(len(self.splits.train), batch_size, drop_last=True) // 4)
+        recalibrate(network, islice(batches, min(RECALIBRATION_BATCHES, quarter)), gates)
         accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE), gates)
         for name, buffer in network.named_buffers():
             buffer.copy_(kept[name])

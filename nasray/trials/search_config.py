@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nasray import registry
+from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
 from nasray.methods.method import SearchMethod
 from nasray.settings import TrainingSettings, check_seed
@@ -36,11 +37,15 @@ class SearchConfig:
     evaluation_width_budget: float | None = None
     """Multiply-adds (M): each of those networks has the largest number of channels that obeys it; None is
     ``evaluation_channels`` for all."""
+    budget: float | None = None
+    """Most multiply-adds (M) of the networks whose cost counts; methods that can aim at it do."""
     data_root: str | None = None
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
+        if self.budget is not None:
+            Budget(self.budget)
         object.__setattr__(self, "data_root", registry.absolute_path(self.data_root))
         for kind in ("method", "space", "dataset"):
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))

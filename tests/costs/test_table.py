@@ -194,7 +194,7 @@ def test_another_number_of_cells_than_an_architecture_of_positions_has():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"skeleton": "resnet"}, r"skeleton 'resnet': expected one of cifar, imagenet"),
+        ({"skeleton": "resnet"}, r"skeleton 'resnet': expected one of auto, cifar, imagenet"),
         ({"input_shape": (32, 32)}, r"input shape \(32, 32\) .*expected \(channels, height, width\)"),
     ],
 )

@@ -262,6 +262,11 @@ def test_settings_that_no_search_can_meet(changes: dict[str, float], message: st
         paper(**changes)
 
 
+def test_it_stops_at_the_released_code_s_limit_at_its_size_and_at_a_like_share_elsewhere() -> None:
+    assert paper()._stop_macs == pytest.approx(240.0)
+    assert paper(stop_macs=100.0)._stop_macs == 100.0
+
+
 def test_it_does_not_search_what_it_would_prune_at_the_start():
     assert GoldNAS.unsupported(GOLD) is None
     reason = GoldNAS.unsupported(DARTS)

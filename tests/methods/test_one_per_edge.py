@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,9 @@ def with_none(alpha: np.ndarray, kept: np.ndarray) -> np.ndarray:
 def test_gold_compares_its_limit_with_the_largest_architecture_at_the_evaluation_size() -> None:
     # 220.12 M: one 3x3 convolution on every edge. With all candidates of every edge it would be more.
     with pytest.raises(InvalidInput, match=r"^stop_macs 240: expected a value below 220\.1 M"):
-        GoldNAS(GoldNAS.Config(), PROBLEM)
+        GoldNAS(GoldNAS.Config(stop_macs=240.0), PROBLEM)
+    assert GoldNAS(GoldNAS.Config(), PROBLEM)._stop_macs == pytest.approx(220.12 * 240 / 777.03, rel=1e-4)
+    assert GoldNAS(GoldNAS.Config(), replace(PROBLEM, budget=30.0))._stop_macs == 30.0
     made = GoldNAS(GoldNAS.Config(stop_macs=100.0), PROBLEM)
     with torch.no_grad():
         made.alpha_CEO[0, :, OPERATIONS.index("nor_conv_3x3")] = 1.0

@@ -113,6 +113,22 @@ def test_the_stem_of_small_images():
     torch.testing.assert_close(ours(x)[0], published(x))
 
 
+@pytest.mark.parametrize(
+    ("shape", "skeleton", "stem"),
+    [
+        ((3, 127, 500), "auto", CifarStem),
+        ((3, 128, 500), "auto", ImageNetStem),
+        ((3, 224, 224), "cifar", CifarStem),
+        ((3, 32, 32), "imagenet", ImageNetStem),
+    ],
+)
+def test_the_skeleton_follows_the_input_unless_it_is_given(shape: tuple[int, ...], skeleton: str, stem: type) -> None:
+    # The field prints 574 M for DARTS_V2 with the stem of ImageNet, and some 45,000 M come of the other one.
+    with torch.device("meta"):
+        network = supernet(DARTS, SMALL.replace(input_shape=shape, skeleton=skeleton))
+    assert type(network.stem) is stem
+
+
 def test_the_stem_of_imagenet():
     ours = ImageNetStem(SMALL.replace(channels=6))
     stem0 = nn.Sequential(

@@ -129,5 +129,5 @@ def test_odd_resolutions_are_rounded_up(shape: tuple[int, int]) -> None:
 
 
 def test_the_stem_of_imagenet_is_not_published() -> None:
-    with pytest.raises(InvalidInput, match=r"^skeleton 'imagenet': expected one of cifar$"):
+    with pytest.raises(InvalidInput, match=r"^skeleton 'imagenet': expected one of auto, cifar$"):
         supernet(NAS_BENCH_201, SIZE.replace(skeleton="imagenet"))

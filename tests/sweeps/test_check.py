@@ -108,7 +108,9 @@ REFUSED: dict[str, tuple[Callable[[Sweep], Sweep], str]] = {
         "augmentation 'standard'",
     ),
     "the second arm": (
-        lambda sweep: also(sweep, Arm(method="gold_nas", space="gold", settings=GoldNAS.Config(**SMALL))),
+        lambda sweep: also(
+            sweep, Arm(method="gold_nas", space="gold", settings=GoldNAS.Config(**SMALL, stop_macs=240.0))
+        ),
         "stop_macs 240: expected a value below",
     ),
     "an end of a range": (

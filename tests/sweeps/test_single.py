@@ -54,6 +54,29 @@ def test_from_a_search_to_a_trained_network_in_three_lines(tmp_path: Path, monke
     assert len(list((tmp_path / "runs").iterdir())) == 3
 
 
+def test_defaults_follow_the_space_and_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # nasray's own example: images of 8x8, where the published limit is far above any network.
+    size: dict[str, Any] = {"channels": 2, "cells": 3, "evaluation_channels": 2, "evaluation_cells": 3}
+    found = nasray.search("gold_nas", "gold", "digits", epochs=1, train_examples=96, **size)
+    assert json.loads(found.candidates["settings"].iloc[0])["settings"]["augmentation"] == "cutout"
+    said = capsys.readouterr().err
+    assert "nasray: the search by gold_nas pruned nothing and ended with the largest network. Raise lambda0 " in said
+    # A dataset of which only the least augmentation is known.
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from nasray.training.datasets import digits\n"
+        "def plain(root):\n"
+        "    dataset = digits(root)\n"
+        "    return replace(dataset, name='plain', augmentations={'none': dataset.augmentations['none']})\n"
+    )
+    settings = {**TINY, **size}
+    del settings["augmentation"]
+    trained = nasray.search("darts", "gold", "mine.py:plain", epochs=1, **settings)
+    assert json.loads(trained.candidates["settings"].iloc[0])["settings"]["augmentation"] == "none"
+    with pytest.raises(InvalidInput, match=r"^augmentation 'standard': dataset 'plain' has none"):
+        nasray.search("darts", "gold", "mine.py:plain", epochs=1, **{**settings, "augmentation": "standard"})
+
+
 def test_a_published_architecture_is_trained_and_taken_away(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,9 @@ def test_with_method_keeps_what_both_methods_have() -> None:
 
 
 def test_knob_columns_never_take_the_name_of_a_column() -> None:
-    columns = knob_columns(GoldNAS.Config(channels=4, epochs=3), ["channels", "epochs", "learning_rate"])
+    columns = knob_columns(
+        GoldNAS.Config(channels=4, epochs=3, stop_macs=240.0), ["channels", "epochs", "learning_rate"]
+    )
     assert columns == {
         "lambda0": 1e-5,
         "mu": 0.0,

@@ -26,7 +26,7 @@ from nasray.methods.random import Random
 from nasray.networks import target_network
 from nasray.spaces import CellSpace
 from nasray.training.dataset import Dataset, load_dataset
-from nasray.trials.search import RECALIBRATION_BATCHES, Epoch, Search
+from nasray.trials.search import Epoch, Search
 from nasray.trials.search_config import SearchConfig, find_method
 
 ENTRY_POINTS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["entry-points"]
@@ -262,13 +262,21 @@ def test_inherited_accuracy_is_that_of_the_target_network_with_the_supernets_wei
     inputs, targets = search.data.dataset.train
     with torch.no_grad():
         target.train()
-        for batch in range(min(RECALIBRATION_BATCHES, len(search.splits.train) // 16)):
+        for batch in range(len(search.splits.train) // 16 // 4):
             target(plain_inputs(inputs[search.splits.train[batch * 16 : batch * 16 + 16]], None))
         target.eval()
         right = target(plain_inputs(inputs[search.splits.validation], None)).argmax(dim=1)
     accuracy = float((right == targets[search.splits.validation]).double().mean())
     assert candidate.accuracy == pytest.approx(accuracy, abs=1.5 / len(search.splits.validation))
     assert len(search.splits.validation) > 100
+
+
+def test_a_supernet_that_is_its_candidate_has_no_gap():
+    search = Search(config("random", "darts", epochs=2), device="cpu")
+    search.run_epoch()
+    (candidate,) = search.run_epoch().candidates
+    assert candidate.gap == 0.0
+    assert candidate.accuracy > 0.2
 
 
 def test_measuring_a_candidate_leaves_the_supernet_as_it_was():
@@ -384,7 +392,7 @@ def test_what_is_no_method_is_named(tmp_path: Path):
             replace(config("random", "gold"), evaluation_cells=5),
             r"^evaluation with 5 cells .* expected 3, for every",
         ),
-        (config("random", "darts", skeleton="resnet"), r"^skeleton 'resnet': expected one of cifar, imagenet$"),
+        (config("random", "darts", skeleton="resnet"), r"^skeleton 'resnet': expected one of auto, cifar, imagenet$"),
         (config("gold_nas", "gold", stop_macs=240.0), r"^stop_macs 240: expected a value below "),
         (
             config("random", "darts", augmentation="mixup"),

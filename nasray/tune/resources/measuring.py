@@ -186,7 +186,7 @@ def _search_bytes(config: SearchConfig, dataset: Dataset, counted: dict[tuple[An
     space = config.cell_space
     size, evaluated = sizes(config, space, dataset)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        method = config.method_class(config.settings, Problem(space, size, evaluated, config.seed))
+        method = config.method_class(config.settings, Problem(space, size, evaluated, config.seed, config.budget))
         gates = method.gates()
     auxiliary = config.settings.auxiliary_weight > 0
     active = tuple(np.packbits(one.active_EO).tobytes() for one in gates)
