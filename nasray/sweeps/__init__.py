@@ -4,6 +4,7 @@ from nasray.costs import Budget
 from nasray.searchers import Searcher
 from nasray.settings import Range
 from nasray.sweeps.arm import Arm
+from nasray.sweeps.fitting import FittedSweep, Sizes
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.training import Training
 from nasray.trials.accuracy_source import AccuracySource
@@ -16,8 +17,10 @@ __all__ = [
     "Budget",
     "EvaluationSettings",
     "Execution",
+    "FittedSweep",
     "Range",
     "Searcher",
+    "Sizes",
     "Sweep",
     "Training",
 ]

@@ -35,11 +35,21 @@ def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
     if sweep.training.select == "final":
         return _last(candidates)
     affordable = candidates if sweep.budget is None else candidates[sweep.budget.allows(candidates["macs"])]
-    fronts = [near_front(rows, sweep.training.within) for _, rows in affordable.groupby("method", sort=True)]
+    by_method = affordable.groupby("method", sort=True)
+    fronts = [_spread(near_front(rows, sweep.training.within), sweep.training.most) for _, rows in by_method]
     without = candidates[~candidates["trial_id"].isin(affordable["trial_id"])]
     if len(without):
         fronts.append(without.sort_values("macs", kind="stable").groupby("trial_id", sort=True).head(1))
     return pd.concat(fronts, ignore_index=True)
+
+
+def _spread(rows: pd.DataFrame, most: int | None) -> pd.DataFrame:
+    """Rows of so many architectures, evenly spread over all by their order of multiply-adds, both ends included."""
+    ids = rows.sort_values(["macs", "architecture_id"])["architecture_id"].drop_duplicates()
+    if most is None or len(ids) <= most:
+        return rows
+    places = {round(place * (len(ids) - 1) / max(most - 1, 1)) for place in range(most)}
+    return rows[rows["architecture_id"].isin({ids.iloc[place] for place in places})]
 
 
 def _last(candidates: pd.DataFrame) -> pd.DataFrame:

@@ -30,6 +30,9 @@ class Training:
     within: float = 0.0
     """Train also candidates whose accuracy lies at most this far below their method's front (fraction of 1). Accuracies
     by inherited weights are coarse, and the order may change when networks are trained from scratch."""
+    most: int | None = None
+    """Train at most so many architectures of each method's front, spread evenly over it by their order of
+    multiply-adds; None trains all. It bounds how long a run takes."""
     seeds: tuple[int, ...] = (0,)
     """Random seeds of the trainings; with several, the front is one of mean accuracies. Architectures proposed by a
     black-box searcher are trained with the first seed, and with the others if they are near the front."""
@@ -54,6 +57,8 @@ class Training:
         for name in ("seeds", "rungs"):
             object.__setattr__(self, name, as_tuple(f"training.{name}", getattr(self, name)))
         check_number("training.within", self.within, low=0.0)
+        if self.most is not None:
+            check_number("training.most", self.most, low=1, whole=True)
         check_seeds("training.seeds", self.seeds)
         check_number("training.reduction_factor", self.reduction_factor, above=1.0)
         check_number("training.workers", self.workers, low=1, whole=True)

@@ -1,0 +1,89 @@
+"""The sweep for one's own images: GOLD-NAS at four strengths, each with a smaller and a larger weight of the
+multiply-adds, as in the demonstration on digits, with sizes that follow the data and the machine.
+
+Every number below is a choice of ours; docs/own_images.md says them in words.
+"""
+
+import math
+from typing import Any
+
+from nasray import registry
+from nasray.costs import cost_table
+from nasray.methods.gold_nas import GoldNAS
+from nasray.spaces import CellSpace, NetworkSize
+from nasray.sweeps import Arm, EvaluationSettings, Execution, FittedSweep, Sizes, Sweep, Training
+from nasray.training import Dataset
+
+SPACE = "gold"
+STRENGTHS = (0.04, 0.12, 0.4, 1.2)
+"""lambda0 times the steps of an epoch: with fewer steps each prunes more."""
+WEIGHTS = (0.1, 0.6)
+"""mu times the mean multiply-adds (M) of an operation: cheap networks need a larger weight to feel them."""
+MOST = 6
+"""Architectures of the front that are trained from scratch, and as many random ones."""
+SMALL, LARGE = 5_000, 10_000
+"""Training images: with fewer, a fifth of them validates and not a tenth; with more, cutout is worth its noise."""
+
+
+def images(dataset: str, data: Dataset, sizes: Sizes) -> Sweep:
+    """The sweep of a dataset at given sizes."""
+    count = len(data.train[1])
+    fraction = 0.2 if count < SMALL else 0.1
+    trained = count if data.validation is not None else round(count * (1 - fraction))
+    # About twelve steps an epoch where images are few.
+    batch = min(96, max(8, 8 * round(trained / 12 / 8)))
+    steps = max(1, trained // batch)
+    shared: dict[str, Any] = {
+        "epochs": sizes.epochs,
+        "batch_size": batch,
+        # As in the demonstration for batches of 96 images, by the square root for smaller ones.
+        "learning_rate": round(0.1 * math.sqrt(batch / 96), 4),
+        "channels": sizes.channels,
+        "cells": sizes.cells,
+        "auxiliary_weight": 0.4 if sizes.cells >= 8 else 0.0,
+        "augmentation": "cutout" if count >= LARGE else "standard",
+        "validation_fraction": fraction,
+    }
+    space: CellSpace = registry.find("space", SPACE, CellSpace)
+    size = NetworkSize(channels=sizes.channels, cells=sizes.cells, input_shape=data.input_shape, classes=data.classes)
+    table = cost_table(space, size)
+    priced = [cost for costs in table.macs_EO for cost in costs[costs > 0].tolist()]
+    mean = sum(priced) / len(priced) / 1e6
+    return Sweep(
+        name="images",
+        dataset=dataset,
+        arms=(
+            Arm(
+                method="gold_nas",
+                space=SPACE,
+                settings=GoldNAS.Config(
+                    **shared,
+                    stable_epochs=0,
+                    stop_macs=round(0.17 * table.largest_macs, 4),
+                ),
+                param_space={
+                    "lambda0": tuple(_short(strength / steps) for strength in STRENGTHS),
+                    "mu": tuple(_short(weight / mean) for weight in WEIGHTS),
+                },
+            ),
+        ),
+        training=Training(
+            within=0.04,
+            most=MOST,
+            settings=EvaluationSettings(**shared, drop_path=0.2 if sizes.epochs >= 100 else 0.0),
+        ),
+        execution=Execution(gpus_per_trial="auto"),
+    )
+
+
+def _short(number: float) -> float:
+    """Two digits are enough for what is varied by factors."""
+    return float(f"{number:.2g}")
+
+
+IMAGES = FittedSweep(
+    name="images",
+    build=images,
+    ladder=((4, 3), (8, 5), (12, 8), (16, 11), (36, 14)),
+    epochs=(8, 24, 200),
+)
