@@ -9,7 +9,7 @@ from functools import partial
 
 from nasray.costs import macs
 from nasray.errors import InvalidInput
-from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact
+from nasray.runs import TABLES, Storage, compact
 from nasray.runs.events import say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
@@ -124,5 +124,5 @@ def _run(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
             figures = f"loss {report['loss']:.4f}, accuracy {report['accuracy']:.4f}"
         print(f"epoch {report[EPOCH]}: {figures}, {report['seconds']:.1f} s", file=sys.stderr)
     drop_final_checkpoints(run)
-    for table in (CANDIDATES, EVALUATIONS):
+    for table in TABLES.values():
         compact(run, table)
