@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import sys
@@ -12,7 +11,7 @@ import nasray
 from nasray import registry
 from nasray.cli.signals import ends_on_signals
 from nasray.cli.verbs import VERBS
-from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure, printable
 
 TRACEBACK = "NASRAY_TRACEBACK"
 """In the environment: whether a failure of a user's own code is shown with all that led to it."""
@@ -74,7 +73,12 @@ def _run(arguments: list[str]) -> int:
     if arguments[1:] in (["-h"], ["--help"]):
         print(_usage_of(arguments[0]))
         return 0
-    with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
+    if arguments[0] not in _RESUMABLE:
+        return verb(arguments[1:])
+    with ends_on_signals():
+        if not {"--quiet", "-h", "--help"} & set(arguments):
+            # Before torch and Ray are imported, which takes seconds.
+            print(f"nasray {' '.join(map(printable, arguments[:2]))}: loading ...", file=sys.stderr, flush=True)
         return verb(arguments[1:])
 
 

@@ -34,6 +34,7 @@ def search(
     out: str | Path | None = None,
     seed: int = 0,
     data_root: str | Path | None = None,
+    quiet: bool = False,
     **settings: Any,
 ) -> Run:
     """Search for architectures once, in this process.
@@ -46,6 +47,7 @@ def search(
             that is named for all that the search depends on.
         seed: of all that is drawn at random.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
+        quiet: whether to print nothing but errors.
         settings: of the method, by name (``epochs=10``); and evaluation_channels, evaluation_cells,
             evaluation_skeleton and evaluation_width_budget, the size of the networks whose cost counts.
 
@@ -67,7 +69,7 @@ def search(
         **sizes,
     )
     storage = open_storage(out or _folder((method, space, dataset), config))
-    run_single(config, storage)
+    run_single(config, storage, quiet=quiet)
     return _opened(str(storage), config.space)
 
 
@@ -80,6 +82,7 @@ def train(
     seed: int = 0,
     budget: float | None = None,
     data_root: str | Path | None = None,
+    quiet: bool = False,
     **settings: Any,
 ) -> Run:
     """Train an architecture from scratch, in this process.
@@ -94,6 +97,7 @@ def train(
         seed: of all that is drawn at random.
         budget: largest multiply-adds (M): a network that exceeds it is made narrower.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
+        quiet: whether to print nothing but errors.
         settings: of the training, by name (``epochs=10``).
 
     Returns:
@@ -124,27 +128,30 @@ def train(
         data_root=None if data_root is None else str(data_root),
     )
     storage = open_storage(out or _folder((config.architecture.id, space, dataset), config))
-    run_single(config, storage, method)
+    run_single(config, storage, method, quiet=quiet)
     return _opened(str(storage), config.space)
 
 
-def run_single(config: SearchConfig | EvaluationConfig, run: Storage, method: str = GIVEN) -> None:
+def run_single(
+    config: SearchConfig | EvaluationConfig, run: Storage, method: str = GIVEN, *, quiet: bool = False
+) -> None:
     """Run a search or a training into a run's folder, or go on with it where it was left, and write its front.
 
     Args:
         config: of the search or the training.
         run: the folder.
         method: that found the architecture which is trained.
+        quiet: whether to print nothing but errors.
 
     Raises:
         InvalidInput: it could not run, or the folder holds something else.
         NonFiniteLoss: a loss was infinite or not a number.
     """
     if isinstance(config, SearchConfig):
-        run_search(config, run)
+        run_search(config, run, quiet=quiet)
         rows = read(run, CANDIDATES)
     else:
-        run_training(config, run, method)
+        run_training(config, run, method, quiet=quiet)
         rows = read(run, EVALUATIONS)
     write_front(run, pareto_front(rows))
 

@@ -22,6 +22,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from nasray.errors import ClusterLost, LeaseLost, StorageFailure, message
 from nasray.runs import Storage
+from nasray.runs.events import drawn_by
 from nasray.runs.outcomes import Outcome
 from nasray.trials.running import EPOCH
 from nasray.trials.trial import Trial
@@ -68,6 +69,8 @@ def run_pass(
     search: AskTellSearch | None = None,
     proposed: Proposed | None = None,
     most: int = 0,
+    *,
+    began: float,
 ) -> None:
     """Run trials of a phase until each has ended, or is gone.
 
@@ -81,6 +84,7 @@ def run_pass(
         search: proposes trials where they are not known.
         proposed: these trials.
         most: how many of them there may be in this pass.
+        began: when the phase began, by time.time.
 
     Raises:
         ClusterLost: Ray's head does not answer any more.
@@ -108,7 +112,8 @@ def run_pass(
     processes = Processes()
     if phase.proposing is not None and phase.looks_up:
         at_once = 1  # a second process would take seconds to come up, and find nothing left to do
-    reports = callbacks_of(phase, waiting, storage, execution, outcomes, dict if proposed is None else proposed.ended)
+    ended = dict if proposed is None else proposed.ended
+    reports = callbacks_of(phase, waiting, storage, execution, outcomes, ended, began)
     workers = 1 if group is None else group.workers
     reports.append(WaitingForRoom(phase.run, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers))
     aside = tempfile.mkdtemp(prefix="nasray-tune-")
@@ -142,6 +147,8 @@ def run_pass(
             raise
         note_kill(storage, killed, processes.of, digests)
     finally:
+        for stop in tuple(drawn_by):  # Tune was cut off
+            stop()
         _delete(aside)
 
 
