@@ -35,12 +35,14 @@ def connection(address: str | None, run: str, meanwhile: Callable[[], object] = 
         InvalidInput: no connection can be made; the message names the cause and its remedy.
     """
     import ray
+    from ray.job_config import JobConfig
 
     if ray.is_initialized():
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    job = JobConfig(metadata={"job_name": f"nasray run {run}"})  # the dashboard's pages of jobs show it
+    arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "job_config": job}
     with ExitStack() as session:
         if address == "local":
             note("starting Ray on this machine (about 10 s) ...")
