@@ -89,6 +89,11 @@ class State:
         return max(0, self.of_all("total") - sum(self.of_all(name) for name in ("done", "running", "failed")))
 
     @property
+    def is_starting(self) -> bool:
+        """Whether the first process is waited for."""
+        return self.epochs_a_second is None and not self.of_all("running") and self.waiting > 0
+
+    @property
     def share(self) -> float:
         """Done of what is to do: 0 to 1."""
         whole = self.epochs_of_all

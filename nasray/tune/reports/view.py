@@ -13,6 +13,8 @@ from nasray.tune.reports.state import State, front_of
 
 WIDE = 72
 """Columns from which on the view has everything beside each other."""
+STARTING = "starting the first process ..."
+"""It imports torch, which takes seconds."""
 _MARKS = "●▲■◆"
 _ASCII_MARKS = "ox#+"
 _COLOURS = ("cyan", "magenta", "yellow", "green")
@@ -25,6 +27,8 @@ def line(state: State, now: float) -> str:
     """A phase in one line of plain text."""
     counts = f"{state.kind}: {state.of_all('done')} of {state.of_all('total')} done, {_counts(state)}"
     parts = [counts, _epochs(state), f"front of {len(state.front)}", _best(state), _times(state, now)]
+    if state.is_starting:
+        parts.append(STARTING)
     return " | ".join(part for part in parts if part)
 
 
@@ -43,11 +47,15 @@ def view(state: State, now: float, *, width: int, height: int, plain_letters: bo
     head: list[RenderableType] = [*_head(state, now, wide), _bar(state, width), *_totals(state, wide)]
     arms = _arms(state, wide, marks)
     failures = _failures(state, width)
+    if state.is_starting:
+        head.append(Text(STARTING, style="dim", no_wrap=True))
     # What is left of the height is the front's, and of that what is running gets the last lines.
     left = height - len(head) - _rows(state) - len(failures) - 1
     running = _running(state, width)[: max(0, min(_MOST_RUNNING + 1, left - 6))]
     plot = _plot(state, width, max(0, min(8, left - len(running) - 2)), marks, plain_letters)
-    return Group(*head, arms, *plot, *running, *failures)
+    spare = left - len(running) - len(plot)
+    space = [Text()] if spare >= 3 else []
+    return Group(*head, *space, arms, *space, *plot, *(space if plot else []), *running, *failures)
 
 
 def clock(seconds: float) -> str:
@@ -84,7 +92,9 @@ def _sides(left: Text, right: Text) -> Table:
 
 def _bar(state: State, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(total=1.0, completed=state.share, width=width - 6), f"{state.share:4.0%}")
+    grid.add_row(
+        ProgressBar(total=1.0, completed=state.share, width=width - 6, complete_style="cyan"), f"{state.share:4.0%}"
+    )
     return grid
 
 
@@ -105,7 +115,7 @@ def _best(state: State) -> str:
 
 def _times(state: State, now: float) -> str:
     left = state.seconds_left(now)
-    return f"{clock(now - state.began)} elapsed" + ("" if left is None else f", about {clock(left)} left")
+    return f"{clock(max(0.0, now - state.began))} elapsed" + ("" if left is None else f", about {clock(left)} left")
 
 
 def _rows(state: State) -> int:
@@ -141,7 +151,7 @@ def _plot(state: State, width: int, height: int, marks: str, plain_letters: bool
         return []
     low, high = min(p[1] for p in points), max(p[1] for p in points)
     first, last = min(p[0] for p in points), max(p[0] for p in points)
-    columns = min(width, 80) - 9
+    columns = width - 9
     cells: dict[tuple[int, int], tuple[str, str]] = {}
     for number, front in reversed(list(enumerate(fronts))):  # the first arm is drawn last, and so is on top
         for macs, accuracy in front:
@@ -156,7 +166,8 @@ def _plot(state: State, width: int, height: int, marks: str, plain_letters: bool
             mark, colour = cells.get((row, column), (" ", ""))
             text.append(mark, f"not dim {colour}" if colour else None)
         lines.append(text)
-    ends = f"{first:.4g}", f"{last:.4g} M" if last > first else "M"
+    unit = "M multiply-adds" if width >= WIDE else "M"
+    ends = f"{first:.4g}", f"{last:.4g} {unit}" if last > first else unit
     lines.append(Text(f"{'':6} {corner}{along * columns}", style="dim", no_wrap=True))
     lines.append(Text(f"{'':8}{ends[0]}{ends[1]:>{columns - len(ends[0])}}", style="dim", no_wrap=True))
     return lines
