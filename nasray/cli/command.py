@@ -78,7 +78,11 @@ def _run(arguments: list[str]) -> int:
     with ends_on_signals():
         if not {"--quiet", "-h", "--help"} & set(arguments):
             # Before torch and Ray are imported, which takes seconds.
-            print(f"nasray {' '.join(map(printable, arguments[:2]))}: loading ...", file=sys.stderr, flush=True)
+            print(
+                f"nasray {' '.join(map(printable, arguments[:2]))}: loading torch and the data (some seconds) ...",
+                file=sys.stderr,
+                flush=True,
+            )
         return verb(arguments[1:])
 
 

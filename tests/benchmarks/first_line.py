@@ -2,8 +2,8 @@
 
     python tests/benchmarks/first_line.py [--sweep digits]
 
-Runs the command in an empty folder and ends it with SIGINT once an epoch is done. Prints one line of JSON, in seconds from
-the start of the process. Run it on a machine that does nothing else.
+Runs the command in an empty folder and ends it with SIGINT once an epoch is done. Prints one line of JSON, in seconds
+from the start of the process. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations

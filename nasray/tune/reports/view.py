@@ -92,9 +92,8 @@ def _sides(left: Text, right: Text) -> Table:
 
 def _bar(state: State, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(
-        ProgressBar(total=1.0, completed=state.share, width=width - 6, complete_style="cyan"), f"{state.share:4.0%}"
-    )
+    bar = ProgressBar(total=1.0, completed=state.share, width=width - 6, complete_style="cyan")
+    grid.add_row(bar, f"{state.share:4.0%}")
     return grid
 
 
@@ -182,9 +181,11 @@ def _running(state: State, width: int) -> list[RenderableType]:
     for one in state.running[:_MOST_RUNNING]:
         epochs = f"epoch {one.epoch}" + ("" if one.epochs is None else f" of {one.epochs}")
         told = ", ".join(part for part in (epochs, one.figures) if part)
+        name = one.label
         if width < WIDE:
             told = f"{one.epoch}" + ("" if one.epochs is None else f"/{one.epochs}")
-        lines.append(_sides(Text(one.label, style="dim"), Text(told)))
+            name = name.partition(", ")[2] or name  # what it differs in from the others
+        lines.append(_sides(Text(name, style="dim"), Text(told)))
     if len(state.running) > _MOST_RUNNING:
         lines.append(Text(f"and {len(state.running) - _MOST_RUNNING} more running", style="dim"))
     return lines
