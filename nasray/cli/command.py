@@ -6,16 +6,19 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import nasray
 from nasray import registry
 from nasray.cli.signals import ends_on_signals
 from nasray.cli.verbs import VERBS
-from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure, printable
 
 TRACEBACK = "NASRAY_TRACEBACK"
 """In the environment: whether a failure of a user's own code is shown with all that led to it."""
+LOADING_SECONDS = 0.5
+"""After which a command says that it loads."""
 _RESUMABLE = ("sweep", "search", "train", "retrain", "resume")
 """Verbs that resume where they ended."""
 
@@ -74,8 +77,24 @@ def _run(arguments: list[str]) -> int:
     if arguments[1:] in (["-h"], ["--help"]):
         print(_usage_of(arguments[0]))
         return 0
-    with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
+    if arguments[0] not in _RESUMABLE:
         return verb(arguments[1:])
+    with ends_on_signals(), _said_to_load(arguments):
+        return verb(arguments[1:])
+
+
+@contextlib.contextmanager
+def _said_to_load(arguments: Sequence[str]) -> Iterator[None]:
+    """Within it a line says what is waited for, where torch is yet to be imported: not what is refused before that."""
+    said = f"nasray {' '.join(map(printable, arguments[:2]))}: loading torch and the data (some seconds) ..."
+    timer = threading.Timer(LOADING_SECONDS, print, [said], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    if "torch" not in sys.modules and not {"--quiet", "-h", "--help"} & set(arguments):
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _absolute_environment() -> None:

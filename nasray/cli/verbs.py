@@ -115,6 +115,8 @@ class _SingleSearch:
     """Multiply-adds (M): each of those networks is as wide as this allows; None is evaluation_channels for all."""
     data_root: str | None = None
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
+    quiet: bool = False
+    """Print nothing but the result and errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,8 @@ class _SingleTraining:
     """Folder of the run, or its URI."""
     data_root: str | None = None
     """Folder of the dataset; None is the environment's NASRAY_DATA."""
+    quiet: bool = False
+    """Print nothing but the result and errors."""
     storage: str = RUNS
     """Where to look for the ids of architectures."""
 
@@ -153,8 +157,10 @@ def _retrain(arguments: list[str]) -> int:
         """CPU cores that each training reserves."""
         gpus_per_trial: float | Literal["auto"]
         """GPUs that each training reserves; auto measures it."""
+        quiet: bool
+        """Print nothing but the result and errors."""
 
-    names = ("address", "data_root", "cpus_per_trial", "gpus_per_trial")
+    names = ("address", "data_root", "cpus_per_trial", "gpus_per_trial", "quiet")
     default = Retraining(settings=sweep.training.settings, **{name: getattr(sweep.execution, name) for name in names})
     typed = parse(Retraining, rest, f"nasray retrain {run}", default=default)
     return _print_outcome(retrain(storage, typed.settings.to_dict(), **{name: getattr(typed, name) for name in names}))
@@ -174,6 +180,8 @@ def _resume(arguments: list[str]) -> int:
         """CPU cores that each trial reserves; None is as the run has it."""
         gpus_per_trial: float | Literal["auto"] | None = None
         """GPUs that each trial reserves; auto measures it, None is as the run has it."""
+        quiet: bool | None = None
+        """Print nothing but the result and errors; None is as the run has it."""
 
     (run,), rest = positional(arguments, "RUN", example="nasray resume runs/digits")
     storage = find_run(run)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nasray.errors import InvalidInput, printable, shown
-from nasray.runs.schema import CANDIDATES, EVALUATIONS, kinds_of, metric_of
+from nasray.runs.schema import CANDIDATES, EPOCHS, EVALUATION, EVALUATIONS, SEARCH, kinds_of, metric_of
 from nasray.settings import HYPERPARAMETERS, TRAINED, TrainingSettings
 from nasray.spaces.metric import METRICS, Metric, measured
 
@@ -177,6 +177,8 @@ def _usable(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Positions of the rows that may be on a front, their cost, and their metric so that more of it is better; refuses
     what does not compare."""
+    if {SEARCH, EVALUATION, EPOCHS.kind} & set(kinds_of(frame)):
+        raise InvalidInput("Rows of epochs have no front. Give rows of candidates, or of evaluations.")
     name, sign = column_of(frame, metric)
     cost, gain = _numbers(frame, minimise), -sign * _numbers(frame, name)
     keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)

@@ -13,7 +13,7 @@ import pandas as pd
 from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.fronts import pareto_front
-from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
+from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
 from nasray.runs.front_file import FRONT_FILE, load
 from nasray.spaces import Architecture, CellSpace
 
@@ -44,6 +44,12 @@ class Run:
     def evaluations(self) -> pd.DataFrame:
         """One row for each training from scratch, or look-up in a table (docs/tables.md)."""
         return read(self.storage, EVALUATIONS)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """Learning curves: one row for each epoch of every search and training, at most some seconds old
+        (docs/tables.md)."""
+        return read(self.storage, EPOCHS)
 
     def front(self) -> pd.DataFrame:
         """The front, by rising multiply-adds: the one that the run ended with, else that of its evaluations so far, or

@@ -3,6 +3,7 @@
 from nasray.runs.front_file import is_run, load, write_front
 from nasray.runs.schema import (
     CANDIDATES,
+    EPOCHS,
     EVALUATIONS,
     LOOKED_UP,
     SCHEMA_VERSION,
@@ -13,10 +14,11 @@ from nasray.runs.schema import (
     kinds_of,
 )
 from nasray.runs.storage import Storage, open_storage
-from nasray.runs.tables import amend_row, compact, read, row_file, write_row
+from nasray.runs.tables import amend_row, compact, read, row_file, write_row, write_rows
 
 __all__ = [
     "CANDIDATES",
+    "EPOCHS",
     "EVALUATIONS",
     "LOOKED_UP",
     "SCHEMA_VERSION",
@@ -35,4 +37,5 @@ __all__ = [
     "row_file",
     "write_front",
     "write_row",
+    "write_rows",
 ]

@@ -26,12 +26,12 @@ def is_run(storage: Storage) -> bool:
 def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     """Load a run's table into pandas; the run may still be going on.
 
-    path: the run's folder, or its URI. table: "evaluations" (trained from scratch), "candidates" (weights
-    inherited from the supernet) or "front". A table without rows is an empty frame with all columns. A file that
-    cannot be read is left out with a DamagedFilesWarning that names it. InvalidInput: another table, a folder that
-    is no run's, or a front that has not been written yet.
+    path: the run's folder, or its URI. table: "evaluations" (trained from scratch), "candidates" (weights inherited
+    from the supernet), "epochs" (learning curves) or "front". A table without rows is an empty frame with all columns.
+    A file that cannot be read is left out with a DamagedFilesWarning that names it. InvalidInput: another table, a
+    folder that is no run's, or a front that has not been written yet.
     """
-    accepted = ("evaluations", "candidates", "front")
+    accepted = ("evaluations", "candidates", "epochs", "front")
     if table not in accepted:
         raise InvalidInput(f"table {table!r}: expected one of {', '.join(accepted)}")
     storage = open_storage(path)

@@ -26,7 +26,7 @@ def resume(run: str | Path, **execution: Any) -> Run:
     Args:
         run: its folder, or its URI.
         execution: fields of a sweep's execution to change, such as ``address`` or ``data_root``; of a search or a
-            training ``data_root`` alone.
+            training ``data_root`` and ``quiet`` alone.
 
     Returns:
         The run, finished.
@@ -57,10 +57,11 @@ def resume_storage(run: Storage, execution: dict[str, Any]) -> Outcome | None:
         if sweep.name != run.name:
             raise InvalidInput(f"{run} was called {sweep.name!r} when it began. Give its folder that name again.")
         return run_sweep(with_execution(sweep, storage=_folder_of(run), **execution))
+    quiet = execution.pop("quiet", False)
     others = sorted(execution.keys() - {"data_root"})
     if others:
         raise InvalidInput(f"{others[0]} for {run}: it holds no sweep, and runs in this process. Leave it out.")
-    run_single(_config_of(values, run, execution), run, str(values.get("method", GIVEN)))
+    run_single(_config_of(values, run, execution), run, str(values.get("method", GIVEN)), quiet=quiet)
     return None
 
 

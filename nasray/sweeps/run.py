@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from nasray.fronts import average_over_seeds, hypervolume, pareto_front
 from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
-from nasray.runs.events import show_events
+from nasray.runs.events import note, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
@@ -74,7 +73,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         InvalidInput: the data cannot be found, the storage cannot be written, or the run is another sweep's.
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
-    show_events()
+    show_events(quiet=sweep.execution.quiet)
     storage = open_storage(sweep.execution.storage, patience=PATIENCE).child(sweep.name)
     check(sweep, storage)  # before the first write: what is refused leaves nothing
     reference = sweep.reference or _reference(sweep)
@@ -117,10 +116,10 @@ def retrain(run: Storage, changes: dict[str, Any], **execution: Any) -> Outcome:
     Raises:
         InvalidInput: no run lies there, or a setting is not accepted.
     """
-    show_events()
     run = dataclasses.replace(run, patience=PATIENCE)
     sweep, reference = read_run(run)
     sweep = with_execution(sweep, **execution)
+    show_events(quiet=sweep.execution.quiet)
     own = sweep.training.settings
     evaluation = EvaluationSettings.of({**own.to_dict(), **changes})
     for name in ("channels", "cells", "skeleton", "width_budget"):
@@ -314,10 +313,9 @@ def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
     epochs = sweep.training.settings.epochs
     other = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != epochs), "epochs"]))
     if other and not sweep.table:
-        print(
+        note(
             f"trained in one stage for {', '.join(map(str, other))} epochs, not {epochs}: in the table, but on no "
-            "front with networks trained from scratch",
-            file=sys.stderr,
+            "front with networks trained from scratch"
         )
     return evaluations[own | (one_stage & (evaluations["epochs"] == epochs) & (sweep.table is None))]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from nasray.costs import macs
 from nasray.errors import InvalidInput
-from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact
-from nasray.runs.events import say, show_events
+from nasray.runs import TABLES, Storage, compact
+from nasray.runs.events import note, say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
@@ -30,8 +29,13 @@ GIVEN = "given"
 """The method of an architecture that no search of nasray's found."""
 
 
-def run_search(config: SearchConfig, run: Storage) -> None:
+def run_search(config: SearchConfig, run: Storage, *, quiet: bool = False) -> None:
     """Run a search into a run's folder, or go on with it where it was left.
+
+    Args:
+        config: of the search.
+        run: the folder.
+        quiet: whether to print nothing but errors.
 
     Raises:
         InvalidInput: the search could not run, the folder holds another one, cannot be written, or another process is
@@ -39,18 +43,19 @@ def run_search(config: SearchConfig, run: Storage) -> None:
         LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
-    show_events()
+    show_events(quiet=quiet)
     check_search(config, load_dataset(config.dataset, config.data_root))  # before the first write
     _run_alone(SearchTrial(run=run.name, config=config), run)
 
 
-def run_training(config: EvaluationConfig, run: Storage, method: str = GIVEN) -> None:
+def run_training(config: EvaluationConfig, run: Storage, method: str = GIVEN, *, quiet: bool = False) -> None:
     """Train an architecture from scratch into a run's folder, or go on with it where it was left.
 
     Args:
         config: of the training.
         run: the folder.
         method: that found the architecture.
+        quiet: whether to print nothing but errors.
 
     Raises:
         InvalidInput: the training could not run, the folder holds another one, cannot be written, or another process
@@ -58,7 +63,7 @@ def run_training(config: EvaluationConfig, run: Storage, method: str = GIVEN) ->
         LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
-    show_events()
+    show_events(quiet=quiet)
     space, architecture, settings = config.cell_space, config.architecture, config.settings
     dataset = load_dataset(config.dataset, config.data_root)
     size = evaluation_size(space, architecture, settings, dataset, config.budget)
@@ -122,7 +127,10 @@ def _run(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
             figures = f"supernet accuracy {report['supernet_accuracy']:.4f}, {report['macs']:.4g} M macs"
         else:
             figures = f"loss {report['loss']:.4f}, accuracy {report['accuracy']:.4f}"
-        print(f"epoch {report[EPOCH]}: {figures}, {report['seconds']:.1f} s", file=sys.stderr)
+        # A search may end before.
+        left = report["seconds"] * (trial.config.settings.epochs - report[EPOCH]) * (not report[DONE])
+        about = f", about {left:.0f} s left" if left >= 1 else ""
+        note(f"epoch {report[EPOCH]} of {trial.config.settings.epochs}: {figures}, {report['seconds']:.1f} s{about}")
     drop_final_checkpoints(run)
-    for table in (CANDIDATES, EVALUATIONS):
+    for table in TABLES.values():
         compact(run, table)

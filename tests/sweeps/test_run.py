@@ -131,7 +131,7 @@ def test_a_row_equals_the_search_run_without_ray(tiny_run: Outcome) -> None:
 def test_the_same_sweep_twice_gives_the_same_tables(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
     # CPUs are only reserved: how many threads compute is a setting.
     again = run_sweep(with_execution(tiny_sweep, cpus_per_trial=0.9), "again")
-    for table in ("candidates", "evaluations", "front"):
+    for table in ("candidates", "evaluations", "epochs", "front"):
         one, two = nasray.load(tiny_run.folder, table), nasray.load(again.folder, table)
         pd.testing.assert_frame_equal(
             *(f.drop(columns=[n for n in VOLATILE if n in f]).reset_index(drop=True) for f in (one, two))

@@ -93,7 +93,7 @@ def test_a_published_architecture_is_trained_and_taken_away(
         assert main(command) == 130
     assert main(command) == 0
     told = capsys.readouterr()
-    assert told.err.count("epoch 2: loss ") == 1
+    assert told.err.count("epoch 2 of 3: loss ") == 1
     assert "runs/train-darts-DARTS_V2-digits" in told.out
     run = nasray.open("runs/train-darts-DARTS_V2-digits")
     whole = nasray.train("DARTS_V2", "darts", "digits", epochs=3, **TINY)
@@ -147,7 +147,7 @@ def test_a_killed_search_goes_on_by_its_folder_alone(
     assert finished[3].endswith(f"accuracy {best['accuracy']:.4f} at {best['macs']:.4g} M")
     assert main(["resume", "killed"]) == 0
     told = capsys.readouterr()
-    assert told.err.startswith("epoch 3: ")
+    assert told.err.startswith("epoch 3 of 3: ")
     assert "is finished" in told.out
     assert Path("killed/front.parquet").exists()
     columns = ["trial_id", "epoch", "architecture_id", "accuracy", "supernet_accuracy"]

@@ -96,6 +96,13 @@ def wait(condition: Callable[[], Any], seconds: float = 240) -> Any:
         time.sleep(0.3)
 
 
+def jobs(url: str, token: str) -> list[dict[str, Any]]:
+    request = urllib.request.Request(f"{url}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        found: list[dict[str, Any]] = json.load(response)
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.timeout(600)
@@ -126,13 +133,19 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
         wait(lambda: browser.run(SUBMIT))
         wait(lambda: "Authentication Token" not in browser.text() and "Jobs" in browser.text())
 
-        # Its actors page has a line for each process that runs trials.
+        # Its actors page has a line for each process that runs trials: what it is, and what it began with.
         wait(lambda: "epochs" in said.read_text() and " 2 running" in said.read_text())
         browser.open(f"{url}/#/actors")
-        wait(lambda: "ResourceTrainable" in browser.text() and "ALIVE" in browser.text())
+        wait(lambda: browser.text().count("ALIVE") >= 2)
         browser.picture(pictures / "dashboard_actors.png")
+        for told in ("Search", *(f"Search of mine: gold_nas on gold, mu {mu}, seed 0" for mu in (0, 1))):
+            assert told in browser.text()
+        assert "<locals>" not in browser.text()
         browser.open(f"{url}/#/jobs")
         wait(lambda: "RUNNING" in browser.text() and command in browser.text())
+        # Who is who, as programs ask for it.
+        names = {job.get("metadata", {}).get("job_name") for job in jobs(url, token)}
+        assert names >= {"nasray run mine", "Ray itself, for nasray run mine"}
         assert not re.search(r"/(tmp|work|root|home)\b", browser.text())
         browser.picture(pictures / "dashboard_jobs.png")
     finally:
