@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +90,30 @@ class Browser:
         return [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    if shutil.which("chromedriver") is None or shutil.which("chromium") is None:
-        pytest.skip("Debian's packages chromium and chromium-driver are not there")
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser of its own, for as long as it is used."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    browser = Browser(f"http://127.0.0.1:{port}")
-    wait(lambda: browser.ask("GET", "/status")["ready"])
-    browser.begin()
-    yield browser
-    browser.act("DELETE", "")
-    driver.terminate()
-    driver.wait(30)
+    try:
+        browser = Browser(f"http://127.0.0.1:{port}")
+        wait(lambda: browser.ask("GET", "/status")["ready"])
+        browser.begin()
+        yield browser
+        browser.act("DELETE", "")
+    finally:
+        driver.terminate()
+        driver.wait(30)
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    if shutil.which("chromedriver") is None or shutil.which("chromium") is None:
+        pytest.skip("Debian's packages chromium and chromium-driver are not there")
+    with chromium() as found:
+        yield found
 
 
 def wait(condition: Callable[[], Any], seconds: float = 240) -> Any:

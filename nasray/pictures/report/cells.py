@@ -18,7 +18,7 @@ from nasray.pictures.cell_layout import CellLayout, Item, Key, lay_out
 from nasray.pictures.cell_picture import text_width
 from nasray.spaces import CellGraph, CellSpace, Choice, live
 
-MOST_DRAWN = 300
+MOST_DRAWN = 150
 """Cells that are laid out: each takes a fiftieth of a second and some two kilobytes."""
 _INK, _PALE = -2, -1
 

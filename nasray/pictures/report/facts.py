@@ -113,10 +113,8 @@ def notes_on(runs: Sequence[RunTables], rows: pd.DataFrame, metric: Metric) -> I
                 "and there are no error bars."
             )
         elif len(seeds):
-            yield (
-                f"Architectures were trained with {seeds.min()} to {seeds.max()} seeds; error bars are standard "
-                "deviations over them."
-            )
+            numbers = _several(sorted({int(one) for one in seeds}))
+            yield f"Architectures were trained with {numbers} seeds; error bars are standard deviations over them."
     else:
         yield (
             f"Nothing was trained from scratch: each {label} is that of weights inherited from the supernet, which "

@@ -147,7 +147,6 @@ const chips = [
   [String(data.count), "rows"],
   data.hypervolume && [digits(data.hypervolume.volume, 4), `hypervolume, from ${digits(data.hypervolume.reference[0])} M and ${digits(data.hypervolume.reference[1])}`],
   [digits(data.hours, 3), "device-hours"],
-  ...Object.entries(data.surfaces?.volumes ?? {}).map(([method, [mean, std]]) => [`${digits(mean)} ± ${digits(std, 2)}`, `hypervolume of ${method}, ${data.surfaces.names.length} repetitions`]),
 ].filter(Boolean);
 byId("summary").append(...chips.map(([value, text]) => element("li", {}, element("b", {}, value), element("span", {}, text))));
 if (best) state.selected = best.row;
@@ -157,4 +156,4 @@ drawDetails();
 clickable("front-plot");
 Object.keys(later).forEach(id => eyes.observe(byId(id)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
-document.documentElement.dataset.ready = "yes";
+document.documentElement.dataset.ready = performance.now().toFixed(0);

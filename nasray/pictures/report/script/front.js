@@ -35,7 +35,15 @@ function marks(points, trace) {
   return { type: "scatter", ...trace(points.filter((_, place) => place % step === 0)) };
 }
 
-function said(row, std = null, count = 1) {
+const words = new Map();
+
+// Of many thousand marks each is put into words once.
+function said(row) {
+  if (!words.has(row)) words.set(row, inWords(row));
+  return words.get(row);
+}
+
+function inWords(row, std = null, count = 1) {
   const lines = [
     `<b>${label} ${figure(count > 1 ? std.mean : rows.value[row])}${std && count > 1 ? ` ± ${figure(std.std)}` : ""}</b>`,
     `${digits(rows.macs[row])} M multiply-adds`,
@@ -50,21 +58,28 @@ function said(row, std = null, count = 1) {
   return lines.join("<br>");
 }
 
-const told = mean => said(mean.row, { mean: mean.y, std: mean.std }, mean.rows.length);
+const told = mean =>
+  mean.rows.length > 1 ? inWords(mean.row, { mean: mean.y, std: mean.std }, mean.rows.length) : said(mean.row);
 
-const quantile = (sorted, share) => sorted[Math.round(share * (sorted.length - 1))];
+function quantile(sorted, share) {
+  const place = share * (sorted.length - 1), below = Math.floor(place);
+  return sorted[below] + (place - below) * ((sorted[below + 1] ?? sorted[below]) - sorted[below]);
+}
 
 // As plots.py has it: marks far off cannot press the fronts together.
 function limits(of, points, sign, reach) {
   const all = points.map(point => sign * of(point)).sort((one, other) => one - other);
   const own = fronts.flatMap(front => front.points).map(point => sign * of(point)).sort((one, other) => one - other);
   if (!own.length) return null;
-  const worst = reach ? own[0] : Math.min(quantile(all, 0.75), own.at(-1) - 4 * (own.at(-1) - quantile(own, 0.5)));
-  const best = own.at(-1), low = best - all[0] <= 1.5 * (best - worst) ? all[0] : Math.max(worst, all[0]);
+  const worst = reach ? own[0] : Math.min(quantile(all, 0.75), own.at(-1) - 2.5 * (own.at(-1) - quantile(own, 0.25)));
+  const best = own.at(-1), low = best - all[0] <= (reach ? 2.5 : 1.5) * (best - worst) ? all[0] : Math.max(worst, all[0]);
   const pad = 0.06 * (best - low) || Math.abs(best) * 0.05 || 0.05;
   const range = [low - pad, best + pad];
   return { range: sign > 0 ? range : [-range[1], -range[0]], outside: all.filter(value => value < low).length };
 }
+
+const volumes = data.surfaces === null ? "" : `Hypervolume over ${data.surfaces.names.length} repetitions: ${
+  Object.entries(data.surfaces.volumes).map(([method, [mean, std]]) => `${method} ${digits(mean)} ± ${digits(std, 2)}`).join(", ")}.`;
 
 function drawFront() {
   const points = state.others ? means : fronts.flatMap(front => front.points);
@@ -122,5 +137,6 @@ function drawFront() {
     `${onFront.size ? new Set([...onFront].map(row => rows.what[row])).size : 0} of ${means.length} are on the common front.`,
     outside ? `${outside} lie outside of the picture: zoom out, or double-click, to see them.` : "",
     means.some(mean => mean.std !== null) ? "Error bars are standard deviations over seeds." : "",
+    volumes,
   ].filter(Boolean).join(" ");
 }
