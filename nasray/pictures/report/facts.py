@@ -47,6 +47,8 @@ def facts_of(run: RunTables) -> Facts:
     devices = sorted(rows["device"].dropna().unique())
     facts.append(("hardware", f"{', '.join(map(str, devices))}; {_hosts(rows, values)}"))
     facts += [(f"hours on {device}", f"{seconds / 3600:.3g}") for device, seconds in device_seconds(run).items()]
+    if isinstance(values.get("why_no_command"), str):
+        facts.append(("to repeat it", values["why_no_command"]))
     versions = values.get("versions")
     if isinstance(versions, dict):
         facts.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))

@@ -173,7 +173,7 @@ def curves_of(runs: Sequence[RunTables], metric: Metric) -> dict[str, Any] | Non
     own = [run.epochs.assign(run=run.name) for run in runs if run.epochs is not None and len(run.epochs)]
     if not own:
         return None
-    told = ("loss", metric.name, metric.supernet_column)
+    told = (metric.name, metric.supernet_column, f"train_{metric.name}", "loss", "macs", "expected_macs", "gap")
     frame = pd.concat(own, ignore_index=True).sort_values(["run", "kind", "trial_id", "epoch"], kind="stable")
     trials = frame.groupby(["run", "kind", "trial_id"], sort=False)
     step = -(-len(frame) // _MOST_POINTS)

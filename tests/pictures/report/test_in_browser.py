@@ -163,9 +163,10 @@ def test_the_keyboard_is_enough(browser: Browser, made: Path) -> None:
     open_page(browser, made / "report.html")
     identity = headings(browser).index("Architecture")
     browser.run("document.querySelector('#table tbody tr[tabindex=\"0\"]').focus()")
+    place = browser.run("return document.activeElement.rowIndex")
     browser.press(DOWN)
-    assert browser.run("return document.activeElement.rowIndex") == 2
-    assert selected(browser) == cells(browser, identity)[1]
+    assert browser.run("return document.activeElement.rowIndex") == place + 1
+    assert selected(browser) == cells(browser, identity)[place]
     browser.press(END)
     assert selected(browser) == cells(browser, identity)[-1]
     assert browser.run("return document.activeElement.getAttribute('aria-selected')") == "true"

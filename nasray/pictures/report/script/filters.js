@@ -14,21 +14,22 @@ const state = {
   selected: null,
 };
 const PAGE = 25;
-let shown = [];   // rows that the filters leave
-let means = [];   // of rows with the same `what`: {row, rows, x, y, std}
-let fronts = [];  // {look, points}
+let shown = []; // rows that the filters leave
+let means = []; // of rows with the same `what`: {row, rows, x, y, std}
+let fronts = []; // {look, points}
 let onFront = new Set();
 
 function refilter() {
   const { method, run, seed } = state.off;
   shown = indices.filter(
     row =>
-      rows.part[row] === state.part && rows.macs[row] <= state.budget && !method.has(get("method", row)) &&
-      !run.has(get("run", row)) && !seed.has(get("seed", row)),
+    rows.part[row] === state.part && rows.macs[row] <= state.budget && !method.has(get("method", row)) &&
+    !run.has(get("run", row)) && !seed.has(get("seed", row)),
   );
   const groups = new Map();
   for (const row of shown) {
-    const x = get(state.cost, row), y = rows.value[row];
+    const x = get(state.cost, row),
+      y = rows.value[row];
     if (x === null || y === null) continue;
     const key = `${rows.what[row]} ${lookOf(row).name}`;
     if (!groups.has(key)) groups.set(key, { row, rows: [], x: 0, y: 0, std: null });
@@ -36,10 +37,12 @@ function refilter() {
   }
   means = [...groups.values()];
   for (const mean of means) {
-    const values = mean.rows.map(row => rows.value[row]), count = values.length;
+    const values = mean.rows.map(row => rows.value[row]),
+      count = values.length;
     mean.x = mean.rows.reduce((sum, row) => sum + get(state.cost, row), 0) / count;
     mean.y = values.reduce((sum, value) => sum + value, 0) / count;
-    if (count > 1) mean.std = Math.sqrt(values.reduce((sum, value) => sum + (value - mean.y) ** 2, 0) / (count - 1));
+    if (count > 1) mean.std = Math.sqrt(values.reduce((sum, value) => sum + (value - mean.y) ** 2, 0) / (count -
+    1));
   }
   const looks = new Map();
   for (const mean of means) {

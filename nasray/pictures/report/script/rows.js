@@ -56,12 +56,18 @@ function ordered(one, other) {
 
 // --- words
 
-const digits = (value, count = 4) => (value === null || value === undefined ? "" : String(Number(value.toPrecision(count))));
-const figure = value => (value === null || value === undefined ? "" : metric.unit === "fraction" ? value.toFixed(4) : digits(value, 5));
+const digits = (value, count = 4) => (value === null || value === undefined ? "" : String(Number(value.toPrecision(
+  count))));
+const figure = value => (value === null || value === undefined ? "" : metric.unit === "fraction" ? value.toFixed(
+  4) : digits(value, 5));
 
 function multiplyAdds(count) {
   if (count === 0) return "0";
-  for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
+  for (const [unit, size] of [
+      ["G", 1e9],
+      ["M", 1e6],
+      ["k", 1e3]
+    ]) {
     if (count >= size) return `${digits(count / size, 3)} ${unit}`;
   }
   return String(count);
