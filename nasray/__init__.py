@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasray.fronts import hypervolume, pareto_front
     from nasray.networks.build import network
-    from nasray.results import Run, export, open
+    from nasray.results import Run, export, open, report
     from nasray.runs import load
     from nasray.sweeps.resuming import resume
     from nasray.sweeps.single import search, train
@@ -21,6 +21,7 @@ _ROOMS = {
     "network": "nasray.networks.build",
     "open": "nasray.results",
     "pareto_front": "nasray.fronts",
+    "report": "nasray.results",
     "resume": "nasray.sweeps.resuming",
     "search": "nasray.sweeps.single",
     "train": "nasray.sweeps.single",
@@ -28,7 +29,19 @@ _ROOMS = {
 """Public name to where it lives: pandas, pyarrow and torch take seconds to import, which only those pay for who ask for
 a table or a network."""
 
-__all__ = ["Run", "export", "hypervolume", "load", "network", "open", "pareto_front", "resume", "search", "train"]
+__all__ = [
+    "Run",
+    "export",
+    "hypervolume",
+    "load",
+    "network",
+    "open",
+    "pareto_front",
+    "report",
+    "resume",
+    "search",
+    "train",
+]
 __version__ = "0.1.0"
 
 

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fronts": {"spaces", "costs", "runs"},
     "pictures": {"spaces", "runs", "fronts"},
     "deployment": {"spaces", "networks"},
-    "results": {"spaces", "gates", "networks", "runs", "fronts", "pictures", "deployment"},
+    "results": {"spaces", "gates", "networks", "costs", "runs", "fronts", "pictures", "deployment"},
     "searchers": {"spaces", "costs"},
     "trials": {*CORE, "runs"},
     "tune": {*CORE, "runs", "fronts", "searchers", "trials"},

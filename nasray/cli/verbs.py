@@ -17,6 +17,7 @@ from nasray import registry
 from nasray.cli.architectures import cost, draw, export
 from nasray.cli.arguments import leading, parse, positional, taken, value_of
 from nasray.cli.found import RUNS, find_architecture, find_run
+from nasray.cli.reporting import report
 from nasray.errors import (
     DamagedFilesWarning,
     InvalidInput,
@@ -247,6 +248,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "resume": _resume,
     "runs": _runs,
     "front": _front,
+    "report": report,
     "cost": cost,
     "draw": draw,
     "export": export,

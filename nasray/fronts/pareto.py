@@ -11,7 +11,7 @@ origin can be used.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -170,6 +170,27 @@ def check_comparable(frame: pd.DataFrame, *, cost: str = "macs", but: Collection
             f"rows that cannot be compared, for they differ in {', '.join(said)}: "
             "expected rows of one dataset, one kind of accuracy and one fidelity"
         )
+
+
+def comparable_parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The complete rows of a frame, apart as far as they do not compare: the rows of each part may share a front.
+
+    frame: rows of candidates, or of evaluations.
+    """
+    rows = frame[_complete(frame)]
+    if not len(rows):
+        return
+    (kind,) = kinds_of(rows)
+    names = [name for name in ("dataset", "dataset_digest", "metric", *_FIDELITY[kind]) if name in rows.columns]
+    for _, own in rows.groupby(names, sort=True, dropna=False):
+        differing = _differing_settings(own) if kind == EVALUATIONS.kind and "settings" in own.columns else {}
+        if not differing:
+            yield own
+            continue
+        values = own["settings"].map(json.loads)
+        recipes = values.map(lambda one, names=tuple(differing): json.dumps([one.get(name) for name in names]))
+        for _, part in own.groupby(recipes.where(_from_scratch(own), ""), sort=True):
+            yield part
 
 
 def _usable(

@@ -161,6 +161,27 @@ class Run:
         network, blueprint = self.trained(which, budget)
         return export(network, blueprint, out, form)
 
+    def report(self, out: str | Path | None = None) -> str:
+        """Write the run's report, one HTML page that needs no network: see :func:`nasray.report`."""
+        return report(self, out=out)
+
+    def _repr_html_(self) -> str:
+        """The front as a table and a picture, for notebooks."""
+        from nasray.results.notebook import shown_front
+
+        try:
+            front = self.front()
+        except InvalidInput:  # its rows are of several fidelities, which have no common one
+            front = pd.DataFrame()
+        return shown_front(self.storage.name, front)
+
+    def _found_space(self, name: str) -> CellSpace | None:
+        """A space by its name in the tables; None where it is not there, or its code was not given."""
+        try:
+            return self._space(name, None)
+        except InvalidInput:
+            return None
+
     def _chosen(
         self, which: str | Mapping[str, Any] | pd.Series[Any], budget: float | None
     ) -> str | Mapping[str, Any] | pd.Series[Any]:
@@ -261,3 +282,46 @@ def export(
     """
     opened = run if isinstance(run, Run) else open(run, code)
     return opened.export(which, out=out, to=to, budget=budget)
+
+
+def report(
+    *runs: Run | str | Path,
+    out: str | Path | None = None,
+    code: str | Path | Sequence[str | Path] | None = None,
+) -> str:
+    """Write the report of runs: one HTML page with their front, tables, cells and figures, that needs no network.
+
+    Args:
+        runs: one or more, as :func:`open` gives or takes them.
+        out: file to write; None is ``report.html`` in the first run's folder.
+        code: as of :func:`open`: the cost of operations in a user's own space is counted where its file is given.
+
+    Returns:
+        The file, or its URI.
+
+    Raises:
+        InvalidInput: as of :func:`open`; the runs have no rows yet, or rows of several metrics; Plotly is not
+            installed, or the file cannot be written.
+    """
+    from nasray.pictures.report import RunTables
+    from nasray.results.reporting import report_page, write_page
+
+    if not runs:
+        raise InvalidInput("No run to report: give the folder or URI of one, such as runs/digits.")
+    opened = [run if isinstance(run, Run) else open(run, code) for run in runs]
+    names = [run.storage.name for run in opened]
+    tables = [
+        RunTables(
+            name=name if names.count(name) == 1 else f"{name} ({place + 1})",
+            storage=run.storage,
+            candidates=run.candidates,
+            evaluations=run.evaluations,
+            epochs=getattr(run, "epochs", None),
+        )
+        for place, (name, run) in enumerate(zip(names, opened, strict=True))
+    ]
+    found: dict[str, CellSpace | None] = {}
+    for run in opened:
+        for name in {*run.candidates["space"], *run.evaluations["space"]}:
+            found[name] = found.get(name) or run._found_space(name)
+    return write_page(report_page(tables, found.get), opened[0].storage, out)

@@ -203,11 +203,13 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind
         if values["sweep"] != now:  # its data, code or cluster have moved
             storage.write_json("run.json", {**values, "sweep": now})
         return
+    size = sweep.network_size(sweep.arms[0], None if sweep.table else sweep.data)
     storage.write_json(
         "run.json",
         {
             "sweep": sweep.to_dict(),
             "identity": mine,
+            "data": {"input_shape": list(size.input_shape), "classes": size.classes},
             "reference": list(reference),
             "versions": versions(),
             "host": host(),

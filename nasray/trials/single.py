@@ -90,6 +90,7 @@ def _run_alone(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
 def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
     """Write what runs there, or see that it is what is to go on."""
     what = "search" if isinstance(trial, SearchTrial) else "training"
+    dataset = load_dataset(trial.config.dataset, trial.config.data_root)
     if not run.exists("run.json"):
         run.write_json(
             "run.json",
@@ -97,6 +98,7 @@ def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
                 what: trial.config.to_dict(),
                 **({} if isinstance(trial, SearchTrial) else {"method": trial.method}),
                 "identity": identity(trial.config),
+                "data": {"input_shape": list(dataset.input_shape), "classes": dataset.classes},
                 "versions": versions(),
                 "host": host(),
                 "started": datetime.now(UTC).isoformat(),
