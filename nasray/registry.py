@@ -102,6 +102,28 @@ def among(known: Iterable[str], name: str) -> str:
     )
 
 
+def code_files(code: str | Path | Iterable[str | Path] | None) -> tuple[Path, ...]:
+    """Files of a user's own code that a caller gives, alone or as ``file.py:NAME``, as absolute paths.
+
+    Raises:
+        InvalidInput: one is not there.
+    """
+    files = [code] if isinstance(code, str | Path) else list(code or ())
+    paths = tuple(Path(re.sub(r"(?<=\.py):\w+$", "", str(file))).expanduser().absolute() for file in files)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InvalidInput(f"No file {missing[0]}: code takes the file that defines the run's search space.")
+    return paths
+
+
+def given_by(code: Iterable[Path], name: str) -> str | None:
+    """The name ``file.py:NAME`` with the one of some files that is meant: of the same name, or the only one."""
+    file, _, attribute = portable(name).rpartition(":")
+    files = list(code)
+    found = [path for path in files if path.name == file] or files
+    return f"{found[0]}:{attribute}" if len(found) == 1 else None
+
+
 def digest(kind: str, name: str) -> str | None:
     """Twelve hexadecimal digits of the source behind a name; None for nasray's own, which has a version.
 
@@ -121,9 +143,11 @@ def _registered(kind: str, name: str) -> Any:
     entries = _entries(kind)
     if name not in entries:
         close = difflib.get_close_matches(name, entries, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        known = (
+            f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(entries))}, or FILE.py:NAME"
+        )
         raise InvalidInput(
-            f"unknown {kind} {name!r}: {hint}expected one of {', '.join([*sorted(entries), 'or FILE.py:NAME'])}"
+            f"unknown {kind} {name!r}: {known}"
             if entries
             else f"unknown {kind} {name!r}: nothing is registered as one. Give it as FILE.py:NAME."
         )

@@ -47,20 +47,29 @@ class Range:
             raise InvalidInput(f"range {self.low} to {self.high}: expected low <= high{positive}")
 
 
-def setting(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field that accepts numbers from ``low`` to ``high``, both included."""
-    return field(default=default, metadata={"low": low, "high": high})
+def setting(default: Any, *, low: float | None = None, high: float | None = None, unit: str = "") -> Any:
+    """A dataclass field that accepts numbers from ``low`` to ``high``, both included; ``unit`` is for its help."""
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit})
 
 
 def knob(
-    default: Any, low: float, high: float, *, log: bool = False, integer: bool = False, open_above: bool = False
+    default: Any,
+    low: float,
+    high: float,
+    *,
+    log: bool = False,
+    integer: bool = False,
+    open_above: bool = False,
+    unit: str = "",
 ) -> Any:
     """A dataclass field that trades accuracy for cost, with the range that Tune sweeps and that it accepts.
 
     Where it is ``open_above`` it accepts larger values too.
     """
     swept = Range(low=low, high=high, log=log, integer=integer)
-    return field(default=default, metadata={"low": low, "high": None if open_above else high, "knob": swept})
+    return field(
+        default=default, metadata={"low": low, "high": None if open_above else high, "knob": swept, "unit": unit}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +192,8 @@ def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InvalidInput(f"unknown setting {name!r}: {hint}expected one of {', '.join(sorted(known))}")
+            hint = f"did you mean {close[0]!r}?" if close else f"{cls.__qualname__} says which there are"
+            raise InvalidInput(f"unknown setting {shown(name)}: {hint}")
 
 
 def check_fields(what: str, cls: type[Any], values: Mapping[str, Any], *, without: Collection[str] = ()) -> None:

@@ -20,6 +20,14 @@ def lines(kinds: Iterable[str]) -> Iterator[str]:
         yield from (f"  {line}" for line in _DESCRIBED[kind]())
 
 
+def names() -> Iterator[str]:
+    """A line for each kind, with the names of all that there is of it: nothing is loaded for it."""
+    for kind in KINDS:
+        if kind != "architectures":
+            yield f"{kind}: {', '.join(registry.names(kind.removesuffix('s')))}"
+    yield f"nasray list KIND tells more of each; KIND is one of {', '.join(KINDS)}"
+
+
 def lines_of_runs(folder: str) -> Iterator[str]:
     """A line for each run in a folder: its name, what it is of, its state, its trials and its front."""
     from nasray.results.overview import runs_in

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nasray import registry
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput, printable, shown
 from nasray.fronts import pareto_front
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
 from nasray.runs.front_file import FRONT_FILE, load
@@ -201,17 +200,16 @@ class Run:
             found: CellSpace = registry.find("space", name, CellSpace)
             return found
         file, _, attribute = registry.portable(name).rpartition(":")
-        given = [path for path in self.code if path.name == file] or list(self.code)
-        if len(given) != 1:
+        here = registry.given_by(self.code, name)
+        if here is None:
             raise InvalidInput(
                 f"Search space {shown(f'{file}:{attribute}')} is a user's own code, which is not kept with the run. "
-                f"Give its file: nasray.open({str(self.storage)!r}, code={shown(file)})."
+                f"Give its file: --code {printable(file)}, or nasray.open({str(self.storage)!r}, code={shown(file)})."
             )
-        here = f"{given[0]}:{attribute}"
         found = registry.find("space", here, CellSpace)
         if digest is not None and registry.digest("space", here) != digest:
             raise InvalidInput(
-                f"{given[0]} is not the code that the network was trained with (digest {digest} then, "
+                f"{here.rpartition(':')[0]} is not the code that the network was trained with (digest {digest} then, "
                 f"{registry.digest('space', here)} now). Give {file} as it was."
             )
         return found
@@ -231,12 +229,7 @@ def open(where: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     storage = open_storage(where)
     if not is_run(storage):
         raise InvalidInput(f"No run in {storage}: give the folder or URI of one, such as runs/digits.")
-    files = [code] if isinstance(code, str | Path) else list(code or ())
-    paths = tuple(Path(re.sub(r"(?<=\.py):\w+$", "", str(file))).expanduser().absolute() for file in files)
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise InvalidInput(f"No file {missing[0]}: code takes the file that defines the run's search space.")
-    return Run(storage, paths)
+    return Run(storage, registry.code_files(code))
 
 
 def export(

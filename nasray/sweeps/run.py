@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -34,8 +35,9 @@ from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.training.measure import host, versions
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.identity import differing_in, identity_of
+from nasray.trials.identity import identity_of, with_code
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import import_tuner, run_phase
@@ -103,12 +105,13 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         return _train(sweep, storage, reference, failures, session)
 
 
-def retrain(run: Storage, changes: dict[str, Any], **execution: Any) -> Outcome:
+def retrain(run: Storage, changes: dict[str, Any], code: Sequence[Path] = (), **execution: Any) -> Outcome:
     """Train the front of a run's candidates from scratch, again with other settings.
 
     Args:
         run: the run's folder.
         changes: fields of its evaluation settings to change.
+        code: files of a user's own code that the run is of.
         execution: fields of the run's execution to change.
 
     Raises:
@@ -116,7 +119,7 @@ def retrain(run: Storage, changes: dict[str, Any], **execution: Any) -> Outcome:
     """
     show_events()
     run = dataclasses.replace(run, patience=PATIENCE)
-    sweep, reference = read_run(run)
+    sweep, reference = read_run(run, code)
     sweep = with_execution(sweep, **execution)
     own = sweep.training.settings
     evaluation = EvaluationSettings.of({**own.to_dict(), **changes})
@@ -166,11 +169,15 @@ def _settle_device(
     return with_device(sweep, kind), kind
 
 
-def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
+def read_run(run: Storage, code: Sequence[Path] = ()) -> tuple[Sweep, tuple[float, float]]:
     """The sweep of a run and its hypervolume's reference point.
 
+    Args:
+        run: the run's folder.
+        code: files of a user's own code that it is of.
+
     Raises:
-        InvalidInput: no run lies there.
+        InvalidInput: no run lies there, or it is of a user's own code that is not given.
     """
     if not run.exists("run.json"):
         raise InvalidInput(f"{run} is no run: expected a folder with run.json, which nasray sweep makes")
@@ -178,7 +185,7 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
     if not isinstance(values.get("sweep"), dict):
         raise InvalidInput(f"{run} holds no sweep: expected a folder that nasray sweep made")
     try:
-        return Sweep.of(values["sweep"]), as_reference(values.get("reference"), run)
+        return Sweep.of(with_code(values["sweep"], code, run)), as_reference(values.get("reference"), run)
     except (TypeError, LookupError, AttributeError) as error:  # fields of other types than a sweep's
         raise InvalidInput(f"{run}/run.json holds another sweep than nasray writes ({error})") from None
 
@@ -195,7 +202,7 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind
         if differing:
             raise InvalidInput(
                 f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep, which differs in "
-                f"{', '.join(differing[:5])}: run the same sweep, or give another --name"
+                f"{', '.join(differing)}: run the same sweep, or give another --name"
             )
         now = json.loads(json.dumps(sweep.to_dict()))
         if values["sweep"] != now:  # its data, code or cluster have moved

@@ -19,8 +19,9 @@ from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, pick_device, versions
 from nasray.trials.check import check_search, check_training
 from nasray.trials.checkpoints import drop_final_checkpoints
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationConfig, evaluation_size
-from nasray.trials.identity import differing_in, identity
+from nasray.trials.identity import identity
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
@@ -105,7 +106,7 @@ def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
     differing = differing_in(identity(trial.config), theirs)
     if differing:
         raise InvalidInput(
-            f"{run} holds another {what}, which differs in {', '.join(differing[:5])}. Give another --out, or the "
+            f"{run} holds another {what}, which differs in {', '.join(differing)}. Give another --out, or the "
             f"same {what}."
         )
 
