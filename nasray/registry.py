@@ -27,10 +27,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from nasray.errors import InvalidInput, reason
 
+KINDS = ("spaces", "methods", "searchers", "datasets", "sweeps", "operations")
 _OURS = ("nasray", "search_spaces")
 _PREFIX = "nasray_user_"
 _PACKAGE = re.compile(rf"{_PREFIX}[0-9a-f]+")
@@ -44,6 +45,35 @@ def _entries(kind: str) -> dict[str, EntryPoint]:
 def names(kind: str) -> list[str]:
     """The registered names of a kind: ``space``, ``method``, ``dataset``, ``operation``, ``searcher`` or ``sweep``."""
     return sorted(_entries(kind))
+
+
+@overload
+def listed(kind: None = None) -> dict[str, list[str]]: ...
+
+
+@overload
+def listed(kind: str) -> list[str]: ...
+
+
+def listed(kind: str | None = None) -> dict[str, list[str]] | list[str]:
+    """What there is, by name: nothing is loaded for it.
+
+    Args:
+        kind: ``spaces``, ``methods``, ``searchers``, ``datasets``, ``sweeps`` or ``operations``; None is all of them.
+
+    Returns:
+        The names of a kind; or, without one, those of every kind.
+
+    Raises:
+        InvalidInput: there is no such kind.
+    """
+    if kind is None:
+        return {one: names(one.removesuffix("s")) for one in KINDS}
+    if kind not in KINDS:
+        close = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(KINDS)}"
+        raise InvalidInput(f"list {kind!r:.80}: {hint}")
+    return names(kind.removesuffix("s"))
 
 
 def find(kind: str, name: str, expected: type | None = None) -> Any:

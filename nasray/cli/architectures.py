@@ -53,42 +53,28 @@ def cost(
     json: Annotated[bool, Says(help="Print it as JSON.")] = False,
 ) -> int:
     """Exact multiply-adds (M) and parameters (M) of an architecture, and its measured latency (ms)."""
-    from nasray.costs import architecture_latency, macs, params
-    from nasray.spaces import CellSpace, NetworkSize
-    from nasray.training.measure import pick_device
+    from nasray.spaces import CellSpace
+    from nasray.sweeps.architectures import cost
 
     found: CellSpace = registry.find("space", space, CellSpace)
-    chosen = find_architecture(found, architecture, storage)
-    own_cells = len(chosen.cells) if found.cell_per_position else found.evaluation_cells
-    size = NetworkSize(
-        channels=found.evaluation_channels if channels is None else channels,
-        cells=own_cells if cells is None else cells,
+    counted = cost(
+        found,
+        find_architecture(found, architecture, storage),
+        channels=channels,
+        cells=cells,
         input_shape=shape_of(input),
         classes=classes,
         skeleton=skeleton,
+        latency_batch=latency_batch,
+        latency_threads=latency_threads,
+        latency_device=latency_device,
     )
-    counted = {"params": params(found, chosen, size), "macs": macs(found, chosen, size)}
-    measured = None
-    if latency_batch is None and (latency_threads is not None or latency_device != "auto"):
-        raise InvalidInput("latency without a batch: expected --latency-batch 1, or none of the latency's options")
-    if latency_batch is not None:
-        measured = architecture_latency(
-            found, chosen, size, batch=latency_batch, threads=latency_threads, device=pick_device(latency_device)
-        )
     if json:
-        latency = {} if measured is None else {"latency": dataclasses.asdict(measured)}
-        print(as_json.dumps({"architecture_id": chosen.id, **counted, **dataclasses.asdict(size), **latency}))
-        return 0
-    print(
-        f"{_millions(counted['params'], 4)} parameters, {_millions(counted['macs'], 2)} multiply-adds "
-        f"({size.channels} channels, {size.cells} cells, input {input}, {size.classes} classes)"
-    )
-    if measured is not None:
-        print(
-            f"latency {measured.median_ms:.4g} ms, quartiles {measured.low_ms:.4g} and {measured.high_ms:.4g} ms: "
-            f"{measured.repeats} runs, batch {measured.batch}, {measured.threads} thread"
-            f"{'' if measured.threads == 1 else 's'}, {measured.device}"
-        )
+        latency = {} if counted.latency is None else {"latency": dataclasses.asdict(counted.latency)}
+        figures = {"params": counted.params, "macs": counted.macs, **dataclasses.asdict(counted.size)}
+        print(as_json.dumps({"architecture_id": counted.architecture_id, **figures, **latency}))
+    else:
+        print(counted)
     return 0
 
 
@@ -100,8 +86,8 @@ def draw(
     storage: Storage = RUNS,
 ) -> int:
     """Draw the cells of an architecture."""
-    from nasray.pictures import draw_cells
     from nasray.spaces import CellSpace
+    from nasray.sweeps.architectures import draw
 
     if out is None:
         raise InvalidInput(
@@ -110,7 +96,7 @@ def draw(
     found: CellSpace = registry.find("space", space, CellSpace)
     chosen = find_architecture(found, architecture, storage)
     called = architecture if architecture in found.references else f"architecture {chosen.id}"
-    draw_cells(found, chosen, out, title=f"{called} ({found.name})")
+    draw(found, chosen, out, title=f"{called} ({found.name})")
     print(f"{len(chosen.cells)} cells of {called}: {out}")
     return 0
 
@@ -141,7 +127,3 @@ def export(
     path = open_run(str(find_run(run)), code).export(which, out=out, to=to, budget=budget)
     print(f"{path}: {path.stat().st_size / 1e6:.3g} MB")
     return 0
-
-
-def _millions(value: float, digits: int) -> str:
-    return f"{value:.{digits}f} M" if value >= 1 else f"{value:.{digits + 2}f} M"

@@ -22,9 +22,9 @@ def lines(kinds: Iterable[str]) -> Iterator[str]:
 
 def names() -> Iterator[str]:
     """A line for each kind, with the names of all that there is of it: nothing is loaded for it."""
-    for kind in KINDS:
-        if kind != "architectures":
-            yield f"{kind}: {', '.join(registry.names(kind.removesuffix('s')))}"
+    for kind, found in registry.listed().items():
+        if kind in KINDS:
+            yield f"{kind}: {', '.join(found)}"
     yield f"nasray list KIND tells more of each; KIND is one of {', '.join(KINDS)}"
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from nasray.cli.option import NOTHING, Option
-from nasray.cli.values import accepted, choices, read, stands_for, takes_several, typed
+from nasray.cli.values import accepted, choices, read, stands_for, takes_several
 from nasray.errors import InvalidInput, printable
+from nasray.settings import typed
 
 WIDEST = 100
 """Columns of the help, at most."""

@@ -9,8 +9,7 @@ from typing import Any
 
 from nasray import registry
 from nasray.cli.option import NOTHING, Option, documented, options_of_fields
-from nasray.cli.values import typed
-from nasray.settings import TRAINED, Range
+from nasray.settings import TRAINED, Choice, Range, typed
 from nasray.sweeps import AccuracySource, Arm, Execution, Sweep
 from nasray.sweeps.changes import with_method
 from nasray.sweeps.options import OF_TABLE, OWN, TABLE, settings_of, with_options
@@ -111,6 +110,7 @@ def _spoken(values: Any) -> str:
     if isinstance(values, Range):
         scale = ", logarithmic" if values.log else ""
         return f"{values.low:g} to {values.high:g}{scale}"
+    values = values.values if isinstance(values, Choice) else values
     return ", ".join(word for value in values for word in typed(value))
 
 

@@ -77,15 +77,6 @@ def stands_for(option: Option) -> str:
     return "|".join([*literal, *words]) or "VALUE"
 
 
-def typed(value: Any) -> list[str]:
-    """The words that stand for a value on the command line."""
-    if isinstance(value, tuple | list):
-        return [word for one in value for word in typed(one)]
-    if isinstance(value, float):
-        return [f"{value:.12g}" if float(f"{value:.12g}") == value else repr(value)]
-    return ["none" if value is None else str(value)]
-
-
 def _kinds(hint: Any) -> list[Any]:
     """The types of which a value may be."""
     if get_origin(hint) in (types.UnionType, typing.Union):

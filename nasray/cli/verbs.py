@@ -52,15 +52,17 @@ def sweep(
     **options: Any,
 ) -> int:
     """Run a sweep, or resume it where the run exists."""
-    from nasray.cli.sweep_options import selected
+    from nasray.sweeps import Sweep
     from nasray.sweeps.changes import with_execution
+    from nasray.sweeps.command import Source
     from nasray.sweeps.options import with_options
     from nasray.sweeps.run import run_sweep
 
-    chosen = with_options(selected(sweep, preset, method), {"space": space, "draws": draws, **options})
+    given = {"preset": preset, "method": method, "space": space, "draws": draws, **options}
+    chosen = with_options(registry.find("sweep", sweep, Sweep), given)
     if "storage" not in options and chosen.execution.storage == RUNS:
         chosen = with_execution(chosen, storage=str(Path(RUNS).absolute()))
-    return _print_outcome(run_sweep(chosen))
+    return _print_outcome(run_sweep(chosen, source=Source(name=sweep, options=given)))
 
 
 def more_of_sweep(own: Sequence[Option], name: str | None, **chosen: Any) -> list[Option]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ class Run:
     code: tuple[Path, ...] = ()
     """Files of a user's own search spaces."""
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.storage)!r})"
+
     @property
     def candidates(self) -> pd.DataFrame:
         """One row for each architecture that a search gave, with its inherited accuracy (docs/tables.md)."""
@@ -43,6 +47,19 @@ class Run:
     def evaluations(self) -> pd.DataFrame:
         """One row for each training from scratch, or look-up in a table (docs/tables.md)."""
         return read(self.storage, EVALUATIONS)
+
+    @property
+    def command(self) -> str | None:
+        """The command that repeats the run, for a shell: with all that was resolved, in any other folder of runs. None
+        where none does, as where the sweep was made in a notebook; run.json says why."""
+        words = self.storage.read_json("run.json").get("command")
+        return shlex.join(map(str, words)) if isinstance(words, list) else None
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with the run where it was left, for a shell."""
+        given = ["--code", *map(str, self.code)] if self.code else []
+        return shlex.join(["nasray", "resume", str(self.storage), *given])
 
     def front(self) -> pd.DataFrame:
         """The front, by rising multiply-adds: the one that the run ended with, else that of its evaluations so far, or
@@ -182,7 +199,7 @@ class Run:
         if not len(rows):
             if which not in set(self.candidates["architecture_id"]):
                 raise self._unknown(which)
-            reason = "it was found, but not trained from scratch. nasray retrain trains a run's front"
+            reason = "it was found, but not trained from scratch. nasray.train(row) trains one, nasray retrain a front"
         elif (rows["training"] == LOOKED_UP).all():
             reason = "its accuracy was looked up in a table"
         else:

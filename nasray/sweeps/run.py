@@ -31,6 +31,7 @@ from nasray.runs.whole import lost_weights, write_architectures
 from nasray.settings import DeviceKind
 from nasray.sweeps.changes import with_device, with_execution, with_training
 from nasray.sweeps.check import check, check_trainings
+from nasray.sweeps.command import Source, command_of
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
@@ -64,12 +65,13 @@ class Outcome:
     """Hypervolume of each method's own front."""
 
 
-def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
+def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None) -> Outcome:
     """Run a sweep, or go on with it where a run of that name exists in its storage.
 
     Args:
         sweep: what to run.
         run: name of the run; None is the sweep's name.
+        source: what the sweep was made of, for the command that repeats it; None is Python.
 
     Raises:
         InvalidInput: the data cannot be found, the storage cannot be written, or the run is another sweep's.
@@ -93,7 +95,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
             check_new(storage)
             # A cluster that does not answer is found out before there is a run.
             session.enter_context(connection(sweep.execution.address, sweep.name, import_tuner))
-        _record(sweep, storage, reference, kind)
+        _record(sweep, storage, reference, kind, source)
         reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
@@ -190,7 +192,9 @@ def read_run(run: Storage, code: Sequence[Path] = ()) -> tuple[Sweep, tuple[floa
         raise InvalidInput(f"{run}/run.json holds another sweep than nasray writes ({error})") from None
 
 
-def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind: Kind | None) -> None:
+def _record(
+    sweep: Sweep, storage: Storage, reference: tuple[float, float], kind: Kind | None, source: Source | None
+) -> None:
     """Write down what is run into its folder, which is new or of the same sweep."""
     mine = _identity(sweep)
     if storage.exists("run.json"):
@@ -214,6 +218,7 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind
             "sweep": sweep.to_dict(),
             "identity": mine,
             "reference": list(reference),
+            **command_of(sweep, source),
             "versions": versions(),
             "host": host(),
             "cpus": os.cpu_count(),

@@ -77,6 +77,8 @@ def _of(arm: Any, name: str) -> str:
 def _in_words(value: Any) -> str:
     if isinstance(value, dict) and {"low", "high"} <= value.keys():
         return f"{_in_words(value['low'])} to {_in_words(value['high'])}{', logarithmic' if value.get('log') else ''}"
+    if isinstance(value, dict) and "values" in value:
+        return f"one of {_in_words(value['values'])}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(_in_words, value)) or "none"
     if value is None or isinstance(value, bool):

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.cli.option import Option
-from nasray.cli.values import read, typed
+from nasray.cli.values import read
 from nasray.errors import InvalidInput
+from nasray.settings import typed
 
 Kind = Literal["auto", "cpu"]
 
