@@ -45,9 +45,9 @@ GPUs = Annotated[float | Literal["auto"] | None, _GPUS]
 def sweep(
     sweep: Annotated[str, Says(help="A sweep (nasray list sweeps), or FILE.py:NAME.", word="SWEEP")],
     *,
-    preset: Annotated[str | None, Says(help="The same sweep in another size.", group="run")] = None,
-    method: Annotated[str | None, Says(help="Run this method or searcher alone.", group="run")] = None,
-    space: Annotated[str | None, Says(help="Search this space in every arm.", group="run")] = None,
+    preset: Annotated[str | None, Says(help="The same sweep in another size.", group="run", unit="NAME")] = None,
+    method: Annotated[str | None, Says(help="Run this method or searcher alone.", group="run", unit="NAME")] = None,
+    space: Annotated[str | None, Says(help="Search this space in every arm.", group="run", unit="NAME")] = None,
     draws: Annotated[int | None, Says(help="Number of draws from the ranges that are varied.", group="run")] = None,
     **options: Any,
 ) -> int:
