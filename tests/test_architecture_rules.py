@@ -171,7 +171,7 @@ class Without:
         self.finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"ray", "pandas", "pyarrow", "matplotlib", "sklearn", "optuna", "moocore", "tyro"}:
+        if name.split(".")[0] in {"ray", "pandas", "pyarrow", "matplotlib", "sklearn", "optuna", "moocore", "shtab"}:
             return None
         return self.finder.find_spec(name, path, target)
 

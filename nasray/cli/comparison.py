@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import tyro
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from nasray.errors import InvalidInput, printable, shown
 from nasray.spaces.metric import ACCURACY, Metric
@@ -24,13 +22,13 @@ if TYPE_CHECKING:
 class FrontOptions:
     """Which front, and how it is shown."""
 
-    budget: float | None = None
+    budget: float | None = field(default=None, metadata={"unit": "M"})
     """Largest multiply-adds, in M."""
     cost: str = "macs"
     """What accuracy is traded for: macs, params, latency_ms, or one of the costs of the table that was looked up."""
     table: Literal["evaluations", "candidates"] | None = None
     """Which kind of accuracy; None is trained from scratch where the runs have it."""
-    plot: str | None = None
+    plot: str | None = field(default=None, metadata={"unit": "FILE"})
     """Draw it to a .png, .svg or .pdf file."""
     repeats: Literal["runs", "seeds"] | None = None
     """Take the runs, or their seeds, for repetitions of one sweep, and show how far they lie apart."""
@@ -38,9 +36,9 @@ class FrontOptions:
     """Take only rows with these values of columns or settings, as in ``epochs=50 method=random``."""
     references: tuple[str, ...] = ()
     """Published architectures to show beside it, by name, or ``all``: their accuracy is on the test split."""
-    csv: str | None = None
+    csv: str | None = field(default=None, metadata={"unit": "FILE"})
     """Write its rows, with all columns, to a .csv file."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: bool = False
     """Print it as JSON."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,9 @@ def find_run(run: str) -> Storage:
         storage = open_storage(place)
         if storage.exists("run.json"):
             return storage
-    raise InvalidInput(f"run {run!r}: expected a run's folder or URI, or the name of one in {RUNS}/")
+    near = difflib.get_close_matches(run.removeprefix(f"{RUNS}/"), open_storage(RUNS).folders(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"expected a run's folder or URI, or the name of one in {RUNS}/"
+    raise InvalidInput(f"no run {run!r:.200}: {hint}")
 
 
 def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture:
@@ -58,6 +61,9 @@ def find_architecture(space: CellSpace, text: str, storage: str) -> Architecture
             return parse_architecture(space, found)
     elif text in space.references or re.search(r"[{|(]", text):
         return read_architecture(space, text)
+    near = difflib.get_close_matches(text, space.references, n=1)
+    if near:
+        raise InvalidInput(f"architecture {text!r:.80} of space {space.name}: did you mean {near[0]}?")
     raise InvalidInput(
         f"architecture {text!r:.80}: expected {', '.join([*known_forms(space), 'a file of JSON'])}, JSON, or the id of "
         f"one in a run below {storage}/"

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from nasray.cli.arguments import leading, parse
 from nasray.cli.found import find_run
-from nasray.errors import InvalidInput
+from nasray.cli.option import Says
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Reporting:
-    out: str | None = None
-    """File to write; None is report.html in the first run's folder."""
-    code: tuple[str, ...] = ()
-    """Files of a user's own search spaces, for what their operations cost."""
-
-
-def report(arguments: list[str]) -> int:
-    """RUN [RUN ...] [--out FILE] [--code FILE]: one HTML page of them that needs no network"""
+def report(
+    runs: Annotated[tuple[str, ...], Says(help="Folders or URIs of runs, or names of runs in runs/.", word="RUN")],
+    *,
+    out: Annotated[
+        str | None, Says(help="File to write.", unit="FILE", shown_default="report.html in the first run's folder")
+    ] = None,
+    code: Annotated[
+        tuple[str, ...], Says(help="Files of your own search spaces, for what their operations cost.", unit="FILE")
+    ] = (),
+) -> int:
+    """One HTML page of runs that needs no network."""
     from nasray.results import report as write_report
 
-    names, rest = leading(arguments)
-    if not names:
-        raise InvalidInput("RUN missing: expected folders of runs, as in nasray report runs/digits")
-    typed = parse(_Reporting, rest, "nasray report", default=_Reporting())
-    print(write_report(*(str(find_run(name)) for name in names), out=typed.out, code=typed.code))
+    print(write_report(*(str(find_run(name)) for name in runs), out=out, code=code))
     return 0

@@ -31,7 +31,7 @@ _KINDS = {kind: f"{kind}, validation split" for kind in (CANDIDATES.kind, EVALUA
 
 
 def plot_front(
-    frames: Mapping[str, pd.DataFrame],
+    frames: pd.DataFrame | Mapping[str, pd.DataFrame],
     path: str | Path,
     *,
     points: Mapping[str, pd.DataFrame] | None = None,
@@ -41,14 +41,25 @@ def plot_front(
     title: str | None = None,
     minimise: str = "macs",
 ) -> None:
-    """Write the picture of :func:`front_picture` to a .png, .svg or .pdf file.
+    """Write the picture of :func:`front_figure` to a .png, .svg or .pdf file.
 
-    InvalidInput: another ending, a path that cannot be written, and what :func:`front_picture` refuses.
+    Args:
+        frames: a front, or several by what they are called.
+        path: file to write.
+        points: as of :func:`front_figure`, like what follows.
+        references: published architectures.
+        bands: attainment surfaces.
+        title: of the picture.
+        minimise: the cost.
+
+    Raises:
+        InvalidInput: another ending, a path that cannot be written, and what :func:`front_picture` refuses.
     """
+    named = {"front": frames} if isinstance(frames, pd.DataFrame) else frames
 
     def draw(form: str) -> bytes:
         return front_picture(
-            frames,
+            named,
             points=points,
             references=references,
             bands=bands,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nasray import registry
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput, printable, shown
 from nasray.fronts import pareto_front
 from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
 from nasray.runs.front_file import FRONT_FILE, load
@@ -35,6 +35,9 @@ class Run:
     code: tuple[Path, ...] = ()
     """Files of a user's own search spaces."""
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.storage)!r})"
+
     @property
     def candidates(self) -> pd.DataFrame:
         """One row for each architecture that a search gave, with its inherited accuracy (docs/tables.md)."""
@@ -50,6 +53,19 @@ class Run:
         """Learning curves: one row for each epoch of every search and training, at most some seconds old
         (docs/tables.md)."""
         return read(self.storage, EPOCHS)
+
+    @property
+    def command(self) -> str | None:
+        """The command that repeats the run, for a shell: with all that was resolved, in any other folder of runs. None
+        where none does, as where the sweep was made in a notebook; run.json says why."""
+        words = self.storage.read_json("run.json").get("command")
+        return shlex.join(map(str, words)) if isinstance(words, list) else None
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with the run where it was left, for a shell."""
+        given = ["--code", *map(str, self.code)] if self.code else []
+        return shlex.join(["nasray", "resume", str(self.storage), *given])
 
     def front(self) -> pd.DataFrame:
         """The front, by rising multiply-adds: the one that the run ended with, else that of its evaluations so far, or
@@ -210,7 +226,7 @@ class Run:
         if not len(rows):
             if which not in set(self.candidates["architecture_id"]):
                 raise self._unknown(which)
-            reason = "it was found, but not trained from scratch. nasray retrain trains a run's front"
+            reason = "it was found, but not trained from scratch. nasray.train(row) trains one, nasray retrain a front"
         elif (rows["training"] == LOOKED_UP).all():
             reason = "its accuracy was looked up in a table"
         else:
@@ -228,17 +244,16 @@ class Run:
             found: CellSpace = registry.find("space", name, CellSpace)
             return found
         file, _, attribute = registry.portable(name).rpartition(":")
-        given = [path for path in self.code if path.name == file] or list(self.code)
-        if len(given) != 1:
+        here = registry.given_by(self.code, name)
+        if here is None:
             raise InvalidInput(
                 f"Search space {shown(f'{file}:{attribute}')} is a user's own code, which is not kept with the run. "
-                f"Give its file: nasray.open({str(self.storage)!r}, code={shown(file)})."
+                f"Give its file: --code {printable(file)}, or nasray.open({str(self.storage)!r}, code={shown(file)})."
             )
-        here = f"{given[0]}:{attribute}"
         found = registry.find("space", here, CellSpace)
         if digest is not None and registry.digest("space", here) != digest:
             raise InvalidInput(
-                f"{given[0]} is not the code that the network was trained with (digest {digest} then, "
+                f"{here.rpartition(':')[0]} is not the code that the network was trained with (digest {digest} then, "
                 f"{registry.digest('space', here)} now). Give {file} as it was."
             )
         return found
@@ -258,12 +273,7 @@ def open(where: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     storage = open_storage(where)
     if not is_run(storage):
         raise InvalidInput(f"No run in {storage}: give the folder or URI of one, such as runs/digits.")
-    files = [code] if isinstance(code, str | Path) else list(code or ())
-    paths = tuple(Path(re.sub(r"(?<=\.py):\w+$", "", str(file))).expanduser().absolute() for file in files)
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise InvalidInput(f"No file {missing[0]}: code takes the file that defines the run's search space.")
-    return Run(storage, paths)
+    return Run(storage, registry.code_files(code))
 
 
 def export(

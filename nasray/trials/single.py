@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from nasray.costs import macs
 from nasray.errors import InvalidInput
@@ -13,13 +14,14 @@ from nasray.runs.events import note, say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
-from nasray.settings import DeviceKind
+from nasray.settings import DeviceKind, as_words, changes
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, pick_device, versions
 from nasray.trials.check import check_search, check_training
 from nasray.trials.checkpoints import drop_final_checkpoints
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationConfig, evaluation_size
-from nasray.trials.identity import differing_in, identity
+from nasray.trials.identity import identity
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
@@ -99,6 +101,7 @@ def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
                 **({} if isinstance(trial, SearchTrial) else {"method": trial.method}),
                 "identity": identity(trial.config),
                 "data": {"input_shape": list(dataset.input_shape), "classes": dataset.classes},
+                **command_of(trial),
                 "versions": versions(),
                 "host": host(),
                 "started": datetime.now(UTC).isoformat(),
@@ -112,9 +115,27 @@ def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
     differing = differing_in(identity(trial.config), theirs)
     if differing:
         raise InvalidInput(
-            f"{run} holds another {what}, which differs in {', '.join(differing[:5])}. Give another --out, or the "
+            f"{run} holds another {what}, which differs in {', '.join(differing)}. Give another --out, or the "
             f"same {what}."
         )
+
+
+def command_of(trial: SearchTrial | TrainingTrial) -> dict[str, Any]:
+    """The command that repeats a search or a training, as run.json has it: ``command``, a list of words, or None with
+    ``why_no_command``."""
+    config = trial.config
+    values = {**changes(config.settings), "seed": config.seed, "data_root": config.data_root}
+    if isinstance(config, SearchConfig):
+        words = ["nasray", "search", config.method, config.space, config.dataset]
+        sizes = (one.name for one in fields(config) if one.name.startswith("evaluation_"))
+        values |= {name: getattr(config, name) for name in sizes}
+    elif trial.method != GIVEN:
+        return {"command": None, "why_no_command": f"nasray.train trained a row that {trial.method} found"}
+    else:
+        words = ["nasray", "train", config.space, config.architecture.to_json(), config.dataset]
+        values["budget"] = config.budget
+    values = {name: value for name, value in values.items() if value is not None or name in changes(config.settings)}
+    return {"command": [*words, *(word for name, value in values.items() for word in as_words(name, value))]}
 
 
 def _run(trial: SearchTrial | TrainingTrial, run: Storage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from nasray.errors import InvalidInput, shown
@@ -19,9 +19,9 @@ class Execution:
         InvalidInput: a value that is not accepted.
     """
 
-    storage: str = "runs"
+    storage: str = field(default="runs", metadata={"unit": "DIR"})
     """Folder of all runs: a local path, or a URI of one of pyarrow's file systems (s3://, gs://)."""
-    data_root: str | None = None
+    data_root: str | None = field(default=None, metadata={"unit": "DIR"})
     """Folder of the dataset. None means the environment variable NASRAY_DATA."""
     address: str | None = None
     """Address of a running Ray cluster. None means the environment variable RAY_ADDRESS, and without that a Ray of the

@@ -26,7 +26,7 @@ SMALL, LARGE = 5_000, 10_000
 
 
 def images(dataset: str, data: Dataset, sizes: Sizes) -> Sweep:
-    """The sweep of a dataset at given sizes."""
+    """Any images (--data folder:PATH): GOLD-NAS on gold, in sizes that follow the data, the machine and --minutes."""
     count = len(data.train[1])
     fraction = 0.2 if count < SMALL else 0.1
     trained = count if data.validation is not None else round(count * (1 - fraction))

@@ -156,7 +156,7 @@ def test_a_killed_search_goes_on_by_its_folder_alone(
 
     for arguments, said in (
         (["killed", "--address", "127.0.0.1:1"], "it holds no sweep, and runs in this process. Leave it out."),
-        (["nowhere"], "run 'nowhere'"),
+        (["nowhere"], "no run 'nowhere'"),
     ):
         assert main(["resume", *arguments]) == 2
         assert said in capsys.readouterr().err

@@ -18,8 +18,9 @@ from nasray.methods.random import Random
 from nasray.runs import CANDIDATES, open_storage, read
 from nasray.spaces import NetworkSize
 from nasray.training.dataset import load_dataset
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
-from nasray.trials.identity import config_of_row, differing_in, digest_of_files, identity, without_folders
+from nasray.trials.identity import config_of_row, digest_of_files, identity, without_folders
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
 from search_spaces.architectures.gold import GOLD
@@ -96,7 +97,7 @@ def test_a_moved_project_goes_on_and_edited_data_or_code_are_another(
     assert search(operations, "--out", str(out)) == 2
     assert "which differs in the code of space my_space.py:SMALL." in capsys.readouterr().err
     assert search(project, "--out", str(out), epochs=2) == 2
-    assert "which differs in settings.epochs." in capsys.readouterr().err
+    assert "which differs in epochs (the run has 1, this command 2)." in capsys.readouterr().err
 
     other = tmp_path / "other"
     assert search(permuted, "--out", str(other)) == 0
@@ -140,7 +141,7 @@ def test_where_data_lie_is_no_part_of_an_identity(tmp_path: Path) -> None:
     here, there = config(data_root="/here"), config(data_root=str(tmp_path))
     assert identity(here) == identity(there)
     assert SearchTrial(run="a", config=here).name == SearchTrial(run="b", config=there).name
-    assert differing_in(identity(here), identity(config(seed=1))) == ["seed"]
+    assert differing_in(identity(here), identity(config(seed=1))) == ["seed (the run has 1, this command 0)"]
     architecture = Random(Random.Config(), Problem(GOLD, SIZE, SIZE, 0)).architecture()
     evaluation = EvaluationConfig(
         space="gold", dataset="digits", architecture=architecture, settings=EvaluationSettings(), data_root="/here"

@@ -1,0 +1,142 @@
+"""One architecture, as people ask for it by names: what it costs, and how its cells look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nasray import registry
+from nasray.costs import Latency, architecture_latency, macs, params
+from nasray.errors import InvalidInput
+from nasray.pictures import draw_cells
+from nasray.spaces import Architecture, CellSpace, NetworkSize, read_architecture
+from nasray.training.measure import pick_device
+
+Given = str | Architecture | Mapping[str, Any] | pd.Series
+"""An architecture: itself, a row of a table, the name of a published one, JSON, a genotype or a string."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What an architecture costs at a size."""
+
+    macs: float
+    """Multiply-adds (M)."""
+    params: float
+    """Parameters (M)."""
+    size: NetworkSize
+    """At which they are counted."""
+    architecture_id: str
+    latency: Latency | None = None
+    """Measured, where that was asked for (ms)."""
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.size.input_shape))
+        line = (
+            f"{_millions(self.params, 4)} parameters, {_millions(self.macs, 2)} multiply-adds "
+            f"({self.size.channels} channels, {self.size.cells} cells, input {shape}, {self.size.classes} classes)"
+        )
+        one = self.latency
+        if one is None:
+            return line
+        return (
+            f"{line}\nlatency {one.median_ms:.4g} ms, quartiles {one.low_ms:.4g} and {one.high_ms:.4g} ms: "
+            f"{one.repeats} runs, batch {one.batch}, {one.threads} thread{'s' * (one.threads > 1)}, {one.device}"
+        )
+
+
+def cost(
+    space: str | CellSpace,
+    architecture: Given,
+    *,
+    channels: int | None = None,
+    cells: int | None = None,
+    input_shape: tuple[int, ...] = (3, 32, 32),
+    classes: int = 10,
+    skeleton: str = "cifar",
+    latency_batch: int | None = None,
+    latency_threads: int | None = None,
+    latency_device: str = "auto",
+) -> Cost:
+    """Count the multiply-adds and parameters of an architecture, exactly.
+
+    Args:
+        space: a search space, by its name or itself.
+        architecture: one of that space: itself, a row of a table, the name of a published one, JSON, a genotype or a
+            string.
+        channels: of the first cell; None means the space's own number.
+        cells: their number; None means the space's own.
+        input_shape: of one input, (channels, height, width).
+        classes: their number.
+        skeleton: stem and classifier around the cells, ``cifar`` or ``imagenet``.
+        latency_batch: examples at once at which the latency is measured too; None measures none.
+        latency_threads: CPU threads of that; None means as many as torch uses.
+        latency_device: ``auto`` is the GPU where there is one, else the processor.
+
+    Raises:
+        InvalidInput: there is no such space or architecture, or a size that the architecture cannot have.
+    """
+    if latency_batch is None and (latency_threads is not None or latency_device != "auto"):
+        raise InvalidInput("latency without a batch: give latency_batch (--latency-batch 1), or nothing of the latency")
+    found = _space(space)
+    chosen = _architecture(found, architecture)
+    own_cells = len(chosen.cells) if found.cell_per_position else found.evaluation_cells
+    size = NetworkSize(
+        channels=found.evaluation_channels if channels is None else channels,
+        cells=own_cells if cells is None else cells,
+        input_shape=tuple(input_shape),
+        classes=classes,
+        skeleton=skeleton,
+    )
+    counted = {"params": params(found, chosen, size), "macs": macs(found, chosen, size)}
+    latency = None
+    if latency_batch is not None:
+        latency = architecture_latency(
+            found, chosen, size, batch=latency_batch, threads=latency_threads, device=pick_device(latency_device)
+        )
+    return Cost(**counted, size=size, architecture_id=chosen.id, latency=latency)
+
+
+def draw(space: str | CellSpace, architecture: Given, out: str | Path, *, title: str | None = None) -> Path:
+    """Draw the cells of an architecture.
+
+    Args:
+        space: a search space, by its name or itself.
+        architecture: as of :func:`cost`.
+        out: file to write, .png, .svg or .pdf.
+        title: of the picture; None is the architecture's name or id, and the space's name.
+
+    Returns:
+        The file.
+
+    Raises:
+        InvalidInput: there is no such space or architecture, or the file cannot be written.
+    """
+    found = _space(space)
+    chosen = _architecture(found, architecture)
+    named = isinstance(architecture, str) and architecture in found.references
+    called = str(architecture) if named else f"architecture {chosen.id}"
+    draw_cells(found, chosen, out, title=title or f"{called} ({found.name})")
+    return Path(out)
+
+
+def _space(space: str | CellSpace) -> CellSpace:
+    found: CellSpace = registry.find("space", space, CellSpace) if isinstance(space, str) else space
+    return found
+
+
+def _architecture(space: CellSpace, architecture: Given) -> Architecture:
+    if isinstance(architecture, Architecture):
+        return architecture
+    text = architecture if isinstance(architecture, str) else architecture.get("architecture")
+    if not isinstance(text, str):
+        raise InvalidInput("This row has no architecture: give a row of candidates, evaluations or a front.")
+    return read_architecture(space, text)
+
+
+def _millions(value: float, digits: int) -> str:
+    return f"{value:.{digits}f} M" if value >= 1 else f"{value:.{digits + 2}f} M"
