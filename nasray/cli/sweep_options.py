@@ -12,7 +12,7 @@ from nasray.cli.option import NOTHING, Option, documented, options_of_fields
 from nasray.settings import TRAINED, Choice, Range, typed
 from nasray.sweeps import AccuracySource, Arm, Execution, Sweep
 from nasray.sweeps.changes import with_method
-from nasray.sweeps.made import example_of, find_sweep
+from nasray.sweeps.fitting import find_sweep
 from nasray.sweeps.options import OF_TABLE, OWN, TABLE, settings_of, with_options
 
 VARIED, RUN, SEARCH, TRAIN = (
@@ -36,7 +36,7 @@ def selected(name: str, preset: str | None = None, method: str | None = None) ->
         InvalidInput: there is no such sweep, preset or method.
     """
     found = find_sweep(name)
-    sweep = with_options(found, {"preset": preset}) if isinstance(found, Sweep) else example_of(found)
+    sweep = with_options(found, {"preset": preset}) if isinstance(found, Sweep) else found.like
     return sweep if method is None else with_method(sweep, method)
 
 
@@ -53,6 +53,20 @@ def options_of_sweep(sweep: Sweep | None, own: Sequence[Option]) -> list[Option]
     rest = [one for one in [*search, *trained] if one.group != VARIED]
     own = [one for one in own if one.name != "preset" or sweep is None or sweep.presets]
     return [*varied, *_run(sweep), *own, *rest, *_front(sweep), *_table(sweep), *_execution(sweep)]
+
+
+def by_rules(name: str, options: Sequence[Option]) -> list[Option]:
+    """Options of a sweep, of whose defaults those are named, and not said, that follow from its data."""
+    found = find_sweep(name)
+    if isinstance(found, Sweep):
+        return list(options)
+    without = {"dataset": NOTHING}
+    return [
+        dataclasses.replace(one, shown_default="by a rule; docs/own_images.md")
+        if one.name.removeprefix(TRAINED) in found.ruled
+        else dataclasses.replace(one, default=without.get(one.name, one.default))
+        for one in options
+    ]
 
 
 def _settings(sweep: Sweep) -> Iterator[Option]:

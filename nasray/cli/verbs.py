@@ -64,8 +64,9 @@ def sweep(
     """Run a sweep, or resume it where the run exists."""
     from nasray.sweeps.changes import with_execution
     from nasray.sweeps.command import Source
+    from nasray.sweeps.fitting import find_sweep
     from nasray.sweeps.forecast import forecast, lines
-    from nasray.sweeps.made import find_sweep, sweep_of
+    from nasray.sweeps.made import sweep_of
     from nasray.sweeps.run import run_sweep
 
     given = {"preset": preset, "method": method, "space": space, "draws": draws, **options}
@@ -81,9 +82,10 @@ def sweep(
 
 def more_of_sweep(own: Sequence[Option], name: str | None, **chosen: Any) -> list[Option]:
     """All options of a sweep."""
-    from nasray.cli.sweep_options import options_of_sweep, selected
+    from nasray.cli.sweep_options import by_rules, options_of_sweep, selected
 
-    return options_of_sweep(None if name is None else selected(name, **chosen), own)
+    options = options_of_sweep(None if name is None else selected(name, **chosen), own)
+    return options if name is None else by_rules(name, options)
 
 
 def search(

@@ -13,8 +13,8 @@ from nasray.results import Run
 from nasray.results import open as open_run
 from nasray.runs import open_storage
 from nasray.sweeps.command import Source
-from nasray.sweeps.fitting import FittedSweep
-from nasray.sweeps.made import find_sweep, sweep_of
+from nasray.sweeps.fitting import FittedSweep, find_sweep
+from nasray.sweeps.made import sweep_of
 from nasray.sweeps.options import EXECUTION
 from nasray.sweeps.run import Outcome, run_sweep
 from nasray.sweeps.run import retrain as retrain_run

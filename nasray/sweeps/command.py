@@ -11,7 +11,7 @@ from typing import Any
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.settings import TRAINED, as_words
-from nasray.sweeps.made import find_sweep, fitted_as
+from nasray.sweeps.fitting import find_sweep, fitted_as
 from nasray.sweeps.options import ARMS, EXECUTION, OF_TABLE, OWN, TABLE, settings_of, with_options
 from nasray.sweeps.sweep import Sweep
 

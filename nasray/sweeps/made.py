@@ -9,27 +9,12 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import open_storage
 from nasray.runs.events import note
-from nasray.sweeps.fitting import FittedSweep, Sizes, fit
+from nasray.sweeps.fitting import SIZES, FittedSweep, fit
 from nasray.sweeps.options import with_options
 from nasray.sweeps.run import read_run
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import load_dataset
 from nasray.training.image_size import with_size
-
-SIZES = ("channels", "cells", "epochs")
-"""Sizes of a fitted sweep that are options."""
-
-
-def find_sweep(name: str) -> Sweep | FittedSweep:
-    """A sweep by its registered name or ``FILE.py:NAME``.
-
-    Raises:
-        InvalidInput: there is none, or something else.
-    """
-    found = registry.find("sweep", name)
-    if not isinstance(found, Sweep | FittedSweep):
-        raise InvalidInput(f"sweep {name!r} is a {type(found).__name__}: expected a Sweep")
-    return found
 
 
 def sweep_of(found: Sweep | FittedSweep, options: Mapping[str, Any]) -> Sweep:
@@ -72,17 +57,3 @@ def sweep_of(found: Sweep | FittedSweep, options: Mapping[str, Any]) -> Sweep:
         for line in (f"{len(data.train[1])} training images of {shape}, {data.classes} classes", *rules):
             note(f"{found.name}: {line}")
     return sweep
-
-
-def fitted_as(found: FittedSweep, sweep: Sweep) -> tuple[Sweep, dict[str, Any]]:
-    """What a fitted sweep is before other options, at the sizes that a sweep of it has, and those as options."""
-    settings = sweep.arms[0].settings
-    sizes = {name: getattr(settings, name) for name in SIZES}
-    base = found.build(sweep.dataset, sweep.data, Sizes(**sizes))
-    return base, {"dataset": sweep.dataset, **sizes}
-
-
-def example_of(found: FittedSweep) -> Sweep:
-    """A fitted sweep at some sizes, on a dataset that is always there: for what options it has."""
-    channels, cells = found.ladder[0]
-    return found.build("digits", load_dataset("digits"), Sizes(channels=channels, cells=cells, epochs=found.epochs[1]))

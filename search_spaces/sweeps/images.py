@@ -5,6 +5,7 @@ Every number below is a choice of ours; docs/own_images.md says them in words.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from nasray import registry
@@ -21,6 +22,21 @@ WEIGHTS = (0.1, 0.6)
 """mu times the mean multiply-adds (M) of an operation: cheap networks need a larger weight to feel them."""
 MOST = 6
 """Architectures of the front that are trained from scratch, and as many random ones."""
+LIKE = Sweep(
+    name="images",
+    dataset="digits",
+    arms=(
+        Arm(
+            method="gold_nas",
+            space=SPACE,
+            settings=GoldNAS.Config(stable_epochs=0),
+            param_space={"lambda0": STRENGTHS, "mu": WEIGHTS},
+        ),
+    ),
+    training=Training(within=0.04, most=MOST),
+    execution=Execution(gpus_per_trial="auto"),
+)
+"""Without what follows from the data."""
 SMALL, LARGE = 5_000, 10_000
 """Training images: with fewer, a fifth of them validates and not a tenth; with more, cutout is worth its noise."""
 
@@ -49,31 +65,17 @@ def images(dataset: str, data: Dataset, sizes: Sizes) -> Sweep:
     table = cost_table(space, size)
     priced = [cost for costs in table.macs_EO for cost in costs[costs > 0].tolist()]
     mean = sum(priced) / len(priced) / 1e6
-    return Sweep(
-        name="images",
-        dataset=dataset,
-        arms=(
-            Arm(
-                method="gold_nas",
-                space=SPACE,
-                settings=GoldNAS.Config(
-                    **shared,
-                    stable_epochs=0,
-                    stop_macs=round(0.17 * table.largest_macs, 4),
-                ),
-                param_space={
-                    "lambda0": tuple(_short(strength / steps) for strength in STRENGTHS),
-                    "mu": tuple(_short(weight / mean) for weight in WEIGHTS),
-                },
-            ),
-        ),
-        training=Training(
-            within=0.04,
-            most=MOST,
-            settings=EvaluationSettings(**shared, drop_path=0.2 if sizes.epochs >= 100 else 0.0),
-        ),
-        execution=Execution(gpus_per_trial="auto"),
+    (arm,) = LIKE.arms
+    arm = replace(
+        arm,
+        settings=GoldNAS.Config(**shared, stable_epochs=0, stop_macs=round(0.17 * table.largest_macs, 4)),
+        param_space={
+            "lambda0": tuple(_short(strength / steps) for strength in STRENGTHS),
+            "mu": tuple(_short(weight / mean) for weight in WEIGHTS),
+        },
     )
+    settings = EvaluationSettings(**shared, drop_path=0.2 if sizes.epochs >= 100 else 0.0)
+    return replace(LIKE, dataset=dataset, arms=(arm,), training=replace(LIKE.training, settings=settings))
 
 
 def _short(number: float) -> float:
@@ -83,7 +85,14 @@ def _short(number: float) -> float:
 
 IMAGES = FittedSweep(
     name="images",
+    like=LIKE,
     build=images,
     ladder=((4, 3), (8, 5), (12, 8), (16, 11), (36, 14)),
     epochs=(8, 24, 200),
+    ruled=frozenset(
+        {
+            *("lambda0", "mu", "channels", "cells", "epochs", "batch_size", "learning_rate", "auxiliary_weight"),
+            *("augmentation", "validation_fraction", "stop_macs", "drop_path"),
+        }
+    ),
 )
