@@ -5,6 +5,7 @@ Every number below is a choice of ours; docs/own_images.md says them in words.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,7 @@ LIKE = Sweep(
             method="gold_nas",
             space=SPACE,
             settings=GoldNAS.Config(stable_epochs=0),
-            param_space={"lambda0": STRENGTHS, "mu": WEIGHTS},
+            param_space={"lambda0": (0.003, 0.1), "mu": (30.0, 200.0)},
         ),
     ),
     training=Training(within=0.04, most=MOST),
@@ -70,17 +71,19 @@ def images(dataset: str, data: Dataset, sizes: Sizes) -> Sweep:
         arm,
         settings=GoldNAS.Config(**shared, stable_epochs=0, stop_macs=round(0.17 * table.largest_macs, 4)),
         param_space={
-            "lambda0": tuple(_short(strength / steps) for strength in STRENGTHS),
-            "mu": tuple(_short(weight / mean) for weight in WEIGHTS),
+            "lambda0": _varied("lambda0", (strength / steps for strength in STRENGTHS)),
+            "mu": _varied("mu", (weight / mean for weight in WEIGHTS)),
         },
     )
     settings = EvaluationSettings(**shared, drop_path=0.2 if sizes.epochs >= 100 else 0.0)
     return replace(LIKE, dataset=dataset, arms=(arm,), training=replace(LIKE.training, settings=settings))
 
 
-def _short(number: float) -> float:
-    """Two digits are enough for what is varied by factors."""
-    return float(f"{number:.2g}")
+def _varied(knob: str, values: Iterable[float]) -> tuple[float, ...]:
+    """Values of a knob, within its range; two digits are enough for what is varied by factors."""
+    accepted = GoldNAS.Config.knobs()[knob]
+    within = (min(max(value, accepted.low), accepted.high) for value in values)
+    return tuple(dict.fromkeys(float(f"{value:.2g}") for value in within))
 
 
 IMAGES = FittedSweep(
