@@ -146,14 +146,14 @@ def front_figure(
     for place, name in enumerate(names):
         if name in frames:
             _draw_front(axes, name, _finite(frames[name], metric, minimise), metric, minimise, place, right)
-            if labels and name in labels:
-                _draw_labels(axes, labels[name], frames[name], metric, minimise)
         if name in bands:
             _draw_band(axes, name, bands[name], metric, minimise, place, right)
     if references is not None:
         _draw_references(axes, references, metric, minimise)
 
     outside = _limit(axes, frames, points, references, metric, minimise)
+    for name, own in (labels or {}).items():
+        _draw_labels(axes, own, frames[name], metric, minimise)
     axes.set_xlabel(printable(COSTS.get(minimise, minimise)), color=_INK, parse_math=False)
     of = _KINDS.get(kinds[0], kinds[0]) if kinds else ""
     if all(map(is_looked_up, filter(len, (*frames.values(), *points.values())))) and kinds:
@@ -210,11 +210,17 @@ def _draw_front(
 
 
 def _draw_labels(axes: Axes, labels: Sequence[str], front: pd.DataFrame, metric: Metric, minimise: str) -> None:
-    # On the side of its mark where no row can be: what were there would be on the front in its place.
-    up = 1 if metric.higher_is_better else -1
+    # On the side of its mark where no row can be: what were there would be on the front in its place. Those of marks
+    # that nearly touch stand beside one another.
+    up, crowd, before = 1 if metric.higher_is_better else -1, 0, np.full(2, -np.inf)
     for label, x, y in zip(labels, front[minimise], front[metric.name], strict=True):
+        if not label:
+            continue
+        place = axes.transData.transform((x, y)) * 72 / axes.figure.dpi
+        crowd = crowd + 1 if np.abs(place - before).max() < 10 else 0
+        before = place
         axes.annotate(
-            printable(label), (x, y), xytext=(-4, 3 * up), textcoords="offset points", ha="right",
+            printable(label), (x, y), xytext=(-4 - 8 * crowd, 3 * up), textcoords="offset points", ha="right",
             va="bottom" if up > 0 else "top", fontsize=8, color=_INK, zorder=6, parse_math=False, annotation_clip=True,
         )  # fmt: skip
 
