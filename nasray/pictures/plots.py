@@ -157,8 +157,6 @@ def front_figure(
     for place, name in enumerate(names):
         if name in frames:
             _draw_front(axes, name, _finite(frames[name], metric, minimise), metric, minimise, place, right)
-            if labels and name in labels:
-                _draw_labels(axes, labels[name], frames[name], metric, minimise)
         if name in bands:
             _draw_band(axes, name, bands[name], metric, minimise, place, right)
     if references is not None:
@@ -190,6 +188,10 @@ def front_figure(
         )
         for text in legend.get_texts():
             text.set_parse_math(False)  # a name is no formula
+    if labels:
+        figure.draw_without_rendering()  # until then nobody knows how large the axes are
+        for name, own in labels.items():
+            _draw_labels(axes, own, frames[name], metric, minimise)
     return figure
 
 
@@ -221,12 +223,21 @@ def _draw_front(
 
 
 def _draw_labels(axes: Axes, labels: Sequence[str], front: pd.DataFrame, metric: Metric, minimise: str) -> None:
-    # On the side of its mark where no row can be: what were there would be on the front in its place.
-    up = 1 if metric.higher_is_better else -1
+    # On the side of its mark where no row can be: what were there would be on the front in its place. Where another
+    # label stands already it moves away from the front. Lengths are in points; a letter takes 6 by 9.
+    away, there = 1 if metric.higher_is_better else -1, list[tuple[float, float]]()
     for label, x, y in zip(labels, front[minimise], front[metric.name], strict=True):
+        if not label:
+            continue
+        across, up = (float(one) * 72 / axes.figure.dpi for one in axes.transData.transform((x, y)))
+        off = 3 * away
+        while any(abs(across - one) < 6 * len(label) and abs(up + off - other) < 9 for one, other in there):
+            off += away
+        there.append((across, up + off))
         axes.annotate(
-            printable(label), (x, y), xytext=(-4, 3 * up), textcoords="offset points", ha="right",
-            va="bottom" if up > 0 else "top", fontsize=8, color=_INK, zorder=6, parse_math=False, annotation_clip=True,
+            printable(label), (x, y), xytext=(-4, off), textcoords="offset points", ha="right",
+            va="bottom" if away > 0 else "top", fontsize=8, color=_INK, zorder=6, parse_math=False,
+            annotation_clip=True,
         )  # fmt: skip
 
 

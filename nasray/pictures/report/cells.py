@@ -77,10 +77,11 @@ class Cells:
 
     def to_dict(self) -> dict[str, Any]:
         """For the page: operations, choices (source, target, number of the operation), cells and drawings."""
+        cells = [self._told(*one) for one in self._cells]  # it gives the operations of nodes their numbers
         return {
             "operations": list(self.operations),
             "choices": [[source, target, self.operations[o]] for source, target, o in self._choices],
-            "cells": [self._told(*one) for one in self._cells],
+            "cells": cells,
             "drawings": self._drawings,
         }
 
@@ -104,6 +105,8 @@ class Cells:
         told: dict[str, Any] = {"name": name, "choices": list(choices)}
         graph = self._graph(space, name)
         if graph is not None and graph.node_operations:
+            for operation in graph.node_operations:
+                self.operations.setdefault(operation, len(self.operations))
             told["nodes"] = dict(zip(graph.targets, graph.node_operations, strict=False))
             told["dead"] = self._dead(graph, choices)
         return told

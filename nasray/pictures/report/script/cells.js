@@ -75,7 +75,7 @@ function choicesTable(cell, costs, title) {
     const svg = drawn("svg", { viewBox: `0 0 ${width} 22`, width, "aria-hidden": "true" });
     for (let node = 0; node < nodes; node++) {
       const x = gap * (node + 0.5);
-      if (first) svg.append(drawn("text", { x, y: 15, "text-anchor": "middle", "font-size": 11,
+      if (first) svg.append(drawn("text", { x, y: 15, "text-anchor": "middle", "font-size": nodes > 9 ? 8.5 : 11,
         style: "fill: var(--faint)" }, String(node)));
       else svg.append(drawn("line", { x1: x, x2: x, y1: 0, y2: 22, style: "stroke: var(--line)" }));
     }
@@ -92,11 +92,20 @@ function choicesTable(cell, costs, title) {
     }
     return element("tr", isDead ? { class: "dead" } : {}, ...cells);
   };
-  const table = element("table", { class: "choices" }, element("caption", {}, title));
+  const table = element("table", { class: "choices" }, ...(title ? [element("caption", {}, title)] : []));
   const head = [element("th", { scope: "col" }, strip([], true)), element("th", { scope: "col" }, "operation")];
   if (costs) head.push(element("th", { scope: "col", colspan: 2, style: "text-align: right" }, "multiply-adds"));
   table.append(element("thead", {}, element("tr", {}, ...head)));
   const body = element("tbody");
+  // Of a block first what its nodes compute: most of its connections cost nothing.
+  for (const [node, operation] of Object.entries(cell.nodes || {})) {
+    const used = edges.some(([, target], place) => target === Number(node) && !dead.has(cell.choices[place]));
+    if (!used) continue;
+    const mark = [drawn("rect", { x: gap * (Number(node) + 0.5) - 5, y: 6, width: 10, height: 10, rx: 2,
+      style: `fill: ${operationColour(data.operations.indexOf(operation))}` })];
+    body.append(line(strip(mark), `${operation} at ${node}`, data.operations.indexOf(operation), costs?.nodes.get(
+      Number(node)) || 0, false));
+  }
   cell.choices.forEach((choice, place) => {
     const [source, target, operation] = edges[place], x = gap * (source + 0.5), end = gap * (target + 0.5);
     const colour = mixed(operationColour(operation), 85, "var(--ink)");
@@ -110,14 +119,6 @@ function choicesTable(cell, costs, title) {
       `${source}→${target}`));
     body.append(line(strip(arrow), words, operation, costs?.choices.get(choice) || 0, dead.has(choice)));
   });
-  for (const [node, operation] of Object.entries(cell.nodes || {})) {
-    const used = edges.some(([, target], place) => target === Number(node) && !dead.has(cell.choices[place]));
-    if (!used) continue;
-    const mark = [drawn("rect", { x: gap * (Number(node) + 0.5) - 5, y: 6, width: 10, height: 10, rx: 2,
-      style: `fill: ${operationColour(data.operations.indexOf(operation))}` })];
-    body.append(line(strip(mark), `${operation} at ${node}`, data.operations.indexOf(operation), costs?.nodes.get(
-      Number(node)) || 0, false));
-  }
   table.append(body);
   return table;
 }
@@ -149,9 +150,10 @@ function drawDetails() {
   const costs = costsOf(row);
   const parts = [element("h3", {}, `Architecture ${get("id", row)}`), list];
   if (get("weights", row) !== null) {
-    parts.push(element("p", { class: "said" }, "Take it away: ", element("code", {},
-      `nasray export ${/^[\w.-]+$/.test(get("run", row)) ? get("run", row) : "RUN"} ${get("id", row)} --to onnx --out network.onnx`
-      )));
+    // What a table holds is not for a shell unless it is a plain name.
+    const [run, id] = ["run", "id"].map(name => (/^\w[\w.-]*$/.test(get(name, row)) ? get(name, row) : name.toUpperCase()));
+    const command = `nasray export ${run} ${id} --to onnx --out network.onnx`;
+    parts.push(element("p", { class: "said" }, "Take it away: ", element("code", {}, command)));
   }
   for (const number of rows.cells[row]) {
     const cell = data.cells[number],
@@ -159,19 +161,21 @@ function drawDetails() {
     const times = own && own.times > 1 ? ` × ${own.times}` : "";
     const title = `${cell.name}${times}${own ? `: ${multiplyAdds(own.macs)} multiply-adds` : ""}`;
     const drawing = cellDrawing(number, cell.name);
-    const table = choicesTable(cell, own, title);
-    if (drawing) parts.push(element("h4", {}, title), element("div", { class: "wide", tabindex: 0,
-    role: "group", "aria-label": title }, drawing), element("details", {}, element("summary", {},
-      "multiply-adds of each operation"), table));
-    else parts.push(table);
+    if (drawing === null) {
+      parts.push(choicesTable(cell, own, title));
+      continue;
+    }
+    const scrolled = element("div", { class: "wide", tabindex: 0, role: "group", "aria-label": title }, drawing);
+    const summary = element("summary", {}, own ? "multiply-adds of each operation" : "operations");
+    parts.push(element("h4", {}, title), scrolled, element("details", {}, summary, choicesTable(cell, own, "")));
   }
   if (costs) {
     parts.push(element("p", { class: "said" },
       `Stem, preprocessing and classifier: ${multiplyAdds(costs.base)} multiply-adds.`));
   } else if (rows.cells[row].length) {
     parts.push(element("p", { class: "said" },
-      "What its operations cost is not known here: the run does not say what an input is, or its space is a user's own code that was not given."
-      ));
+      "What its operations cost is not known here: the run does not say what an input is, or its space is a user's " +
+      "own code that was not given."));
   }
   place.replaceChildren(...parts);
   place.scrollTop = 0;

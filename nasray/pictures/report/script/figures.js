@@ -44,7 +44,8 @@ function drawSearch() {
         "linear", ...(log ? { tickformat: "~g" } : {}) },
   }), config);
   byId("search-said").textContent =
-    `Each line is a search, each mark an architecture that it gave: lines fall where it prunes. ${all > MOST_LINES ? `${keys.length} of ${all} searches are drawn; select a row to see its own.` : "That of the selected row is thick."}`;
+    "Each line is a search, each mark an architecture that it gave: lines fall where it prunes. " + (all > MOST_LINES ?
+      `${keys.length} of ${all} searches are drawn; select a row to see its own.` : "That of the selected row is thick.");
 }
 
 function drawKnobs() {
@@ -115,7 +116,8 @@ function drawRetrained() {
   }), config);
   byId("retrained-said").textContent = tau === null || tau === undefined ?
     "Too few architectures to compare their ranks." :
-    `Kendall's tau is ${tau.toFixed(2)} over all rows shown as this: 1 where the search ranks architectures as training from scratch does, 0 where its ranks say nothing.`;
+    `Kendall's tau is ${tau.toFixed(2)} over all rows shown as this: 1 where the search ranks ` +
+      "architectures as training from scratch does, 0 where its ranks say nothing.";
 }
 
 function fillCurveFigures() {
