@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+import nasray
 from nasray import registry
 from nasray.cli import main
 from nasray.errors import InvalidInput
@@ -185,3 +187,26 @@ def test_files_and_folders_have_a_digest_wherever_they_lie(tmp_path: Path) -> No
     assert digest("table.csv") != table
     with pytest.raises(InvalidInput, match=r"nothing cannot be read \(No such file"):
         digest("nothing")
+
+
+def test_a_run_of_own_code_goes_on_with_the_code_that_the_caller_gives(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert search(project, "--out", str(out)) == 0
+    moved = tmp_path / "moved"
+    shutil.move(project, moved)
+    project.mkdir()
+    for name in ("my_space.py", "my_dataset.py"):  # what the folder names is never loaded
+        (project / name).write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')")
+    files = [str(moved / "my_space.py"), str(moved / "my_dataset.py")]
+    capsys.readouterr()
+    assert main(["resume", str(out)]) == 2
+    assert re.search(r"'my_\w+\.py:\w+' of .* is a user's own code.*: --code my_\w+\.py, or", capsys.readouterr().err)
+    assert main(["resume", str(out), "--code", *files]) == 0
+    assert nasray.resume(out, code=files).candidates["space"].tolist() == ["my_space.py:SMALL"]
+    edited(moved, tmp_path / "edited", "my_dataset.py", "% 2\n", "% 2  # the same, in other words\n")
+    capsys.readouterr()
+    assert main(["resume", str(out), "--code", files[0], str(tmp_path / "edited" / "my_dataset.py")]) == 2
+    assert "differs in the code of dataset my_dataset.py:stripes" in capsys.readouterr().err
+    assert not (tmp_path / "loaded").exists()
