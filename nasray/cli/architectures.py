@@ -7,7 +7,7 @@ import json as as_json
 from typing import Annotated, Literal
 
 from nasray import registry
-from nasray.cli.found import RUNS, find_architecture, find_run, shape_of
+from nasray.cli.found import RUNS, find_architecture, find_run, shape_of, size_of_id
 from nasray.cli.option import Says
 from nasray.cli.verbs import Code, Run, SpaceWord
 from nasray.errors import InvalidInput
@@ -20,6 +20,7 @@ ArchitectureWord = Annotated[
     ),
 ]
 Storage = Annotated[str, Says(help="Folder of the runs in which an id is looked for.", unit="DIR")]
+_OWN = "of an id its row's, else the space's own number"
 _SIZE, _LATENCY = "size of the network", "latency"
 
 
@@ -27,19 +28,28 @@ def cost(
     space: SpaceWord,
     architecture: ArchitectureWord,
     *,
-    channels: Annotated[
-        int | None, Says(help="Channels of the first cell.", group=_SIZE, shown_default="the space's own number")
-    ] = None,
-    cells: Annotated[
-        int | None, Says(help="Number of cells.", group=_SIZE, shown_default="the space's own number")
-    ] = None,
+    channels: Annotated[int | None, Says(help="Channels of the first cell.", group=_SIZE, shown_default=_OWN)] = None,
+    cells: Annotated[int | None, Says(help="Number of cells.", group=_SIZE, shown_default=_OWN)] = None,
     input: Annotated[
-        str, Says(help="Shape of one input: channels, height and width.", group=_SIZE, unit="CxHxW")
-    ] = "3x32x32",
-    classes: Annotated[int, Says(help="Number of classes.", group=_SIZE)] = 10,
+        str | None,
+        Says(
+            help="Shape of one input: channels, height and width.",
+            group=_SIZE,
+            unit="CxHxW",
+            shown_default="of an id its row's, else 3x32x32",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, Says(help="Number of classes.", group=_SIZE, shown_default="of an id its row's, else 10")
+    ] = None,
     skeleton: Annotated[
-        str, Says(help="Stem and classifier around the cells: cifar or imagenet.", group=_SIZE)
-    ] = "cifar",
+        str | None,
+        Says(
+            help="Stem and classifier around the cells: cifar or imagenet.",
+            group=_SIZE,
+            shown_default="imagenet from sides of 128 pixels",
+        ),
+    ] = None,
     latency_batch: Annotated[
         int | None, Says(help="Examples at once at which the latency (ms) is measured too.", group=_LATENCY)
     ] = None,
@@ -62,9 +72,10 @@ def cost(
         find_architecture(found, architecture, storage),
         channels=channels,
         cells=cells,
-        input_shape=shape_of(input),
+        input_shape=None if input is None else shape_of(input),
         classes=classes,
         skeleton=skeleton,
+        like=size_of_id(architecture, storage),
         latency_batch=latency_batch,
         latency_threads=latency_threads,
         latency_device=latency_device,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.gates import architecture_masks
+from nasray.results.row_size import size_of_row, skeleton_of
 from nasray.spaces import Architecture, CellSpace, Choice, NetworkSize
 
 MOST_SIZES = 100
@@ -41,10 +41,11 @@ def costs_of_rows(
     own = []
     columns = ("space", "channels", "cells", "settings", "architecture", "macs")
     for space, channels, cells, settings, architecture, macs in rows[[*columns]].itertuples(index=False, name=None):
-        key = (space, channels, cells, _skeleton(settings))
+        key = (space, channels, cells, skeleton_of(settings))
+        row = {"channels": channels, "cells": cells, "settings": settings}
         if key not in found:
             found[key] = -1
-            counted = _counted(find(space), key, data, architecture, macs, number) if len(costs) < MOST_SIZES else None
+            counted = _counted(find(space), row, data, architecture, macs, number) if len(costs) < MOST_SIZES else None
             if counted is not None:
                 found[key] = len(costs)
                 costs.append(counted)
@@ -82,38 +83,19 @@ def cell_costs(space: CellSpace, size: NetworkSize, number: Callable[[Choice], i
 
 def _counted(
     space: CellSpace | None,
-    key: tuple[Any, ...],
+    row: Mapping[str, Any],
     data: Mapping[str, Any],
     architecture: str,
     macs: float,
     number: Callable[[Choice], int],
 ) -> dict[str, Any] | None:
-    _, channels, cells, skeleton = key
     if space is None:
         return None
     try:
-        size = NetworkSize(
-            channels=int(channels),
-            cells=int(cells),
-            input_shape=tuple(int(length) for length in data["input_shape"]),
-            classes=int(data["classes"]),
-            skeleton=skeleton,
-        )
+        size = size_of_row(row, data)
         masks = architecture_masks(space, Architecture.from_json(space, architecture), size.cells)
         if not math.isclose(cost_table(space, size).macs(masks), macs, rel_tol=1e-6):
             return None
         return cell_costs(space, size, number)
     except (InvalidInput, KeyError, TypeError, ValueError):  # of other data, or of a space that has changed
         return None
-
-
-def _skeleton(settings: str) -> str:
-    """What surrounds the cells at the evaluation size, as a row's settings say it."""
-    try:
-        values = json.loads(settings)
-    except ValueError:
-        values = None
-    values = values if isinstance(values, dict) else {}
-    inner = values.get("settings")
-    own = values.get("skeleton", inner.get("skeleton") if isinstance(inner, dict) else None)
-    return str(values.get("evaluation_skeleton") or own or "cifar")

@@ -55,9 +55,10 @@ def cost(
     *,
     channels: int | None = None,
     cells: int | None = None,
-    input_shape: tuple[int, ...] = (3, 32, 32),
-    classes: int = 10,
-    skeleton: str = "cifar",
+    input_shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    skeleton: str | None = None,
+    like: NetworkSize | None = None,
     latency_batch: int | None = None,
     latency_threads: int | None = None,
     latency_device: str = "auto",
@@ -68,11 +69,13 @@ def cost(
         space: a search space, by its name or itself.
         architecture: one of that space: itself, a row of a table, the name of a published one, JSON, a genotype or a
             string.
-        channels: of the first cell; None means the space's own number.
-        cells: their number; None means the space's own.
-        input_shape: of one input, (channels, height, width).
-        classes: their number.
-        skeleton: stem and classifier around the cells, ``cifar`` or ``imagenet``.
+        channels: of the first cell; None means that of ``like``.
+        cells: their number; None means that of ``like``.
+        input_shape: of one input, (channels, height, width); None means that of ``like``.
+        classes: their number; None means that of ``like``.
+        skeleton: stem and classifier around the cells, ``cifar`` or ``imagenet``; None means that of ``like`` where
+            the input is its own too, else it follows the input.
+        like: the size that holds where nothing else is given; None is the space's own for CIFAR-10.
         latency_batch: examples at once at which the latency is measured too; None measures none.
         latency_threads: CPU threads of that; None means as many as torch uses.
         latency_device: ``auto`` is the GPU where there is one, else the processor.
@@ -85,13 +88,11 @@ def cost(
     found = _space(space)
     chosen = _architecture(found, architecture)
     own_cells = len(chosen.cells) if found.cell_per_position else found.evaluation_cells
-    size = NetworkSize(
-        channels=found.evaluation_channels if channels is None else channels,
-        cells=own_cells if cells is None else cells,
-        input_shape=tuple(input_shape),
-        classes=classes,
-        skeleton=skeleton,
-    )
+    size = like or NetworkSize(channels=found.evaluation_channels, cells=own_cells, input_shape=(3, 32, 32), classes=10)
+    if input_shape is not None:
+        size = size.replace(input_shape=tuple(input_shape), skeleton="auto")
+    given = {"channels": channels, "cells": cells, "classes": classes, "skeleton": skeleton}
+    size = size.replace(**{name: value for name, value in given.items() if value is not None})
     counted = {"params": params(found, chosen, size), "macs": macs(found, chosen, size)}
     latency = None
     if latency_batch is not None:

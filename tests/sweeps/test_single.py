@@ -77,6 +77,25 @@ def test_defaults_follow_the_space_and_the_dataset(tmp_path: Path, capsys: pytes
         nasray.search("darts", "gold", "mine.py:plain", epochs=1, **{**settings, "augmentation": "standard"})
 
 
+def test_an_id_costs_what_its_row_says(capsys: pytest.CaptureFixture[str]) -> None:
+    found = nasray.search(
+        "random", "gold", "digits", epochs=1, evaluation_channels=3, evaluation_cells=4, **TINY | {"cells": 4}
+    )
+    row = found.best()
+    capsys.readouterr()
+    assert main(["cost", "gold", row["architecture_id"]]) == 0
+    assert "(3 channels, 4 cells, input 1x8x8, 10 classes)" in capsys.readouterr().out
+    assert main(["cost", "gold", row["architecture_id"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["macs"] == row["macs"]
+    assert main(["cost", "gold", row["architecture_id"], "--channels", "6", "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert (counted["channels"], counted["cells"], counted["input_shape"]) == (6, 4, [1, 8, 8])
+    assert counted["macs"] > 3 * row["macs"]
+    # The skeleton follows the input: the field prints some 600 M for ImageNet, and not the 45,000 M of CIFAR's stem.
+    assert main(["cost", "darts", "DARTS_V2", "--input", "3x224x224", "--channels", "48", "--cells", "14"]) == 0
+    assert "529.15 M multiply-adds" in capsys.readouterr().out
+
+
 def test_a_published_architecture_is_trained_and_taken_away(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
