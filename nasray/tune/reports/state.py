@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -36,7 +37,7 @@ class ArmState:
     failed: int = 0
     epochs: int = 0
     points: list[Point] = field(default_factory=list)
-    """Multiply-adds (M) and accuracy of what was found, or trained."""
+    """The front of what was found, or trained: multiply-adds (M) and accuracy."""
 
     @property
     def best(self) -> Point | None:
@@ -111,7 +112,7 @@ class State:
         left = (whole - self.of_all("epochs")) / self.epochs_a_second
         return max(0.0, left - (now - self.at))
 
-    @property
+    @cached_property
     def front(self) -> list[Point]:
         """Of all arms, by rising multiply-adds."""
         return front_of(point for arm in self.arms for point in arm.points)
@@ -183,6 +184,8 @@ class Counting:
             planned = self._trials.get(str(trial)) or self._shared
             if planned is not None:
                 self._add(trial, planned, arms[self._arm(planned)], running, failures)
+        for arm in arms.values():
+            arm.points = front_of(arm.points)  # once, and not whenever it is drawn
         seconds = now - self._began_here
         speed = self._done_here / seconds if self._done_here and seconds > 0 else None
         return State(
