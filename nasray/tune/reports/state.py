@@ -103,8 +103,8 @@ class State:
         return min(1.0, self.of_all("epochs") / max(1, whole))
 
     def seconds_left(self, now: float) -> float | None:
-        """Estimated, at most; None before anything is done."""
-        if not self.epochs_a_second:
+        """Estimated, at most; None before anything is done, and where nothing is left."""
+        if not self.epochs_a_second or not self.waiting + self.of_all("running"):
             return None
         whole = self.epochs_of_all
         if whole is None:

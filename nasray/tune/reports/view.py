@@ -18,6 +18,8 @@ STARTING = "starting the first process ..."
 _MARKS = "●▲■◆"
 _ASCII_MARKS = "ox#+"
 _COLOURS = ("cyan", "magenta", "yellow", "green")
+_NARROWEST = 24
+"""Columns from which on there is room for the front."""
 _MOST_ARMS = 8
 _MOST_RUNNING = 4
 _MOST_FAILURES = 3
@@ -145,7 +147,7 @@ def _arms(state: State, wide: bool, marks: str) -> Table:
 def _plot(state: State, width: int, height: int, marks: str, plain_letters: bool) -> list[RenderableType]:
     """The front of each arm, accuracy against multiply-adds, with the arm's mark."""
     points = [point for arm in state.arms for point in arm.points]
-    if not points or height < 3:
+    if not points or height < 3 or width < _NARROWEST:
         return []
     low, high = min(p[1] for p in points), max(p[1] for p in points)
     first, last = min(p[0] for p in points), max(p[0] for p in points)
