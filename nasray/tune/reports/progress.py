@@ -47,8 +47,8 @@ class Progress(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Tune with every report."""
-        if not result.get(BEGUN) and GIVEN_UP not in result:
-            self.counting.heard()
+        if GIVEN_UP not in result:
+            self.counting.heard(done=not result.get(BEGUN))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Called by Tune after every event."""

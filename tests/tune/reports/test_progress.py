@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,19 @@ def test_trials_and_epochs_are_counted_by_arm(state: State) -> None:
     assert state.seconds_left(1094.0) == pytest.approx(17 / 0.5 - 4)
     over = replace(state, arms=(replace(gold, done=3, running=0), random))
     assert over.seconds_left(1094.0) is None
+
+
+def test_the_speed_is_that_since_the_first_process_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, trials = counting()
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    assert counted.count(trials).epochs_a_second is None
+    now[0] = 1060.0
+    counted.heard(done=False)
+    for _ in range(5):
+        now[0] += 2.0
+        counted.heard(done=True)
+    assert counted.count(trials).epochs_a_second == pytest.approx(0.5)
 
 
 def rendered(state: State, width: int, height: int, *, plain_letters: bool = False) -> list[str]:
