@@ -160,8 +160,8 @@ def _give_memory(
 
 def _failures(phase: Phase, outcomes: dict[str, Outcome]) -> list[str]:
     """Why trials gave up, or were left."""
-    labels = {trial.name: f"{trial.name} ({label(trial)})" for trial in phase.trials}
-    given_up = [(name, str(one.reason)) for name, one in outcomes.items() if one.state in GAVE_UP]
-    told = told_once((labels.get(name, name), reason) for name, reason in given_up)
+    given_up = {name: str(one.reason) for name, one in outcomes.items() if one.state in GAVE_UP}
+    known = {trial.name: f"{trial.name} ({label(trial)})" for trial in phase.trials if trial.name in given_up}
+    told = told_once((known.get(name, name), reason) for name, reason in given_up.items())
     left = [trial.name for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
     return told + [f"trial {name} did not finish. Run the same command again to resume." for name in left]

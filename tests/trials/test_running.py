@@ -133,6 +133,14 @@ def test_its_learning_curve_is_what_each_epoch_gave(
         pareto_front(rows)
 
 
+def test_a_trial_that_may_be_stopped_at_a_rung_leaves_its_curve(tmp_path: Path) -> None:
+    storage, trial = open_storage(tmp_path), a_training()
+    running, _ = start(trial, storage)
+    for _ in range(3):  # the rung is the first epoch, and the next one is too new
+        running.step()
+    assert list(read(storage, EPOCHS)["epoch"]) == [1]
+
+
 def test_a_trial_that_gives_up_leaves_its_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage, trial = open_storage(tmp_path), a_search()
     running, _ = start(trial, storage)

@@ -22,7 +22,7 @@ from nasray.tune.reports.view import line, view
 from nasray.tune.session.interruption import end_if_interrupted, interrupted
 from nasray.tune.trainable import EVENTS, NODE
 
-_LIVE_SECONDS, _LINE_SECONDS = 0.5, 10.0
+_LIVE_SECONDS, _LINE_SECONDS = 1.0, 10.0
 """From one counting of the trials to the next: on a terminal, elsewhere."""
 
 
@@ -47,8 +47,8 @@ class Progress(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Tune with every report."""
-        if not result.get(BEGUN) and GIVEN_UP not in result:
-            self.counting.heard()
+        if GIVEN_UP not in result:
+            self.counting.heard(done=not result.get(BEGUN))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Called by Tune after every event."""
@@ -79,7 +79,7 @@ class Progress(Callback):
         live = Live(
             get_renderable=partial(self._view, console),
             console=console,
-            refresh_per_second=4,
+            refresh_per_second=2,
             transient=True,
             # What else is printed there comes above the view; what goes into a file stays as it is.
             redirect_stdout=sys.stdout.isatty(),

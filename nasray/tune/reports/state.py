@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -36,7 +37,7 @@ class ArmState:
     failed: int = 0
     epochs: int = 0
     points: list[Point] = field(default_factory=list)
-    """Multiply-adds (M) and accuracy of what was found, or trained."""
+    """The front of what was found, or trained: multiply-adds (M) and accuracy."""
 
     @property
     def best(self) -> Point | None:
@@ -69,7 +70,7 @@ class State:
     began: float = 0.0
     """By time.time."""
     epochs_a_second: float | None = None
-    """Of all trials together since Tune began; trials where nothing is trained. None before the first."""
+    """Of all trials together in this pass; look-ups where nothing is trained. None before the first."""
     at: float = 0.0
     """When it was so, by time.time."""
 
@@ -102,8 +103,8 @@ class State:
         return min(1.0, self.of_all("epochs") / max(1, whole))
 
     def seconds_left(self, now: float) -> float | None:
-        """Estimated, at most; None before anything is done."""
-        if not self.epochs_a_second:
+        """Estimated, at most; None before anything is done, and where nothing is left."""
+        if not self.epochs_a_second or not self.waiting + self.of_all("running"):
             return None
         whole = self.epochs_of_all
         if whole is None:
@@ -111,7 +112,7 @@ class State:
         left = (whole - self.of_all("epochs")) / self.epochs_a_second
         return max(0.0, left - (now - self.at))
 
-    @property
+    @cached_property
     def front(self) -> list[Point]:
         """Of all arms, by rising multiply-adds."""
         return front_of(point for arm in self.arms for point in arm.points)
@@ -142,7 +143,7 @@ class Counting:
         planned = [self._shared] * phase.total if self._shared else list(phase.trials)
         several = len({trial.space for trial in planned}) > 1
         self._arm: Callable[[Trial], str] = _method_on_space if several else _method
-        self._began_here: float | None = None
+        self._first_report: float | None = None
         self._done_here = 0
         self._arms: dict[str, ArmState] = {}
         """As far as earlier passes came."""
@@ -164,9 +165,14 @@ class Counting:
         for arm in self._arms.values():
             arm.points = front_of(arm.points)  # there may be very many
 
-    def heard(self) -> None:
-        """Count an epoch, or a look-up, that was done since Tune began."""
-        self._done_here += 1
+    def heard(self, *, done: bool) -> None:
+        """Note a report: the clock of the speed begins with the first, for until then processes start.
+
+        Args:
+            done: whether an epoch, or a look-up, was done for it.
+        """
+        self._first_report = self._first_report or time.time()
+        self._done_here += done
 
     def count(self, trials: list[TuneTrial]) -> State:
         """How far it is.
@@ -175,7 +181,6 @@ class Counting:
             trials: Tune's, of this pass.
         """
         now = time.time()
-        self._began_here = self._began_here or now
         arms = {name: dataclasses.replace(arm, points=list(arm.points)) for name, arm in self._arms.items()}
         failures = list(self._failures)
         running: list[RunningState] = []
@@ -183,7 +188,9 @@ class Counting:
             planned = self._trials.get(str(trial)) or self._shared
             if planned is not None:
                 self._add(trial, planned, arms[self._arm(planned)], running, failures)
-        seconds = now - self._began_here
+        for arm in arms.values():
+            arm.points = front_of(arm.points)  # once, and not whenever it is drawn
+        seconds = now - (self._first_report or now)
         speed = self._done_here / seconds if self._done_here and seconds > 0 else None
         return State(
             run=self.run,

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nasray.tune.reports.state import State, front_of
+from nasray.tune.reports.state import State
 
 WIDE = 72
 """Columns from which on the view has everything beside each other."""
@@ -18,6 +18,8 @@ STARTING = "starting the first process ..."
 _MARKS = "●▲■◆"
 _ASCII_MARKS = "ox#+"
 _COLOURS = ("cyan", "magenta", "yellow", "green")
+_NARROWEST = 24
+"""Columns from which on there is room for the front."""
 _MOST_ARMS = 8
 _MOST_RUNNING = 4
 _MOST_FAILURES = 3
@@ -144,16 +146,15 @@ def _arms(state: State, wide: bool, marks: str) -> Table:
 
 def _plot(state: State, width: int, height: int, marks: str, plain_letters: bool) -> list[RenderableType]:
     """The front of each arm, accuracy against multiply-adds, with the arm's mark."""
-    fronts = [front_of(arm.points) for arm in state.arms]
-    points = [point for front in fronts for point in front]
-    if not points or height < 3:
+    points = [point for arm in state.arms for point in arm.points]
+    if not points or height < 3 or width < _NARROWEST:
         return []
     low, high = min(p[1] for p in points), max(p[1] for p in points)
     first, last = min(p[0] for p in points), max(p[0] for p in points)
     columns = width - 9
     cells: dict[tuple[int, int], tuple[str, str]] = {}
-    for number, front in reversed(list(enumerate(fronts))):  # the first arm is drawn last, and so is on top
-        for macs, accuracy in front:
+    for number, arm in reversed(list(enumerate(state.arms))):  # the first arm is drawn last, and so is on top
+        for macs, accuracy in arm.points:
             place = (_place(accuracy, low, high, height), _place(macs, first, last, columns))
             cells[place] = (marks[number % len(marks)], _COLOURS[number % len(_COLOURS)])
     up, corner, along = ("|", "+", "-") if plain_letters else ("│", "└", "─")

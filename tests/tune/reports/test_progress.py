@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,21 @@ def test_trials_and_epochs_are_counted_by_arm(state: State) -> None:
     assert [one.label for one in state.running] == ["gold_nas on gold, lambda0 0.01, seed 0"]
     # 17 epochs at one in two seconds, of which four have gone by since.
     assert state.seconds_left(1094.0) == pytest.approx(17 / 0.5 - 4)
+    over = replace(state, arms=(replace(gold, done=3, running=0), random))
+    assert over.seconds_left(1094.0) is None
+
+
+def test_the_speed_is_that_since_the_first_process_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, trials = counting()
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    assert counted.count(trials).epochs_a_second is None
+    now[0] = 1060.0
+    counted.heard(done=False)
+    for _ in range(5):
+        now[0] += 2.0
+        counted.heard(done=True)
+    assert counted.count(trials).epochs_a_second == pytest.approx(0.5)
 
 
 def rendered(state: State, width: int, height: int, *, plain_letters: bool = False) -> list[str]:
@@ -118,15 +134,15 @@ def test_the_view_is_right_at_any_width(width: int, state: State) -> None:
     assert plot[-1].startswith("0.4200 │●")
 
 
-@pytest.mark.parametrize("width", [40, 100])
-@pytest.mark.parametrize("height", [12, 16, 24])
+@pytest.mark.parametrize("width", [20, 40, 100])
+@pytest.mark.parametrize("height", [14, 16, 24])
 def test_the_view_is_no_higher_than_the_terminal(width: int, height: int, state: State) -> None:
     many = replace(state, arms=tuple(replace(state.arms[0], name=f"arm {number}") for number in range(30)))
     for one in (state, many) if height > 16 else (state,):
         lines = rendered(one, width, height, plain_letters=True)
         assert len(lines) <= height
-    # Only what ASCII has, but for the bar, which rich draws as the terminal can.
-    assert all(letter.isascii() or letter in "━╸╺" for letter in "".join(lines))
+    # Only what ASCII has, but for what rich itself draws.
+    assert all(letter.isascii() or letter in "━╸╺…" for letter in "".join(lines))
 
 
 def test_a_line_says_the_same(state: State) -> None:
