@@ -223,10 +223,10 @@ def more_of_retraining(own: Sequence[Option], run: str | None) -> list[Option]:
     if run is None:
         return more_of_training(own, None)
     storage = find_run(run)
-    values = storage.read_json("run.json").get("sweep")
-    if not isinstance(values, dict):
-        raise InvalidInput(f"{storage} holds no sweep: expected a folder that nasray sweep made")
-    settings = EvaluationSettings.of(values["training"]["settings"])
+    try:
+        settings = EvaluationSettings.of(storage.read_json("run.json")["sweep"]["training"]["settings"])
+    except (LookupError, TypeError):
+        raise InvalidInput(f"{storage} holds no sweep: expected a folder that nasray sweep made") from None
     options = _knobs_first(options_of_fields(settings, group="settings of the training", rare=True), ())
     return [*options, *own]
 
