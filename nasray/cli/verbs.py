@@ -140,7 +140,8 @@ def more_of_search(own: Sequence[Option], method: str | None) -> list[Option]:
     from nasray.trials.search_config import find_method
 
     config = find_method(method).Config
-    settings = options_of_fields(config(), group="settings of the search", rare=True)
+    taken = {one.name for one in own}  # the search's own come before a method's of the same name
+    settings = options_of_fields(config(), group="settings of the search", without=taken, rare=True)
     words = [one for one in own if one.word]
     return [*words, *_knobs_first(settings, config.knobs()), *(one for one in own if not one.word)]
 

@@ -36,8 +36,8 @@ def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     """Load a run's table into pandas; the run may still be going on.
 
     path: the run's folder, its URI, or its name in runs/. table: "evaluations" (trained from scratch), "candidates"
-    (weights inherited from the supernet) or "front". A table without rows is an empty frame with all columns. A file that
-    cannot be read is left out with a DamagedFilesWarning that names it. InvalidInput: another table, a folder that
+    (weights inherited from the supernet) or "front". A table without rows is an empty frame with all columns. A file
+    that cannot be read is left out with a DamagedFilesWarning that names it. InvalidInput: another table, a folder that
     is no run's, or a front that has not been written yet.
     """
     accepted = ("evaluations", "candidates", "front")
