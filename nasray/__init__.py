@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from nasray.costs.budget import Budget
     from nasray.fronts.pareto import hypervolume, pareto_front
     from nasray.networks.build import network
+    from nasray.pictures.drawing import draw
     from nasray.pictures.plots import plot_front
     from nasray.registry import listed as list
     from nasray.results.run import Run, export, open, report
     from nasray.runs.front_file import load
     from nasray.settings import Choice, Range
-    from nasray.sweeps.architectures import cost, draw
     from nasray.sweeps.arm import Arm
     from nasray.sweeps.by_name import retrain, sweep
+    from nasray.sweeps.cost import cost
     from nasray.sweeps.resuming import resume
     from nasray.sweeps.single import search, train
     from nasray.sweeps.sweep import Sweep
@@ -34,8 +35,8 @@ _ROOMS = {
     "Range": "nasray.settings",
     "Run": "nasray.results.run",
     "Sweep": "nasray.sweeps.sweep",
-    "cost": "nasray.sweeps.architectures",
-    "draw": "nasray.sweeps.architectures",
+    "cost": "nasray.sweeps.cost",
+    "draw": "nasray.pictures.drawing",
     "export": "nasray.results.run",
     "hypervolume": "nasray.fronts.pareto",
     "list": "nasray.registry:listed",

@@ -64,7 +64,7 @@ def cost(
 ) -> int:
     """Exact multiply-adds (M) and parameters (M) of an architecture, and its measured latency (ms)."""
     from nasray.spaces import CellSpace
-    from nasray.sweeps.architectures import cost
+    from nasray.sweeps.cost import cost
 
     found: CellSpace = registry.find("space", space, CellSpace)
     counted = cost(
@@ -97,8 +97,8 @@ def draw(
     storage: Storage = RUNS,
 ) -> int:
     """Draw the cells of an architecture."""
+    from nasray.pictures.drawing import draw
     from nasray.spaces import CellSpace
-    from nasray.sweeps.architectures import draw
 
     if out is None:
         raise InvalidInput(

@@ -69,7 +69,7 @@ def _close_output() -> None:
 
 def _run(arguments: list[str]) -> int:
     _absolute_environment()
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0
     if arguments[0] == "--version":

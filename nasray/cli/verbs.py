@@ -163,7 +163,8 @@ def more_of_search(own: Sequence[Option], method: str | None) -> list[Option]:
     from nasray.trials.search_config import find_method
 
     config = find_method(method).Config
-    settings = options_of_fields(config(), group="settings of the search", rare=True)
+    taken = {one.name for one in own}  # the search's own come before a method's of the same name
+    settings = options_of_fields(config(), group="settings of the search", without=taken, rare=True)
     words = [one for one in own if one.word]
     return [*words, *_knobs_first(settings, config.knobs()), *(one for one in own if not one.word)]
 
@@ -249,10 +250,10 @@ def more_of_retraining(own: Sequence[Option], run: str | None) -> list[Option]:
     if run is None:
         return more_of_training(own, None)
     storage = find_run(run)
-    values = storage.read_json("run.json").get("sweep")
-    if not isinstance(values, dict):
-        raise InvalidInput(f"{storage} holds no sweep: expected a folder that nasray sweep made")
-    settings = EvaluationSettings.of(values["training"]["settings"])
+    try:
+        settings = EvaluationSettings.of(storage.read_json("run.json")["sweep"]["training"]["settings"])
+    except (LookupError, TypeError):
+        raise InvalidInput(f"{storage} holds no sweep: expected a folder that nasray sweep made") from None
     options = _knobs_first(options_of_fields(settings, group="settings of the training", rare=True), ())
     return [*options, *own]
 

@@ -13,7 +13,7 @@ import pandas as pd
 from nasray import registry
 from nasray.errors import InvalidInput, printable, shown
 from nasray.fronts import pareto_front
-from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
+from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, LOOKED_UP, Storage, is_run, read, storage_of
 from nasray.runs.front_file import FRONT_FILE, load
 from nasray.spaces import Architecture, CellSpace
 
@@ -263,14 +263,14 @@ def open(where: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     """Open a run's folder; the run may still be going on.
 
     Args:
-        where: the folder, or its URI.
+        where: the folder, its URI, or its name in runs/.
         code: the file of a user's own search space, or several; needed for architectures and networks of such spaces,
             for a run's folder holds no code, and none that it names is loaded.
 
     Raises:
         InvalidInput: no run lies there, or a file of code is not there.
     """
-    storage = open_storage(where)
+    storage = storage_of(where)
     if not is_run(storage):
         raise InvalidInput(f"No run in {storage}: give the folder or URI of one, such as runs/digits.")
     return Run(storage, registry.code_files(code))

@@ -1,6 +1,6 @@
 """A run's folder: storage, its lease, events, and its Parquet tables. Neither torch nor Ray is needed."""
 
-from nasray.runs.front_file import is_run, load, write_front
+from nasray.runs.front_file import is_run, load, storage_of, write_front
 from nasray.runs.schema import (
     CANDIDATES,
     EPOCHS,
@@ -35,6 +35,7 @@ __all__ = [
     "open_storage",
     "read",
     "row_file",
+    "storage_of",
     "write_front",
     "write_row",
     "write_rows",

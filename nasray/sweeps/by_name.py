@@ -11,7 +11,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.results import Run
 from nasray.results import open as open_run
-from nasray.runs import open_storage
+from nasray.runs import storage_of
 from nasray.sweeps.command import Source
 from nasray.sweeps.fitting import FittedSweep, find_sweep
 from nasray.sweeps.made import sweep_of
@@ -51,7 +51,7 @@ def retrain(run: str | Path | Run, *, code: str | Path | Sequence[str | Path] | 
     """Train the front of a sweep's run from scratch with other settings, as trials of that run.
 
     Args:
-        run: its folder, or its URI; or the run.
+        run: its folder, its URI, or its name in runs/; or the run itself.
         code: files of a user's own code that the run is of.
         options: settings of the training (``epochs=100``), and fields of the execution (``address``, ``data_root``,
             ``cpus_per_trial``, ``gpus_per_trial``) that are to differ from the run's.
@@ -62,7 +62,7 @@ def retrain(run: str | Path | Run, *, code: str | Path | Sequence[str | Path] | 
     Raises:
         InvalidInput: no sweep's run lies there, or a setting is not known or not accepted.
     """
-    storage = run.storage if isinstance(run, Run) else open_storage(run)
+    storage = run.storage if isinstance(run, Run) else storage_of(run)
     files = registry.code_files(code) or (run.code if isinstance(run, Run) else ())
     execution = {name: value for name, value in options.items() if name in EXECUTION and name != "storage"}
     settings = {name: value for name, value in options.items() if name not in execution}

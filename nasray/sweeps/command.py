@@ -71,7 +71,8 @@ def _different(before: Sweep, after: Sweep) -> dict[str, Any]:
             found[name] = value
     for name in EXECUTION:
         if name not in _ELSEWHERE and getattr(after.execution, name) != getattr(before.execution, name):
-            found[name] = getattr(after.execution, name)
+            value = getattr(after.execution, name)
+            found[name] = registry.absolute_path(value) if name == "data_root" else value
     return found | _table(before, after)
 
 

@@ -11,7 +11,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.results import Run
 from nasray.results import open as open_run
-from nasray.runs import Storage, open_storage
+from nasray.runs import Storage, storage_of
 from nasray.sweeps.changes import with_execution
 from nasray.sweeps.run import Outcome, read_run, run_sweep
 from nasray.sweeps.single import run_single
@@ -26,7 +26,7 @@ def resume(run: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     """Go on with a run where it was left: a sweep, a search or a training. A finished one stays as it is.
 
     Args:
-        run: its folder, or its URI.
+        run: its folder, its URI, or its name in runs/.
         code: files of a user's own code that the run is of, wherever they lie by now. A run holds no code, and none
             that it names is loaded; files that are others by now are refused.
         execution: fields of a sweep's execution to change, such as ``address`` or ``data_root``; of a search or a
@@ -38,7 +38,7 @@ def resume(run: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     Raises:
         InvalidInput: no run lies there, or it cannot go on; the message says what to change.
     """
-    storage = open_storage(run)
+    storage = storage_of(run)
     resume_storage(storage, execution, code)
     return open_run(str(storage), code)
 

@@ -1,23 +1,19 @@
-"""One architecture, as people ask for it by names: what it costs, and how its cells look."""
+"""What one architecture costs, as people ask for it by names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from nasray import registry
 from nasray.costs import Latency, architecture_latency, macs, params
 from nasray.errors import InvalidInput
-from nasray.pictures import draw_cells
-from nasray.spaces import Architecture, CellSpace, NetworkSize, read_architecture
+from nasray.spaces import Architecture, CellSpace, NetworkSize, architecture_of_value
 from nasray.training.measure import pick_device
 
-Given = str | Architecture | Mapping[str, Any] | pd.Series
-"""An architecture: itself, a row of a table, the name of a published one, JSON, a genotype or a string."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +47,7 @@ class Cost:
 
 def cost(
     space: str | CellSpace,
-    architecture: Given,
+    architecture: str | Architecture | Mapping[str, Any] | pd.Series[Any],
     *,
     channels: int | None = None,
     cells: int | None = None,
@@ -85,8 +81,8 @@ def cost(
     """
     if latency_batch is None and (latency_threads is not None or latency_device != "auto"):
         raise InvalidInput("latency without a batch: give latency_batch (--latency-batch 1), or nothing of the latency")
-    found = _space(space)
-    chosen = _architecture(found, architecture)
+    found: CellSpace = registry.find("space", space, CellSpace) if isinstance(space, str) else space
+    chosen = architecture_of_value(found, architecture)
     own_cells = len(chosen.cells) if found.cell_per_position else found.evaluation_cells
     size = like or NetworkSize(channels=found.evaluation_channels, cells=own_cells, input_shape=(3, 32, 32), classes=10)
     if input_shape is not None:
@@ -100,43 +96,6 @@ def cost(
             found, chosen, size, batch=latency_batch, threads=latency_threads, device=pick_device(latency_device)
         )
     return Cost(**counted, size=size, architecture_id=chosen.id, latency=latency)
-
-
-def draw(space: str | CellSpace, architecture: Given, out: str | Path, *, title: str | None = None) -> Path:
-    """Draw the cells of an architecture.
-
-    Args:
-        space: a search space, by its name or itself.
-        architecture: as of :func:`cost`.
-        out: file to write, .png, .svg or .pdf.
-        title: of the picture; None is the architecture's name or id, and the space's name.
-
-    Returns:
-        The file.
-
-    Raises:
-        InvalidInput: there is no such space or architecture, or the file cannot be written.
-    """
-    found = _space(space)
-    chosen = _architecture(found, architecture)
-    named = isinstance(architecture, str) and architecture in found.references
-    called = str(architecture) if named else f"architecture {chosen.id}"
-    draw_cells(found, chosen, out, title=title or f"{called} ({found.name})")
-    return Path(out)
-
-
-def _space(space: str | CellSpace) -> CellSpace:
-    found: CellSpace = registry.find("space", space, CellSpace) if isinstance(space, str) else space
-    return found
-
-
-def _architecture(space: CellSpace, architecture: Given) -> Architecture:
-    if isinstance(architecture, Architecture):
-        return architecture
-    text = architecture if isinstance(architecture, str) else architecture.get("architecture")
-    if not isinstance(text, str):
-        raise InvalidInput("This row has no architecture: give a row of candidates, evaluations or a front.")
-    return read_architecture(space, text)
 
 
 def _millions(value: float, digits: int) -> str:
