@@ -26,9 +26,9 @@ def row(config: type[Settings], name: str, swept: Range) -> str:
 
 
 def test_every_method_has_a_page() -> None:
-    assert METHODS == sorted(page.stem for page in (DOCS / "methods").glob("*.md") if page.stem != "index")
+    assert sorted(page.stem for page in (DOCS / "methods").glob("*.md") if page.stem != "index") == METHODS
     index = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")
-    assert METHODS == sorted(re.findall(r"^\| \[`(\w+)`\]", index, re.MULTILINE))
+    assert sorted(re.findall(r"^\| \[`(\w+)`\]", index, re.MULTILINE)) == METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)
