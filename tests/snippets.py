@@ -32,7 +32,7 @@ def blocks(page: Path) -> list[Block]:
 def commands(page: Path) -> list[str]:
     """Each command line of nasray's, in their order."""
     shell = "\n".join(block.text for block in blocks(page) if block.language in ("sh", "bash"))
-    return re.findall(r"^nasray .*(?:\\\n.*)*", shell, re.MULTILINE)
+    return re.findall(r"^(?:.* (?:--|&&) )?(nasray .*(?:\\\n.*)*)", shell, re.MULTILINE)
 
 
 def python(page: Path) -> list[str]:
