@@ -1,0 +1,102 @@
+"""Commands and Python of the documents: all are understood, up to where work would start; what is small runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nasray
+from nasray.cli import main
+from nasray.sweeps import Sweep
+from tests.snippets import DOCS, PAGES, ROOT, commands, python, words, write_files
+
+SHOWN = [
+    pytest.param(line, id=f"{page.stem}: {line}")
+    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", *PAGES)
+    for line in dict.fromkeys(commands(page))
+]
+TYPED = [page for page in PAGES if python(page)]
+OWN = {"own_space": "shapes.py", "own_method": "above_mean.py", "own_dataset": "corners.py"}
+SEARCHES = [
+    pytest.param(line, id=line)
+    for page in PAGES
+    for line in commands(page)
+    if line.startswith("nasray search") and not set(words(line)) & {"folder:imgs", "torchvision:SVHN"}
+]
+LATER = ("--dry-run", "sweep images ")
+"""Of commands that the command line does not know yet. Once it does, the test says so: they go out of this list."""
+
+
+class WouldStart(BaseException):
+    """Carries what would have been run: nothing that is understood may turn it into an error."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_files(tmp_path, ROOT / "README.md", *PAGES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def would_start(*given: Any, **_: Any) -> Any:
+        raise WouldStart(*given)
+
+    for function in ("run.run_sweep", "single.search", "single.train", "resuming.resume_storage"):
+        monkeypatch.setattr(f"nasray.sweeps.{function}", would_start)
+    monkeypatch.setattr("nasray.cli.comparison.lines", would_start)
+    monkeypatch.setattr("nasray.results.open", would_start)
+    for verbs in ("verbs", "architectures"):
+        monkeypatch.setattr(f"nasray.cli.{verbs}.find_run", lambda run: run)
+
+
+@pytest.mark.parametrize("command", SHOWN)
+@pytest.mark.usefixtures("folder", "starts_nothing")
+def test_a_command_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, started = 0, None
+    try:
+        code = main(words(command))
+    except WouldStart as would:
+        started = would.args[0]
+    if isinstance(started, Sweep) and started.search_arms:
+        assert started.searches()
+    later = [words for words in LATER if words in f"{command} "]
+    assert code == (2 if later else 0), capsys.readouterr().err or f"nasray knows {later} now"
+
+
+@pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
+def test_python_imports_what_there_is(page: Path) -> None:
+    for node in ast.walk(ast.parse("\n".join(python(page)))):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "nasray":
+            assert hasattr(nasray, node.attr), ast.unparse(node)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", OWN)
+def test_files_of_ones_own_run(page: str, folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
+    command = [sys.executable, OWN[page]]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout
+    assert (DOCS / f"{page}.md").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SEARCHES)
+def test_searches_run(command: str, folder: Path) -> None:
+    assert main([*words(command), "--out", str(folder / "run")]) == 0
+    candidates = nasray.load(folder / "run", "candidates")
+    assert (candidates["macs"] > 0).all()
+    assert len(candidates)
