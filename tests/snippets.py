@@ -32,7 +32,7 @@ def blocks(page: Path) -> list[Block]:
 def commands(page: Path) -> list[str]:
     """Each command line of nasray's, in their order."""
     shell = "\n".join(block.text for block in blocks(page) if block.language in ("sh", "bash"))
-    return re.findall(r"^(?:.* (?:--|&&) )?(nasray .*(?:\\\n.*)*)", shell, re.MULTILINE)
+    return re.findall(r"^(?:.* (?:--|&&) )?(nasray (?:.*\\\n)*.*)", shell, re.MULTILINE)
 
 
 def python(page: Path) -> list[str]:
@@ -49,7 +49,7 @@ def write_files(folder: Path, *pages: Path) -> None:
 
 
 def words(command: str) -> list[str]:
-    """What a shell makes of a command: its words after ``nasray``."""
-    script = 'nasray() { printf "%s\\0" "$@"; }\n' + command
+    """What a shell makes of a command: its words after ``nasray``; where it writes is left out."""
+    script = 'nasray() { printf "%s\\0" "$@"; }\n' + re.sub(r" > \S+$", "", command)
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     return done.stdout.split("\0")[:-1]

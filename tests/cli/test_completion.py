@@ -35,7 +35,7 @@ def test_bash_completes_verbs_names_options_and_values(tmp_path: Path, capsys: p
         )
         return done.stdout.split()
 
-    assert completed("re") == ["retrain", "resume"]
+    assert completed("re") == ["retrain", "resume", "report"]
     assert completed("sweep", "di") == ["digits"]
     assert completed("sweep", "digits", "--lam") == ["--lambda0"]
     assert "--training.epochs" in completed("sweep", "digits", "--training.")

@@ -277,7 +277,8 @@ def test_the_help_of_a_sweep_fits_two_screens_and_begins_with_what_it_varies(
     assert main(["sweep", name, "--help"]) == 0
     short = capsys.readouterr().out
     assert len(short.splitlines()) <= 100
-    sweep = registry.find("sweep", name, Sweep)
+    found = registry.find("sweep", name)
+    sweep: Sweep = getattr(found, "like", found)  # of a fitted one
     groups = re.findall(r"^(\S.*):$", short, re.MULTILINE)
     before = short.partition("\nrun:\n")[0]
     for varied in sweep.varied:
