@@ -31,8 +31,13 @@ def blocks(page: Path) -> list[Block]:
 
 def commands(page: Path) -> list[str]:
     """Each command line of nasray's, in their order."""
-    shell = "\n".join(block.text for block in blocks(page) if block.language in ("sh", "bash"))
-    return re.findall(r"^(?:.* (?:--|&&) )?(nasray .*(?:\\\n.*)*)", shell, re.MULTILINE)
+    return [line for block in blocks(page) for line in commands_of(block)]
+
+
+def commands_of(block: Block) -> list[str]:
+    """Those of a block; one that goes on in further lines is one line."""
+    lines = block.text.replace("\\\n", " ") if block.language in ("sh", "bash") else ""
+    return re.findall(r"^(?:.* (?:--|&&) )?(nasray .*)", lines, re.MULTILINE)
 
 
 def python(page: Path) -> list[str]:
