@@ -28,10 +28,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from nasray.errors import InvalidInput, reason
 
+KINDS = ("spaces", "methods", "searchers", "datasets", "sweeps", "operations")
 _OURS = ("nasray", "search_spaces")
 _PREFIX = "nasray_user_"
 _FOLDER = "folder:"
@@ -47,6 +48,35 @@ def _entries(kind: str) -> dict[str, EntryPoint]:
 def names(kind: str) -> list[str]:
     """The registered names of a kind: ``space``, ``method``, ``dataset``, ``operation``, ``searcher`` or ``sweep``."""
     return sorted(_entries(kind))
+
+
+@overload
+def listed(kind: None = None) -> dict[str, list[str]]: ...
+
+
+@overload
+def listed(kind: str) -> list[str]: ...
+
+
+def listed(kind: str | None = None) -> dict[str, list[str]] | list[str]:
+    """What there is, by name: nothing is loaded for it.
+
+    Args:
+        kind: ``spaces``, ``methods``, ``searchers``, ``datasets``, ``sweeps`` or ``operations``; None is all of them.
+
+    Returns:
+        The names of a kind; or, without one, those of every kind.
+
+    Raises:
+        InvalidInput: there is no such kind.
+    """
+    if kind is None:
+        return {one: names(one.removesuffix("s")) for one in KINDS}
+    if kind not in KINDS:
+        close = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(KINDS)}"
+        raise InvalidInput(f"list {kind!r:.80}: {hint}")
+    return names(kind.removesuffix("s"))
 
 
 def find(kind: str, name: str, expected: type | None = None) -> Any:
@@ -124,6 +154,28 @@ def among(known: Iterable[str], name: str) -> str:
     )
 
 
+def code_files(code: str | Path | Iterable[str | Path] | None) -> tuple[Path, ...]:
+    """Files of a user's own code that a caller gives, alone or as ``file.py:NAME``, as absolute paths.
+
+    Raises:
+        InvalidInput: one is not there.
+    """
+    files = [code] if isinstance(code, str | Path) else list(code or ())
+    paths = tuple(Path(re.sub(r"(?<=\.py):\w+$", "", str(file))).expanduser().absolute() for file in files)
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InvalidInput(f"No file {missing[0]}: code takes the file that defines the run's search space.")
+    return paths
+
+
+def given_by(code: Iterable[Path], name: str) -> str | None:
+    """The name ``file.py:NAME`` with the one of some files that is meant: of the same name, or the only one."""
+    file, _, attribute = portable(name).rpartition(":")
+    files = list(code)
+    found = [path for path in files if path.name == file] or files
+    return f"{found[0]}:{attribute}" if len(found) == 1 else None
+
+
 def digest(kind: str, name: str) -> str | None:
     """Twelve hexadecimal digits of the source behind a name; None for nasray's own, which has a version.
 
@@ -145,11 +197,14 @@ def _registered(kind: str, name: str) -> Any:
     entries = _entries(kind)
     if name not in entries:
         close = difflib.get_close_matches(name, entries, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
         sources = (f"{source}:..." for source in sorted(_entries(f"{kind}_source")))
-        known = ", ".join([*sorted(entries), *sources, "or FILE.py:NAME"])
+        known = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else f"expected one of {', '.join([*sorted(entries), *sources])}, or FILE.py:NAME"
+        )
         raise InvalidInput(
-            f"unknown {kind} {name!r}: {hint}expected one of {known}"
+            f"unknown {kind} {name!r}: {known}"
             if entries
             else f"unknown {kind} {name!r}: nothing is registered as one. Give it as FILE.py:NAME."
         )

@@ -47,20 +47,45 @@ class Range:
             raise InvalidInput(f"range {self.low} to {self.high}: expected low <= high{positive}")
 
 
-def setting(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field that accepts numbers from ``low`` to ``high``, both included."""
-    return field(default=default, metadata={"low": low, "high": high})
+@dataclass(frozen=True)
+class Choice:
+    """Values between which a setting is drawn. (A tuple in a param space has each of its values searched.)
+
+    Raises:
+        InvalidInput: fewer than two values.
+    """
+
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", as_tuple("values of a Choice:", self.values))
+        if len(self.values) < 2:
+            raise InvalidInput(f"Choice({shown(self.values)}): expected two values or more")
+
+
+def setting(default: Any, *, low: float | None = None, high: float | None = None, unit: str = "") -> Any:
+    """A dataclass field that accepts numbers from ``low`` to ``high``, both included; ``unit`` is for its help."""
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit})
 
 
 def knob(
-    default: Any, low: float, high: float, *, log: bool = False, integer: bool = False, open_above: bool = False
+    default: Any,
+    low: float,
+    high: float,
+    *,
+    log: bool = False,
+    integer: bool = False,
+    open_above: bool = False,
+    unit: str = "",
 ) -> Any:
     """A dataclass field that trades accuracy for cost, with the range that Tune sweeps and that it accepts.
 
     Where it is ``open_above`` it accepts larger values too.
     """
     swept = Range(low=low, high=high, log=log, integer=integer)
-    return field(default=default, metadata={"low": low, "high": None if open_above else high, "knob": swept})
+    return field(
+        default=default, metadata={"low": low, "high": None if open_above else high, "knob": swept, "unit": unit}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +208,8 @@ def check_names(cls: type[Settings], values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise InvalidInput(f"unknown setting {name!r}: {hint}expected one of {', '.join(sorted(known))}")
+            hint = f"did you mean {close[0]!r}?" if close else f"{cls.__qualname__} says which there are"
+            raise InvalidInput(f"unknown setting {shown(name)}: {hint}")
 
 
 def check_fields(what: str, cls: type[Any], values: Mapping[str, Any], *, without: Collection[str] = ()) -> None:
@@ -228,6 +253,27 @@ def changes(settings: Settings) -> dict[str, Any]:
         for one in fields(settings)
         if one.default is MISSING or getattr(settings, one.name) != one.default
     }
+
+
+def typed(value: Any) -> list[str]:
+    """The words that stand for a value on the command line."""
+    if isinstance(value, tuple | list):
+        return [word for one in value for word in typed(one)]
+    if isinstance(value, float):
+        short = f"{value:.12g}"
+        return [short if float(short) == value else repr(value)]
+    return ["none" if value is None else str(value)]
+
+
+def as_words(name: str, value: Any) -> list[str]:
+    """The words that set an option to a value on the command line."""
+    if isinstance(value, bool):
+        front, dot, back = name.rpartition(".")
+        return [f"--{front}{dot}{'' if value else 'no-'}{back}".replace("_", "-")]
+    flag, words = f"--{name.replace('_', '-')}", typed(value)
+    if len(words) == 1 and words[0].startswith("-"):  # which would be taken for an option
+        return [f"{flag}={words[0]}"]
+    return [flag, *words]
 
 
 def _coerced(name: str, value: Any, hint: Any) -> Any:

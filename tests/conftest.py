@@ -28,7 +28,7 @@ os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)  # .ci/run's
 hypothesis.settings.load_profile("quick")
-pytest_plugins = ["tests.object_store", "tests.ray_session", "tests.run_files"]
+pytest_plugins = ["tests.browser", "tests.object_store", "tests.ray_session", "tests.run_files"]
 
 
 def pytest_configure() -> None:

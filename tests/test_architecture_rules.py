@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fronts": {"spaces", "costs", "runs"},
     "pictures": {"spaces", "runs", "fronts"},
     "deployment": {"spaces", "networks"},
-    "results": {"spaces", "gates", "networks", "runs", "fronts", "pictures", "deployment"},
+    "results": {"spaces", "gates", "networks", "costs", "runs", "fronts", "pictures", "deployment"},
     "searchers": {"spaces", "costs"},
     "trials": {*CORE, "runs"},
     "tune": {*CORE, "runs", "fronts", "searchers", "trials"},
@@ -171,7 +171,7 @@ class Without:
         self.finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"ray", "pandas", "pyarrow", "matplotlib", "sklearn", "optuna", "moocore", "tyro"}:
+        if name.split(".")[0] in {"ray", "pandas", "pyarrow", "matplotlib", "sklearn", "optuna", "moocore", "shtab"}:
             return None
         return self.finder.find_spec(name, path, target)
 

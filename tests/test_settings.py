@@ -92,9 +92,9 @@ def test_other_values_are_named_with_what_is_expected(name: str, given: Any, exp
 
 
 def test_an_unknown_name_gets_a_hint():
-    with pytest.raises(InvalidInput, match=r"^unknown setting 'lerning_rate': did you mean 'learning_rate'\? expected"):
+    with pytest.raises(InvalidInput, match=r"^unknown setting 'lerning_rate': did you mean 'learning_rate'\?$"):
         Mine.of({"lerning_rate": 1})
-    with pytest.raises(InvalidInput, match=r"^unknown setting 'xyz': expected .*, strength, "):
+    with pytest.raises(InvalidInput, match=r"^unknown setting 'xyz': Mine says which there are$"):
         Mine.of({"xyz": 1})
 
 

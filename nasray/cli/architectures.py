@@ -3,139 +3,138 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from dataclasses import dataclass
+import json as as_json
 from typing import Annotated, Literal
 
-import tyro
-
 from nasray import registry
-from nasray.cli.arguments import parse, positional
-from nasray.cli.found import RUNS, find_architecture, find_run, shape_of
+from nasray.cli.found import RUNS, find_architecture, find_run, shape_of, size_of_id
+from nasray.cli.option import Says
+from nasray.cli.verbs import Code, Run, SpaceWord
 from nasray.errors import InvalidInput
 
+ArchitectureWord = Annotated[
+    str,
+    Says(
+        help="A published one by its name (nasray list architectures), JSON, a genotype, a file of one, or an id.",
+        word="ARCHITECTURE",
+    ),
+]
+Storage = Annotated[str, Says(help="Folder of the runs in which an id is looked for.", unit="DIR")]
+_OWN = "of an id its row's, else the space's own number"
+_SIZE, _LATENCY = "size of the network", "latency"
 
-def cost(arguments: list[str]) -> int:
-    """SPACE ARCHITECTURE [--channels C] [--cells N] [--input CxHxW] [--classes K] [--latency-batch B] [--json]: cost"""
-    from nasray.costs import architecture_latency, macs, params
-    from nasray.spaces import CellSpace, NetworkSize
-    from nasray.training.measure import pick_device
 
-    @dataclass(frozen=True, kw_only=True)
-    class Cost:
-        channels: int | None = None
-        """Channels of the first cell; None means the space's own number."""
-        cells: int | None = None
-        """None is the space's own number."""
-        input: str = "3x32x32"
-        """Shape of one input: channels x height x width."""
-        classes: int = 10
-        skeleton: str = "cifar"
-        """What surrounds the cells."""
-        storage: str = RUNS
-        """Where to look for the ids of architectures."""
-        latency_batch: int | None = None
-        """Examples at once at which the latency is measured too; None measures none."""
-        latency_threads: int | None = None
-        """Number of processor threads; None means as many as torch uses."""
-        latency_device: str = "auto"
-        """auto is the GPU where there is one, else the processor."""
-        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-        """Print it as JSON."""
+def cost(
+    space: SpaceWord,
+    architecture: ArchitectureWord,
+    *,
+    channels: Annotated[int | None, Says(help="Channels of the first cell.", group=_SIZE, shown_default=_OWN)] = None,
+    cells: Annotated[int | None, Says(help="Number of cells.", group=_SIZE, shown_default=_OWN)] = None,
+    input: Annotated[
+        str | None,
+        Says(
+            help="Shape of one input: channels, height and width.",
+            group=_SIZE,
+            unit="CxHxW",
+            shown_default="of an id its row's, else 3x32x32",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, Says(help="Number of classes.", group=_SIZE, shown_default="of an id its row's, else 10")
+    ] = None,
+    skeleton: Annotated[
+        str | None,
+        Says(
+            help="Stem and classifier around the cells: cifar or imagenet.",
+            group=_SIZE,
+            shown_default="imagenet from sides of 128 pixels",
+        ),
+    ] = None,
+    latency_batch: Annotated[
+        int | None, Says(help="Examples at once at which the latency (ms) is measured too.", group=_LATENCY)
+    ] = None,
+    latency_threads: Annotated[
+        int | None, Says(help="Number of processor threads.", group=_LATENCY, shown_default="as many as torch uses")
+    ] = None,
+    latency_device: Annotated[
+        str, Says(help="Device; auto is the GPU where there is one, else the processor.", group=_LATENCY)
+    ] = "auto",
+    storage: Storage = RUNS,
+    json: Annotated[bool, Says(help="Print it as JSON.")] = False,
+) -> int:
+    """Exact multiply-adds (M) and parameters (M) of an architecture, and its measured latency (ms)."""
+    from nasray.spaces import CellSpace
+    from nasray.sweeps.cost import cost
 
-    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example="nasray cost darts DARTS_V2")
-    typed = parse(Cost, rest, f"nasray cost {name} {text}", default=Cost())
-    space: CellSpace = registry.find("space", name, CellSpace)
-    architecture = find_architecture(space, text, typed.storage)
-    size = NetworkSize(
-        channels=space.evaluation_channels if typed.channels is None else typed.channels,
-        cells=(len(architecture.cells) if space.cell_per_position else space.evaluation_cells)
-        if typed.cells is None
-        else typed.cells,
-        input_shape=shape_of(typed.input),
-        classes=typed.classes,
-        skeleton=typed.skeleton,
+    found: CellSpace = registry.find("space", space, CellSpace)
+    counted = cost(
+        found,
+        find_architecture(found, architecture, storage),
+        channels=channels,
+        cells=cells,
+        input_shape=None if input is None else shape_of(input),
+        classes=classes,
+        skeleton=skeleton,
+        like=size_of_id(architecture, storage),
+        latency_batch=latency_batch,
+        latency_threads=latency_threads,
+        latency_device=latency_device,
     )
-    counted = {"params": params(space, architecture, size), "macs": macs(space, architecture, size)}
-    measured = None
-    if typed.latency_batch is None and (typed.latency_threads is not None or typed.latency_device != "auto"):
-        raise InvalidInput("latency without a batch: expected --latency-batch 1, or none of the latency's fields")
-    if typed.latency_batch is not None:
-        measured = architecture_latency(
-            space,
-            architecture,
-            size,
-            batch=typed.latency_batch,
-            threads=typed.latency_threads,
-            device=pick_device(typed.latency_device),
-        )
-    if typed.json:
-        latency = {} if measured is None else {"latency": dataclasses.asdict(measured)}
-        print(json.dumps({"architecture_id": architecture.id, **counted, **dataclasses.asdict(size), **latency}))
-        return 0
-    print(
-        f"{_millions(counted['params'], 4)} parameters, {_millions(counted['macs'], 2)} multiply-adds "
-        f"({size.channels} channels, {size.cells} cells, input {typed.input}, {size.classes} classes)"
-    )
-    if measured is not None:
-        print(
-            f"latency {measured.median_ms:.4g} ms, quartiles {measured.low_ms:.4g} and {measured.high_ms:.4g} ms: "
-            f"{measured.repeats} runs, batch {measured.batch}, {measured.threads} thread"
-            f"{'' if measured.threads == 1 else 's'}, {measured.device}"
-        )
+    if json:
+        latency = {} if counted.latency is None else {"latency": dataclasses.asdict(counted.latency)}
+        figures = {"params": counted.params, "macs": counted.macs, **dataclasses.asdict(counted.size)}
+        print(as_json.dumps({"architecture_id": counted.architecture_id, **figures, **latency}))
+    else:
+        print(counted)
     return 0
 
 
-def draw(arguments: list[str]) -> int:
-    """SPACE ARCHITECTURE --out FILE: the cells as a picture"""
-    from nasray.pictures import draw_cells
+def draw(
+    space: SpaceWord,
+    architecture: ArchitectureWord,
+    *,
+    out: Annotated[str | None, Says(help="File to write: .png, .svg or .pdf.", unit="FILE")] = None,
+    storage: Storage = RUNS,
+) -> int:
+    """Draw the cells of an architecture."""
+    from nasray.pictures.drawing import draw
     from nasray.spaces import CellSpace
 
-    @dataclass(frozen=True, kw_only=True)
-    class Draw:
-        out: str | None = None
-        """File to write: .png, .svg or .pdf."""
-        storage: str = RUNS
-        """Where to look for the ids of architectures."""
-
-    example = "nasray draw darts DARTS_V2 --out cells.png"
-    (name, text), rest = positional(arguments, "SPACE", "ARCHITECTURE", example=example)
-    typed = parse(Draw, rest, f"nasray draw {name} {text}", default=Draw())
-    if typed.out is None:
-        raise InvalidInput(f"--out missing: expected a .png, .svg or .pdf file, as in {example}")
-    space: CellSpace = registry.find("space", name, CellSpace)
-    architecture = find_architecture(space, text, typed.storage)
-    called = text if text in space.references else f"architecture {architecture.id}"
-    draw_cells(space, architecture, typed.out, title=f"{called} ({space.name})")
-    print(f"{len(architecture.cells)} cells of {called}: {typed.out}")
+    if out is None:
+        raise InvalidInput(
+            "--out missing: expected a .png, .svg or .pdf file, as in nasray draw darts DARTS_V2 --out cells.png"
+        )
+    found: CellSpace = registry.find("space", space, CellSpace)
+    chosen = find_architecture(found, architecture, storage)
+    called = architecture if architecture in found.references else f"architecture {chosen.id}"
+    draw(found, chosen, out, title=f"{called} ({found.name})")
+    print(f"{len(chosen.cells)} cells of {called}: {out}")
     return 0
 
 
-def export(arguments: list[str]) -> int:
-    """RUN (ID or best) --out FILE [--to FORM] [--budget M] [--code FILE ...]: a trained network as a file"""
+def export(
+    run: Run,
+    which: Annotated[str, Says(help="An architecture's id, or best: the front's most accurate.", word="ID")],
+    *,
+    out: Annotated[
+        str | None,
+        Says(help="File to write: .safetensors (weights), .pt2 (torch.export) or .onnx.", unit="FILE"),
+    ] = None,
+    to: Annotated[
+        Literal["safetensors", "pt2", "onnx"] | None,
+        Says(help="Form of the file.", shown_default="what its name ends with"),
+    ] = None,
+    budget: Annotated[float | None, Says(help="Most multiply-adds (M) that best may have.", unit="M")] = None,
+    code: Code = (),
+) -> int:
+    """Write a trained network of a run to a file, for elsewhere."""
     from nasray.results import open as open_run
 
-    @dataclass(frozen=True, kw_only=True)
-    class Export:
-        out: str | None = None
-        """File to write: .safetensors (weights), .pt2 (torch.export) or .onnx."""
-        to: Literal["safetensors", "pt2", "onnx"] | None = None
-        """Form of the file; None is what its name ends with."""
-        budget: float | None = None
-        """Most multiply-adds (M) that the best one may have; None is any number."""
-        code: tuple[str, ...] = ()
-        """Files of your own code that define the run's search space."""
-
-    example = "nasray export runs/digits best --out digits.onnx"
-    (run, which), rest = positional(arguments, "RUN", "ARCHITECTURE", example=example)
-    typed = parse(Export, rest, f"nasray export {run} {which}", default=Export())
-    if typed.out is None:
-        raise InvalidInput(f"--out missing: expected a .safetensors, .pt2 or .onnx file, as in {example}")
-    opened = open_run(str(find_run(run)), typed.code)
-    path = opened.export(which, out=typed.out, to=typed.to, budget=typed.budget)
+    if out is None:
+        raise InvalidInput(
+            "--out missing: expected a .safetensors, .pt2 or .onnx file, as in "
+            "nasray export runs/digits best --out digits.onnx"
+        )
+    path = open_run(str(find_run(run)), code).export(which, out=out, to=to, budget=budget)
     print(f"{path}: {path.stat().st_size / 1e6:.3g} MB")
     return 0
-
-
-def _millions(value: float, digits: int) -> str:
-    return f"{value:.{digits}f} M" if value >= 1 else f"{value:.{digits + 2}f} M"

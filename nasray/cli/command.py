@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import nasray
 from nasray import registry
+from nasray.cli.all_verbs import GROUPS, VERBS
+from nasray.cli.completion import script
+from nasray.cli.parser import HelpShown
 from nasray.cli.signals import ends_on_signals
-from nasray.cli.verbs import VERBS
-from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure
+from nasray.cli.verb import unknown_verb
+from nasray.errors import ClusterLost, InvalidInput, LeaseLost, NonFiniteLoss, StorageFailure, printable
 
 TRACEBACK = "NASRAY_TRACEBACK"
 """In the environment: whether a failure of a user's own code is shown with all that led to it."""
-_RESUMABLE = ("sweep", "search", "train", "retrain", "resume")
-"""Verbs that resume where they ended."""
+LOADING_SECONDS = 0.5
+"""After which a command says that it loads."""
+_OPTIONS = {
+    "--version": "Print the version.",
+    "--print-completion SHELL": "Print a script that completes commands in bash or zsh.",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise error.__cause__  # noqa: B904 - what a user's own code raised, as it was raised
         print(f"nasray: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InvalidInput) else 1
+    except HelpShown:
+        return 0
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `nasray list | head`
@@ -60,22 +69,36 @@ def _close_output() -> None:
 
 def _run(arguments: list[str]) -> int:
     _absolute_environment()
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0
     if arguments[0] == "--version":
         print(f"nasray {nasray.__version__}")
         return 0
+    if arguments[0] == "--print-completion":
+        print(script(arguments[1:]))
+        return 0
     verb = VERBS.get(arguments[0])
     if verb is None:
-        close = difflib.get_close_matches(arguments[0], VERBS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInput(f"unknown command {arguments[0]!r}: {hint}expected one of {', '.join(VERBS)}")
-    if arguments[1:] in (["-h"], ["--help"]):
-        print(_usage_of(arguments[0]))
-        return 0
-    with ends_on_signals() if arguments[0] in _RESUMABLE else contextlib.nullcontext():
-        return verb(arguments[1:])
+        raise unknown_verb(arguments[0], [*VERBS, *_OPTIONS])
+    if not verb.resumable:
+        return verb.called(arguments[1:])
+    with ends_on_signals(), _said_to_load(arguments):
+        return verb.called(arguments[1:])
+
+
+@contextlib.contextmanager
+def _said_to_load(arguments: Sequence[str]) -> Iterator[None]:
+    """Within it a line says what is waited for, where torch is yet to be imported: not what is refused before that."""
+    said = f"nasray {' '.join(map(printable, arguments[:2]))}: loading torch and the data (some seconds) ..."
+    timer = threading.Timer(LOADING_SECONDS, print, [said], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    if "torch" not in sys.modules and not {"--quiet", "-h", "--help"} & set(arguments):
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _absolute_environment() -> None:
@@ -85,12 +108,11 @@ def _absolute_environment() -> None:
 
 
 def _usage() -> str:
-    lines = [f"  nasray {name} {(verb.__doc__ or '').strip()}" for name, verb in VERBS.items()]
-    head = "nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds.\n"
-    return "\n".join([head, *lines, "", "Give the names and --help to list the fields: nasray sweep digits --help."])
-
-
-def _usage_of(verb: str) -> str:
-    usage = (VERBS[verb].__doc__ or "").strip()
-    hint = "Give the names and --help to list the fields, as in nasray sweep digits --help."
-    return f"usage: nasray {verb} {usage}\n\n{hint}"
+    lines = ["nasray searches neural architectures, and gives a Pareto front of accuracy against multiply-adds."]
+    for group, verbs in GROUPS.items():
+        lines += ["", f"{group}:"]
+        for verb in verbs:
+            lines += [f"  nasray {verb.name} {verb.words}", f"      {verb.summary}"]
+    lines += ["", "options:"]
+    lines += [f"  nasray {name:26} {text}" for name, text in _OPTIONS.items()]
+    return "\n".join([*lines, "", "nasray VERB --help tells more; nasray sweep digits --help all that a sweep takes."])

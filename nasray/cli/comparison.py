@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import tyro
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from nasray.errors import InvalidInput, printable, shown
 from nasray.spaces.metric import ACCURACY, Metric
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
 class FrontOptions:
     """Which front, and how it is shown."""
 
-    budget: float | None = None
+    budget: float | None = field(default=None, metadata={"unit": "M"})
     """Largest multiply-adds, in M."""
     cost: str = "macs"
     """What accuracy is traded for: macs, params, latency_ms, or one of the costs of the table that was looked up."""
     table: Literal["evaluations", "candidates"] | None = None
     """Which kind of accuracy; None is trained from scratch where the runs have it."""
-    plot: str | None = None
+    plot: str | None = field(default=None, metadata={"unit": "FILE"})
     """Draw it to a .png, .svg or .pdf file."""
     repeats: Literal["runs", "seeds"] | None = None
     """Take the runs, or their seeds, for repetitions of one sweep, and show how far they lie apart."""
@@ -37,9 +36,9 @@ class FrontOptions:
     """Take only rows with these values of columns or settings, as in ``epochs=50 method=random``."""
     references: tuple[str, ...] = ()
     """Published architectures to show beside it, by name, or ``all``: their accuracy is on the test split."""
-    csv: str | None = None
+    csv: str | None = field(default=None, metadata={"unit": "FILE"})
     """Write its rows, with all columns, to a .csv file."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    json: bool = False
     """Print it as JSON."""
 
 
@@ -63,8 +62,12 @@ def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterato
     cost = options.cost
     found = front_across(runs, budget=options.budget, table=options.table, only=options.only, cost=cost)
     references = _references(options.references, found.rows)
+    front = found.front.assign(mark=marks(len(found.front))) if options.plot is not None else found.front
     if options.plot is not None:
-        plot_front(found.fronts, options.plot, points=found.rows.of, references=references, minimise=cost)
+        labels = {name: marks_of(front, own) for name, own in found.fronts.items()}
+        plot_front(
+            found.fronts, options.plot, points=found.rows.of, references=references, labels=labels, minimise=cost
+        )
     if options.csv is not None:
         try:
             found.front.to_csv(options.csv, index=False)
@@ -82,8 +85,8 @@ def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterato
             }
         )
         return
-    columns = [cost, *columns_of(found.rows.metric), "architecture_id", "method", "run"]
-    yield front_table(found.front, list(dict.fromkeys(columns)))
+    columns = ["mark", cost, *columns_of(found.rows.metric), "architecture_id", "method", "run"]
+    yield front_table(front, list(dict.fromkeys(columns)))
     yield printable(f"{found.rows.metric.label}: {found.rows.kind}")
     yield hypervolume_line(found.hypervolume, found.reference, found.rows.metric, cost)
     yield from _reference_lines(references)
@@ -140,6 +143,19 @@ def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iter
             f"({_spoken(found.reference, metric, cost)})"
         )
     yield from _reference_lines(references)
+
+
+def marks(count: int) -> list[str]:
+    """Short names of so many rows, by which a table and a picture call them: A to Z, then AA, AB and on."""
+    letters = string.ascii_uppercase
+    tens = ["", *(f"{one}{other}" for one in ["", *letters] for other in letters)]
+    return [f"{ten}{letter}" for ten in tens for letter in letters][:count]
+
+
+def marks_of(common: pd.DataFrame, own: pd.DataFrame) -> list[str]:
+    """Of a run's own front the marks of those rows that are on the common one too; empty for the others."""
+    known = dict(zip(zip(common["architecture_id"], common["macs"], strict=True), common["mark"], strict=True))
+    return [known.get(row, "") for row in zip(own["architecture_id"], own["macs"], strict=True)]
 
 
 def front_table(front: pd.DataFrame, columns: Sequence[str]) -> str:

@@ -20,6 +20,14 @@ def lines(kinds: Iterable[str]) -> Iterator[str]:
         yield from (f"  {line}" for line in _DESCRIBED[kind]())
 
 
+def names() -> Iterator[str]:
+    """A line for each kind, with the names of all that there is of it: nothing is loaded for it."""
+    for kind, found in registry.listed().items():
+        if kind in KINDS:
+            yield f"{kind}: {', '.join(found)}"
+    yield f"nasray list KIND tells more of each; KIND is one of {', '.join(KINDS)}"
+
+
 def lines_of_runs(folder: str) -> Iterator[str]:
     """A line for each run in a folder: its name, what it is of, its state, its trials and its front."""
     from nasray.results.overview import runs_in
@@ -69,10 +77,15 @@ def _searchers() -> Iterator[str]:
 def _datasets() -> Iterator[str]:
     for name, dataset in _found("dataset"):
         yield f"{name}: {_first_line(dataset)}"
+    for name, source in _found("dataset_source"):
+        yield f"{name}:...: {_first_line(source)}"
 
 
 def _sweeps() -> Iterator[str]:
     for name, sweep in _found("sweep"):
+        if not hasattr(sweep, "arms"):  # its arms follow from the data
+            yield f"{name}: {_first_line(sweep.build)}"
+            continue
         arms = "; ".join(
             f"{arm.method} on {arm.space}" + (f" over {', '.join(arm.param_space)}" if arm.param_space else "")
             for arm in sweep.arms

@@ -44,9 +44,15 @@ def ends_on_signals() -> Iterator[None]:
 def _end(number: int, frame: FrameType | None) -> None:
     for one in SIGNALS:
         signal.signal(one, signal.SIG_DFL)
+    events = sys.modules.get("nasray.runs.events")  # what has not been imported draws nothing
+    for stop in () if events is None else tuple(events.drawn_by):
+        stop()
     said = f"nasray: stopping on {signal.Signals(number).name}. Run the same command again to resume."
+    how = f"nasray: finished epochs are saved, those under way are left; this takes up to {LONGEST_SECONDS:.0f} s."
+    if number == signal.SIGINT:
+        how = f"{how} Press Ctrl-C again to end at once."
     # Not print: the line that was interrupted may be one that prints.
-    os.write(2, f"{os.linesep if sys.stderr.isatty() else ''}{said}{os.linesep}".encode())
+    os.write(2, f"{os.linesep if sys.stderr.isatty() else ''}{said}{os.linesep}{how}{os.linesep}".encode())
     # Ray's own calls may hang where its processes were killed with this one.
     last = threading.Timer(LONGEST_SECONDS, os._exit, [128 + number])
     last.daemon = True

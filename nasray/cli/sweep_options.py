@@ -1,141 +1,186 @@
-"""What can be typed of a sweep, and the sweep that it makes of another."""
+"""What can be typed of a sweep: what it varies first, and every default as the sweep has it."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import tyro
+from nasray import registry
+from nasray.cli.option import NOTHING, Option, documented, options_of_fields
+from nasray.settings import TRAINED, Choice, Range, typed
+from nasray.sweeps import AccuracySource, Arm, Execution, Sweep
+from nasray.sweeps.changes import with_method
+from nasray.sweeps.fitting import find_sweep
+from nasray.sweeps.options import OF_TABLE, OWN, TABLE, settings_of, with_options
 
-from nasray.cli.arguments import is_typed, parse
-from nasray.errors import InvalidInput
-from nasray.settings import TRAINED, Settings
-from nasray.sweeps import AccuracySource, Budget, Execution, Sweep, Training
-from nasray.sweeps.changes import with_method, with_samples, with_settings, with_space
-from nasray.tabular import Unit
+VARIED, RUN, SEARCH, TRAIN = (
+    "what this sweep varies (a value that is given replaces it)",
+    "run",
+    "search",
+    "training from scratch",
+)
+FRONT, LOOK_UP, WHERE = "budget and front", "accuracies from a table, in place of training", "execution"
 
-
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions:
-    """A sweep as the command line takes it: flat, but for the training."""
-
-    settings: Annotated[Settings, tyro.conf.arg(name="")]
-    more_settings: Annotated[object, tyro.conf.arg(name="")]
-    """Settings that the first arm does not have, and others do."""
-    name: str
-    """Name of the run. Running a sweep again under one name resumes the run."""
-    method: str | None = None
-    """Run this method or searcher alone; None means all of the sweep's."""
-    space: str | None = None
-    """Search this space in every arm; None means each arm's own."""
-    draws: int | None = None
-    """Number of draws from the ranges that are varied (an arm's samples); None means each arm's own."""
-    dataset: str
-    """Name of the dataset (nasray list datasets), or FILE.py:NAME."""
-    seeds: tuple[int, ...]
-    """Random seeds; each sampled setting is searched once per seed."""
-    objectives: tuple[str, ...]
-    """What black-box searchers trade off: any of accuracy, macs, params, latency_ms, and of the table's columns."""
-    budget: float | None
-    """Most multiply-adds (M) of the networks that are trained from scratch; others are made narrower."""
-    reference: tuple[float, float] | None
-    """Reference point of the hypervolume: multiply-adds (M) and accuracy (fraction of 1)."""
-    table: str | None
-    """File or folder of a table of accuracies, looked up in place of training."""
-    table_columns: tuple[str, ...]
-    """Columns of the table with accuracies, each as COLUMN=EPOCHS; none if their names tell the epochs."""
-    table_unit: Unit
-    """Unit of the table's accuracies: percent or fraction."""
-    table_costs: tuple[str, ...]
-    """Further columns of the table that are costs, such as latencies and energies of devices."""
-    table_input_shape: tuple[int, ...] | None
-    """Shape of one input of the table's networks, (channels, height, width); None means the published one."""
-    table_classes: int | None
-    """Number of classes that the table's networks tell apart; None means as many as the published ones."""
-    random_baseline: bool
-    """Whether random architectures are trained too, beside those that were found."""
-    training: Training
-    execution: Annotated[Execution, tyro.conf.arg(name="")]
+_OFTEN = {"epochs", "batch_size", "learning_rate", "channels", "cells", "train_examples", "evaluations"}
+"""Settings that are shown whether a sweep sets them or not."""
+_OFTEN_TRAINED = {*_OFTEN, "select", "seeds", "rungs"} - {"evaluations"}
+_RARE = {"objectives", "reference", "max_failures", "within", "reduction_factor"}
 
 
-def typed_sweep(sweep: Sweep, arguments: list[str], prog: str) -> Sweep:
-    """A sweep with what was typed in the place of its own.
-
-    A setting that was typed is fixed in every arm that has it: there it is no longer varied.
-
-    Args:
-        sweep: whose values hold where nothing was typed.
-        arguments: --FIELD VALUE, --FLAG, --no-FLAG.
-        prog: the command before them, for its help.
+def selected(name: str, preset: str | None = None, method: str | None = None) -> Sweep:
+    """The sweep whose settings are options.
 
     Raises:
-        InvalidInput: there is no such field, or a value is not accepted.
+        InvalidInput: there is no such sweep, preset or method.
     """
-    source = sweep.table or AccuracySource(path="none")
-    default = SweepOptions(
-        settings=sweep.arms[0].settings,
-        more_settings=_more_settings(sweep),
-        name=sweep.name,
-        dataset=sweep.dataset,
-        seeds=sweep.seeds,
-        objectives=sweep.objectives,
-        budget=sweep.most_macs,
-        reference=sweep.reference,
-        table=None if sweep.table is None else sweep.table.path,
-        table_columns=source.columns,
-        table_unit=source.unit,
-        table_costs=source.costs,
-        table_input_shape=source.input_shape,
-        table_classes=source.classes,
-        random_baseline=sweep.random_baseline,
-        training=sweep.training,
-        execution=sweep.execution,
-    )
-    typed = parse(SweepOptions, arguments, prog, default=default)
-    of_table = ("columns", "unit", "costs", "input_shape", "classes")
-    described = [name for name in of_table if is_typed(arguments, f"table_{name}")]
-    if typed.table is None and described:
-        flags = ", ".join(f"--table-{name.replace('_', '-')}" for name in described)
-        raise InvalidInput(f"{flags} without a table: give it too, as --table FILE")
-    table = typed.table and AccuracySource(
-        path=typed.table,
-        columns=typed.table_columns,
-        unit=typed.table_unit,
-        costs=typed.table_costs,
-        input_shape=typed.table_input_shape,
-        classes=typed.table_classes,
-    )
-    if typed.method is not None:
-        sweep = with_method(sweep, typed.method)
-    if typed.space is not None:
-        sweep = with_space(sweep, typed.space)
-    given = {**vars(typed.settings), **vars(typed.more_settings)}
-    given |= {f"{TRAINED}{name}": value for name, value in typed.training.settings.to_dict().items()}
-    sweep = with_settings(sweep, {name: value for name, value in given.items() if is_typed(arguments, name)})
-    if typed.draws is not None:
-        sweep = with_samples(sweep, typed.draws)
-    shared = ("name", "dataset", "seeds", "objectives", "reference", "random_baseline", "training", "execution")
-    return dataclasses.replace(
-        sweep,
-        budget=None if typed.budget is None else Budget(typed.budget),
-        table=table or None,
-        **{name: getattr(typed, name) for name in shared},
-    )
+    found = find_sweep(name)
+    sweep = with_options(found, {"preset": preset}) if isinstance(found, Sweep) else found.like
+    return sweep if method is None else with_method(sweep, method)
 
 
-def _more_settings(sweep: Sweep) -> object:
-    """The settings of all arms that the first does not have, each with the value and type of the first that has it."""
-    known = {one.name for one in dataclasses.fields(sweep.arms[0].settings)}
-    known |= {one.name for one in dataclasses.fields(SweepOptions)}
-    found: list[tuple[str, Any, Any]] = []
-    for arm in sweep.arms[1:]:
-        hints = typing.get_type_hints(type(arm.settings))
-        for one in dataclasses.fields(arm.settings):
-            if one.name not in known:
-                known.add(one.name)
-                told = tyro.conf.arg(help=f"A setting of {arm.method}.")
-                value = dataclasses.field(default=getattr(arm.settings, one.name))
-                found.append((one.name, Annotated[hints[one.name], told], value))
-    return dataclasses.make_dataclass("MoreSettings", found, frozen=True, kw_only=True)()
+def options_of_sweep(sweep: Sweep | None, own: Sequence[Option]) -> list[Option]:
+    """All that can be typed of a sweep, group by group.
+
+    Args:
+        sweep: whose values are the defaults; None is any sweep, whose settings are not known yet.
+        own: options of the verb that change arms.
+    """
+    search = [] if sweep is None else list(_settings(sweep))
+    trained = [] if sweep is None else list(_training(sweep))
+    varied = [one for one in [*search, *trained] if one.group == VARIED]
+    rest = [one for one in [*search, *trained] if one.group != VARIED]
+    own = [one for one in own if one.name != "preset" or sweep is None or sweep.presets]
+    return [*varied, *_run(sweep), *own, *rest, *_front(sweep), *_table(sweep), *_execution(sweep)]
+
+
+def by_rules(name: str, options: Sequence[Option]) -> list[Option]:
+    """Options of a sweep, of whose defaults those are named, and not said, that follow from its data."""
+    found = find_sweep(name)
+    if isinstance(found, Sweep):
+        return list(options)
+    without = {"dataset": NOTHING}
+    return [
+        dataclasses.replace(one, shown_default="by a rule; docs/own_images.md")
+        if one.name.removeprefix(TRAINED) in found.ruled
+        else dataclasses.replace(one, default=without.get(one.name, one.default))
+        for one in options
+    ]
+
+
+def _settings(sweep: Sweep) -> Iterator[Option]:
+    several = len({arm.method for arm in sweep.arms}) > 1
+    for name, methods in settings_of(sweep).items():
+        arms = [arm for arm in sweep.arms if any(one.name == name for one in dataclasses.fields(arm.settings))]
+        config: Any = type(arms[0].settings)
+        declared = next(one for one in dataclasses.fields(config) if one.name == name)
+        values = [getattr(arm.settings, name) for arm in arms]
+        text = documented(config).get(name) or f"{name.replace('_', ' ').capitalize()}."
+        if several and len(methods) <= 2:
+            text = f"{text.rstrip('.')} ({', '.join(map(registry.portable, methods))})."
+        varied = [arm for arm in arms if name in arm.param_space]
+        default = None
+        if varied:
+            default = _values_of(name, varied)
+        elif len(set(map(repr, values))) > 1:
+            default = f"{len(set(map(repr, values)))} values, by method"
+        set_by_sweep = not several and any(value != declared.default for value in values)
+        yield Option(
+            name=name,
+            type=typing.get_type_hints(config)[name],
+            help=text,
+            default=values[0],
+            shown_default=default,
+            group=VARIED if varied else SEARCH,
+            unit=declared.metadata.get("unit", ""),
+            low=declared.metadata.get("low"),
+            high=declared.metadata.get("high"),
+            rare=not (varied or "knob" in declared.metadata or name in _OFTEN or set_by_sweep),
+        )
+
+
+def _values_of(name: str, arms: Sequence[Arm]) -> str:
+    """What arms vary a setting over, in words; by method, where several do."""
+    if len({arm.method for arm in arms}) > 1:
+        return "; ".join(f"{registry.portable(arm.method)}: {_spoken(arm.param_space[name])}" for arm in arms)
+    return "; ".join(dict.fromkeys(_spoken(arm.param_space[name]) for arm in arms))
+
+
+def _training(sweep: Sweep) -> Iterator[Option]:
+    training = sweep.training
+    own = options_of_fields(training, group=TRAIN, prefix=TRAINED, without=("settings",), rare=True)
+    settings = options_of_fields(training.settings, group=TRAIN, prefix=TRAINED, rare=True)
+    for one in [*own, *settings]:
+        name = one.name.removeprefix(TRAINED)
+        if name in sweep.varied_training:
+            spaces = [arm.param_space[one.name] for arm in sweep.arms if one.name in arm.param_space]
+            told = "; ".join(dict.fromkeys(map(_spoken, spaces)))
+            yield dataclasses.replace(one, group=VARIED, shown_default=told, rare=False)
+        else:
+            yield dataclasses.replace(one, rare=one.rare and name not in _OFTEN_TRAINED)
+
+
+def _spoken(values: Any) -> str:
+    if isinstance(values, Range):
+        scale = ", logarithmic" if values.log else ""
+        return f"{values.low:g} to {values.high:g}{scale}"
+    values = values.values if isinstance(values, Choice) else values
+    return ", ".join(word for value in values for word in typed(value))
+
+
+def _run(sweep: Sweep | None) -> Iterator[Option]:
+    for name in ("name", "dataset", "seeds"):
+        one = _field(Sweep, sweep, name, RUN)
+        if name == "dataset":
+            one = dataclasses.replace(one, called="data", also=("dataset",), unit="NAME")
+        if name == "name":
+            one = dataclasses.replace(
+                one, help="Name of the run. The same sweep under one name resumes it.", unit="RUN"
+            )
+        yield one
+
+
+def _front(sweep: Sweep | None) -> Iterator[Option]:
+    budget = _field(Sweep, sweep, "budget", FRONT)
+    yield dataclasses.replace(budget, type=float | None, default=None if sweep is None else sweep.most_macs, unit="M")
+    for name in OWN:
+        if name not in ("name", "dataset", "seeds"):
+            one = _field(Sweep, sweep, name, FRONT)
+            unit = "M FRACTION" if name == "reference" else ""
+            yield dataclasses.replace(one, unit=unit, rare=name in _RARE and not _black_box(sweep, name))
+
+
+def _black_box(sweep: Sweep | None, name: str) -> bool:
+    return name == "objectives" and sweep is not None and bool(sweep.black_box_arms)
+
+
+def _table(sweep: Sweep | None) -> Iterator[Option]:
+    source = None if sweep is None else sweep.table
+    is_black_box = sweep is not None and bool(sweep.black_box_arms)
+    path = _field(AccuracySource, source, "path", LOOK_UP)
+    text = "File or folder of a table of accuracies, looked up in place of training."
+    yield dataclasses.replace(path, name="table", type=str | None, help=text, unit="FILE", rare=not is_black_box)
+    for name in OF_TABLE:
+        one = _field(AccuracySource, source or AccuracySource(path="none"), name, LOOK_UP)
+        yield dataclasses.replace(
+            one, name=f"{TABLE}{name}", rare=not is_black_box or name in ("input_shape", "classes")
+        )
+
+
+def _execution(sweep: Sweep | None) -> Iterator[Option]:
+    execution = Execution() if sweep is None else sweep.execution
+    for one in options_of_fields(execution, group=WHERE):
+        yield dataclasses.replace(one, rare=one.name in _RARE)
+
+
+def _field(cls: type, value: Any, name: str, group: str) -> Option:
+    declared = next(one for one in dataclasses.fields(cls) if one.name == name)
+    default = NOTHING if declared.default is dataclasses.MISSING else declared.default
+    return Option(
+        name=name,
+        type=typing.get_type_hints(cls)[name],
+        help=documented(cls)[name],
+        default=default if value is None else getattr(value, name),
+        group=group,
+    )

@@ -1,4 +1,4 @@
-"""The command line: each verb takes what was typed, calls what does the work, and prints what came out."""
+"""The verbs that run something, or show runs: each calls what does the work with what was typed, and prints."""
 
 from __future__ import annotations
 
@@ -6,244 +6,330 @@ import contextlib
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
 from nasray import registry
-from nasray.cli.architectures import cost, draw, export
-from nasray.cli.arguments import leading, parse, positional, taken, value_of
 from nasray.cli.found import RUNS, find_architecture, find_run
-from nasray.errors import (
-    DamagedFilesWarning,
-    InvalidInput,
-    printable,
-)
-from nasray.settings import TrainingSettings
+from nasray.cli.option import Option, Says, options_of_fields
+from nasray.errors import DamagedFilesWarning, InvalidInput, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nasray.spaces import CellSpace
+Run = Annotated[str, Says(help="Folder or URI of a run, or the name of one in runs/.", word="RUN")]
+SpaceWord = Annotated[str, Says(help="A search space (nasray list spaces), or FILE.py:NAME.", word="SPACE")]
+DatasetWord = Annotated[str, Says(help="A dataset (nasray list datasets), or FILE.py:NAME.", word="DATASET")]
+Out = Annotated[
+    str | None, Says(help="Folder of the run, or its URI.", group="where", shown_default="one in runs/", unit="DIR")
+]
+DataRoot = Annotated[
+    str | None,
+    Says(help="Folder of the dataset.", group="where", shown_default="the environment's NASRAY_DATA", unit="DIR"),
+]
+Code = Annotated[
+    tuple[str, ...],
+    Says(help="Files of your own code that the run is of, where they have moved.", group="where", unit="FILE"),
+]
+Quiet = Annotated[bool, Says(help="Print nothing but the result and errors.", group="where")]
+_ADDRESS = Says(help="Address of a running Ray cluster.", group="execution", shown_default="as the run has it")
+_CPUS = Says(help="CPU cores that each trial reserves.", group="execution", shown_default="as the run has it")
+_GPUS = Says(
+    help="GPUs that each trial reserves; auto measures it.", group="execution", shown_default="as the run has it"
+)
+Address = Annotated[str | None, _ADDRESS]
+CPUs = Annotated[float | None, _CPUS]
+GPUs = Annotated[float | Literal["auto"] | None, _GPUS]
 
 
-def _sweep(arguments: list[str]) -> int:
-    """SWEEP [--name RUN] [--storage DIR] [--preset PRESET] [--FIELD VALUE ...]: run or resume a sweep"""
-    from nasray.cli.sweep_options import typed_sweep
-    from nasray.sweeps import Sweep
-    from nasray.sweeps.changes import with_execution, with_method
+def sweep(
+    sweep: Annotated[str, Says(help="A sweep (nasray list sweeps), or FILE.py:NAME.", word="SWEEP")],
+    *,
+    preset: Annotated[str | None, Says(help="The same sweep in another size.", group="run", unit="NAME")] = None,
+    method: Annotated[str | None, Says(help="Run this method or searcher alone.", group="run", unit="NAME")] = None,
+    space: Annotated[str | None, Says(help="Search this space in every arm.", group="run", unit="NAME")] = None,
+    draws: Annotated[int | None, Says(help="Number of draws from the ranges that are varied.", group="run")] = None,
+    image_size: Annotated[
+        str | None, Says(help="Resize images of folder: and torchvision: to it.", group="run", unit="HxW")
+    ] = None,
+    minutes: Annotated[
+        float | None, Says(help="Fit sizes and epochs into this time (sweep images).", group="run", unit="MINUTES")
+    ] = None,
+    dry_run: Annotated[
+        bool, Says(help="Print trials, epochs, time, memory and costs, and start nothing.", group="run")
+    ] = False,
+    **options: Any,
+) -> int:
+    """Run a sweep, or resume it where the run exists."""
+    from nasray.sweeps.changes import with_execution
+    from nasray.sweeps.command import Source
+    from nasray.sweeps.fitting import find_sweep
+    from nasray.sweeps.forecast import forecast, lines
+    from nasray.sweeps.made import sweep_of
     from nasray.sweeps.run import run_sweep
 
-    (name,), rest = positional(arguments, "SWEEP", example="nasray sweep digits")
-    sweep: Sweep = registry.find("sweep", name, Sweep)
-    preset, rest = taken(rest, "--preset")
-    if preset is not None:
-        if preset not in sweep.presets:
-            instead = (
-                f"expected one of {', '.join(sweep.presets)}" if sweep.presets else "it has none. Leave --preset out"
-            )
-            raise InvalidInput(f"preset {preset!r} of sweep {name}: {instead}")
-        sweep = sweep.presets[preset]
-    if (method := value_of(rest, "method")) is not None:
-        sweep = with_method(sweep, method)
-    if value_of(rest, "storage") is None and sweep.execution.storage == RUNS:
-        sweep = with_execution(sweep, storage=str(Path(RUNS).absolute()))
-    return _print_outcome(run_sweep(typed_sweep(sweep, rest, f"nasray sweep {name}")))
+    given = {"preset": preset, "method": method, "space": space, "draws": draws, **options}
+    chosen = sweep_of(find_sweep(sweep), {**given, "image_size": image_size, "minutes": minutes})
+    if dry_run:
+        for line in lines(chosen, forecast(chosen)):
+            print(line)
+        return 0
+    if "storage" not in options and chosen.execution.storage == RUNS:
+        chosen = with_execution(chosen, storage=str(Path(RUNS).absolute()))
+    return _print_outcome(run_sweep(chosen, source=Source(name=sweep, options=given)))
 
 
-def _search(arguments: list[str]) -> int:
-    """METHOD SPACE DATASET [--FIELD VALUE ...] [--out DIR]: one search without Ray, into the same tables"""
+def more_of_sweep(own: Sequence[Option], name: str | None, **chosen: Any) -> list[Option]:
+    """All options of a sweep."""
+    from nasray.cli.sweep_options import by_rules, options_of_sweep, selected
+
+    options = options_of_sweep(None if name is None else selected(name, **chosen), own)
+    return options if name is None else by_rules(name, options)
+
+
+def search(
+    method: Annotated[str, Says(help="A method (nasray list methods), or FILE.py:NAME.", word="METHOD")],
+    space: SpaceWord,
+    dataset: DatasetWord,
+    *,
+    seed: Annotated[int, Says(help="Of all that is drawn at random.", group="search")] = 0,
+    out: Out = None,
+    data_root: DataRoot = None,
+    evaluation_channels: Annotated[
+        int | None,
+        Says(
+            help="Channels of the first cell.",
+            group="networks whose multiply-adds count",
+            shown_default="the space's own number",
+        ),
+    ] = None,
+    evaluation_cells: Annotated[
+        int | None,
+        Says(help="Cells.", group="networks whose multiply-adds count", shown_default="the space's own number"),
+    ] = None,
+    evaluation_skeleton: Annotated[
+        str | None,
+        Says(
+            help="Stem and classifier around the cells: cifar or imagenet.",
+            group="networks whose multiply-adds count",
+            shown_default="as in the search",
+        ),
+    ] = None,
+    evaluation_width_budget: Annotated[
+        float | None,
+        Says(
+            help="Each is as wide as this many multiply-adds (M) allow.",
+            group="networks whose multiply-adds count",
+            unit="M",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        Says(help="Most multiply-adds (M): methods that can aim at it do.", group="search", unit="M"),
+    ] = None,
+    quiet: Quiet = False,
+    **settings: Any,
+) -> int:
+    """One search without Ray, into the same tables."""
     from nasray.sweeps.single import search
+
+    sizes = {"channels": evaluation_channels, "cells": evaluation_cells, "skeleton": evaluation_skeleton}
+    sizes = {f"evaluation_{name}": value for name, value in sizes.items()}
+    where = _out(method, space, dataset) if out is None else out
+    run = search(
+        method,
+        space,
+        dataset,
+        out=where,
+        seed=seed,
+        budget=budget,
+        data_root=data_root,
+        quiet=quiet,
+        evaluation_width_budget=evaluation_width_budget,
+        **sizes,
+        **settings,
+    )
+    front = run.front()
+    _print_front(front, ["macs", "params", "accuracy", "gap", "epoch", "architecture_id"])
+    print(f"{len(front)} of its candidates are on the front; the tables are in {where}")
+    return 0
+
+
+def more_of_search(own: Sequence[Option], method: str | None) -> list[Option]:
+    """The settings of a method, before the other options."""
+    if method is None:
+        return [*own]  # those of no method in particular
     from nasray.trials.search_config import find_method
 
-    (method, space, dataset), rest = positional(
-        arguments, "METHOD", "SPACE", "DATASET", example="nasray search gold_nas gold digits"
-    )
-    default = _SingleSearch(settings=find_method(method).Config(), out=_out(method, space, dataset))
-    typed = parse(_SingleSearch, rest, f"nasray search {method} {space} {dataset}", default=default)
-    others = {name: value for name, value in vars(typed).items() if name != "settings"}
-    front = search(method, space, dataset, **others, **typed.settings.to_dict()).front()
-    _print_front(front, ["macs", "params", "accuracy", "gap", "epoch", "architecture_id"])
-    print(f"{len(front)} of its candidates are on the front; the tables are in {typed.out}")
-    return 0
+    config = find_method(method).Config
+    taken = {one.name for one in own}  # the search's own come before a method's of the same name
+    settings = options_of_fields(config(), group="settings of the search", without=taken, rare=True)
+    words = [one for one in own if one.word]
+    return [*words, *_knobs_first(settings, config.knobs()), *(one for one in own if not one.word)]
 
 
-def _train(arguments: list[str]) -> int:
-    """SPACE ARCHITECTURE DATASET [--FIELD VALUE ...] [--out DIR]: train one architecture from scratch, without Ray"""
+_OFTEN = ("epochs", "batch_size", "learning_rate", "channels", "cells", "train_examples", "augmentation", "device")
+
+
+def _knobs_first(settings: Sequence[Option], knobs: Any) -> Iterator[Option]:
+    from dataclasses import replace
+
+    yield from (replace(one, rare=False, group="knobs of the method") for one in settings if one.name in knobs)
+    yield from (replace(one, rare=one.name not in _OFTEN) for one in settings if one.name not in knobs)
+
+
+def train(
+    space: SpaceWord,
+    architecture: Annotated[
+        str,
+        Says(help="A published one by its name, JSON, a genotype, a file of one, or an id.", word="ARCHITECTURE"),
+    ],
+    dataset: DatasetWord,
+    *,
+    seed: Annotated[int, Says(help="Of all that is drawn at random.", group="training")] = 0,
+    budget: Annotated[
+        float | None,
+        Says(help="Most multiply-adds (M): a network that exceeds it is made narrower.", group="training", unit="M"),
+    ] = None,
+    out: Out = None,
+    data_root: DataRoot = None,
+    storage: Annotated[
+        str, Says(help="Folder of the runs in which an id is looked for.", group="where", unit="DIR")
+    ] = RUNS,
+    quiet: Quiet = False,
+    **settings: Any,
+) -> int:
+    """Train one architecture from scratch, without Ray."""
     from nasray.spaces import CellSpace
     from nasray.sweeps.single import train
-    from nasray.trials.evaluation import EvaluationSettings
 
-    example = "nasray train darts DARTS_V2 cifar10"
-    (name, text, dataset), rest = positional(arguments, "SPACE", "ARCHITECTURE", "DATASET", example=example)
-    space: CellSpace = registry.find("space", name, CellSpace)
-    storage = value_of(rest, "storage")
-    architecture = find_architecture(space, text, RUNS if storage is None else storage)
-    called = text if text in space.references else architecture.id
-    default = _SingleTraining(settings=EvaluationSettings(), out=_out("train", name, called, dataset))
-    typed = parse(_SingleTraining, rest, f"nasray train {name} {called} {dataset}", default=default)
-    others = {one: value for one, value in vars(typed).items() if one not in ("settings", "storage")}
-    run = train(architecture, name, dataset, **others, **typed.settings.to_dict())
+    found: CellSpace = registry.find("space", space, CellSpace)
+    chosen = find_architecture(found, architecture, storage)
+    called = architecture if architecture in found.references else chosen.id
+    where = _out("train", space, called, dataset) if out is None else out
+    given: dict[str, Any] = {"seed": seed, "budget": budget, "data_root": data_root, "quiet": quiet}
+    run = train(chosen, space, dataset, out=where, **given, **settings)
     _print_front(run.evaluations, ["macs", "params", "accuracy", "test_accuracy", "epochs", "architecture_id"])
-    print(f"tables and trained weights: {typed.out}")
+    print(f"tables and trained weights: {where}")
     return 0
 
 
-def _out(*names: str) -> str:
-    """The folder of a single search or training."""
-    return f"{RUNS}/{'-'.join(map(registry.portable, names))}".replace(":", "-")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SingleSearch:
-    """What a single search takes besides method, space and dataset."""
-
-    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
-    seed: int = 0
-    out: str
-    """Folder of the run, or its URI."""
-    evaluation_channels: int | None = None
-    """Channels of the networks whose cost counts; None means the space's own number."""
-    evaluation_cells: int | None = None
-    """Cells of those networks; None means the space's own number."""
-    evaluation_skeleton: str | None = None
-    """What surrounds the cells of those networks, cifar or imagenet; None is as in the search."""
-    evaluation_width_budget: float | None = None
-    """Multiply-adds (M): each of those networks is as wide as this allows; None is evaluation_channels for all."""
-    data_root: str | None = None
-    """Folder of the dataset; None is the environment's NASRAY_DATA."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SingleTraining:
-    """What a single training takes besides space, architecture and dataset."""
-
-    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]
-    seed: int = 0
-    budget: float | None = None
-    """Largest multiply-adds (M): a network that exceeds it is made narrower; None is any number."""
-    out: str
-    """Folder of the run, or its URI."""
-    data_root: str | None = None
-    """Folder of the dataset; None is the environment's NASRAY_DATA."""
-    storage: str = RUNS
-    """Where to look for the ids of architectures."""
-
-
-def _retrain(arguments: list[str]) -> int:
-    """RUN [--FIELD VALUE ...]: train the front's architectures from scratch, as trials"""
-    from nasray.sweeps.run import read_run, retrain
+def more_of_training(own: Sequence[Option], _: str | None) -> list[Option]:
+    """The settings of a training, before the other options."""
     from nasray.trials.evaluation import EvaluationSettings
 
-    (run,), rest = positional(arguments, "RUN", example="nasray retrain runs/digits --epochs 100")
+    settings = _knobs_first(options_of_fields(EvaluationSettings(), group="settings of the training", rare=True), ())
+    return [*(one for one in own if one.word), *settings, *(one for one in own if not one.word)]
+
+
+def retrain(
+    run: Run,
+    *,
+    address: Address = None,
+    data_root: DataRoot = None,
+    cpus_per_trial: CPUs = None,
+    gpus_per_trial: GPUs = None,
+    code: Code = (),
+    quiet: Quiet = False,
+    **settings: Any,
+) -> int:
+    """Train a run's front from scratch with other settings, as trials."""
+    from nasray.sweeps.run import retrain
+
+    given: dict[str, Any] = {"address": address, "data_root": data_root}
+    given |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    execution = {name: value for name, value in given.items() if value is not None} | {"quiet": quiet}
+    return _print_outcome(retrain(find_run(run), settings, registry.code_files(code), **execution))
+
+
+def more_of_retraining(own: Sequence[Option], run: str | None) -> list[Option]:
+    """The settings of the run's trainings, before the other options."""
+    from nasray.trials.evaluation import EvaluationSettings
+
+    if run is None:
+        return more_of_training(own, None)
     storage = find_run(run)
-    sweep, _ = read_run(storage)
-
-    @dataclass(frozen=True, kw_only=True)
-    class Retraining:
-        settings: Annotated[EvaluationSettings, tyro.conf.arg(name="")]
-        address: str | None
-        """Address of a running Ray cluster; None means RAY_ADDRESS, or a Ray of its own on this machine."""
-        data_root: str | None
-        """Folder of the dataset; None means the environment's NASRAY_DATA."""
-        cpus_per_trial: float
-        """CPU cores that each training reserves."""
-        gpus_per_trial: float | Literal["auto"]
-        """GPUs that each training reserves; auto measures it."""
-
-    names = ("address", "data_root", "cpus_per_trial", "gpus_per_trial")
-    default = Retraining(settings=sweep.training.settings, **{name: getattr(sweep.execution, name) for name in names})
-    typed = parse(Retraining, rest, f"nasray retrain {run}", default=default)
-    return _print_outcome(retrain(storage, typed.settings.to_dict(), **{name: getattr(typed, name) for name in names}))
+    try:
+        settings = EvaluationSettings.of(storage.read_json("run.json")["sweep"]["training"]["settings"])
+    except (LookupError, TypeError):
+        raise InvalidInput(f"{storage} holds no sweep: expected a folder that nasray sweep made") from None
+    options = _knobs_first(options_of_fields(settings, group="settings of the training", rare=True), ())
+    return [*options, *own]
 
 
-def _resume(arguments: list[str]) -> int:
-    """RUN [--FIELD VALUE ...]: go on with a sweep, a search or a training where it was left"""
+def resume(
+    run: Run,
+    *,
+    address: Address = None,
+    data_root: DataRoot = None,
+    cpus_per_trial: CPUs = None,
+    gpus_per_trial: GPUs = None,
+    code: Code = (),
+    quiet: Quiet = False,
+) -> int:
+    """Go on with a sweep, a search or a training where it was left."""
     from nasray.sweeps.resuming import resume_storage
 
-    @dataclass(frozen=True, kw_only=True)
-    class Resuming:
-        address: str | None = None
-        """Address of a running Ray cluster; None is as the run has it."""
-        data_root: str | None = None
-        """Folder of the dataset; None is as the run has it."""
-        cpus_per_trial: float | None = None
-        """CPU cores that each trial reserves; None is as the run has it."""
-        gpus_per_trial: float | Literal["auto"] | None = None
-        """GPUs that each trial reserves; auto measures it, None is as the run has it."""
-
-    (run,), rest = positional(arguments, "RUN", example="nasray resume runs/digits")
     storage = find_run(run)
-    typed = parse(Resuming, rest, f"nasray resume {run}", default=Resuming())
-    outcome = resume_storage(storage, {name: value for name, value in vars(typed).items() if value is not None})
+    given: dict[str, Any] = {"address": address, "data_root": data_root}
+    given |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    execution = {name: value for name, value in given.items() if value is not None} | {"quiet": quiet}
+    outcome = resume_storage(storage, execution, code)
     if outcome is not None:
         return _print_outcome(outcome)
     print(f"{storage} is finished: nasray front {run} shows it")
     return 0
 
 
-def _runs(arguments: list[str]) -> int:
-    """[DIR]: the runs in a folder, with their state, progress and front"""
+def runs(
+    folder: Annotated[str, Says(help="Folder of runs, or its URI.", word="DIR")] = RUNS,
+) -> int:
+    """List the runs in a folder, with their state, progress and front."""
     from nasray.cli.listing import lines_of_runs
 
-    given, rest = leading(arguments)
-    if len(given) > 1:
-        raise InvalidInput(f"runs {' '.join(given)}: expected one folder, as in nasray runs {RUNS}")
-    parse(_Nothing, rest, "nasray runs", default=_Nothing())
-    for line in lines_of_runs(given[0] if given else RUNS):
+    for line in lines_of_runs(folder):
         print(line)
     return 0
 
 
-def _front(arguments: list[str]) -> int:
-    """RUN [RUN ...] [--budget M] [--cost NAME] [--plot FILE] [--repeats runs] [--references NAME ...]: their front"""
+def front(
+    runs: Annotated[tuple[str, ...], Says(help="Folders or URIs of runs, or names of runs in runs/.", word="RUN")],
+    **options: Any,
+) -> int:
+    """The Pareto front across runs, with its hypervolume."""
     from nasray.cli.comparison import FrontOptions, lines
 
-    runs, rest = leading(arguments)
-    if not runs:
-        raise InvalidInput("RUN missing: expected folders of runs, as in nasray front runs/digits")
-    typed = parse(FrontOptions, rest, "nasray front", default=FrontOptions())
     with _damage_in_a_line() as damaged:
-        for line in lines({run: find_run(run) for run in runs}, typed):
+        for line in lines({run: find_run(run) for run in runs}, FrontOptions(**options)):
             print(line)
     return 1 if damaged else 0
 
 
-def _list(arguments: list[str]) -> int:
-    """[KIND]: spaces, methods with their knobs, datasets, sweeps, published architectures"""
-    from nasray.cli.listing import KINDS, lines
+def more_of_front(own: Sequence[Option], _: str | None) -> list[Option]:
+    """The options of a front."""
+    from nasray.cli.comparison import FrontOptions
 
-    kinds, rest = leading(arguments)
-    parse(_Nothing, rest, "nasray list", default=_Nothing())
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise InvalidInput(f"list {unknown[0]!r}: expected one of {', '.join(KINDS)}")
-    for line in lines(kinds or list(KINDS)):
+    return [*own, *options_of_fields(FrontOptions(), group="options")]
+
+
+def list_(
+    kinds: Annotated[
+        tuple[Literal["spaces", "methods", "searchers", "datasets", "sweeps", "architectures"], ...],
+        Says(help="Of what to tell all: spaces, methods, searchers, datasets, sweeps, architectures.", word="KIND"),
+    ] = (),
+) -> int:
+    """Spaces, methods with their knobs, datasets, sweeps, published architectures."""
+    from nasray.cli.listing import lines, names
+
+    for line in lines(kinds) if kinds else names():
         print(line)
     return 0
 
 
-@dataclass(frozen=True)
-class _Nothing:
-    """Takes no fields."""
-
-
-VERBS: dict[str, Callable[[list[str]], int]] = {
-    "sweep": _sweep,
-    "search": _search,
-    "train": _train,
-    "retrain": _retrain,
-    "resume": _resume,
-    "runs": _runs,
-    "front": _front,
-    "cost": cost,
-    "draw": draw,
-    "export": export,
-    "list": _list,
-}
+def _out(*names: str) -> str:
+    """The folder of a single search or training."""
+    return f"{RUNS}/{'-'.join(map(registry.portable, names))}".replace(":", "-")
 
 
 @contextlib.contextmanager

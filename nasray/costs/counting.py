@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from nasray.errors import InvalidInput, reason
 
@@ -52,6 +51,8 @@ def count(module: nn.Module, x: Tensor, called: str = "the network") -> Count:
     """
     module.eval()
     seen = _Seen()
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton, where there is one: half a second
+
     counter = FlopCounterMode(display=False, custom_mapping=_further_formulas())
     with torch.no_grad(), _without_normalisations(module), seen, counter:
         output = module(x)

@@ -2,7 +2,15 @@
 
 from nasray.fronts.across import front_across
 from nasray.fronts.attainment import QUARTILES, attained, attainment_surfaces
-from nasray.fronts.pareto import average_over_seeds, check_comparable, hypervolume, near_front, pareto_front
+from nasray.fronts.pareto import (
+    average_over_seeds,
+    check_comparable,
+    comparable_parts,
+    hypervolume,
+    near_front,
+    pareto_front,
+)
+from nasray.fronts.ranks import kendall_tau
 from nasray.fronts.repetitions import repetitions
 
 __all__ = [
@@ -11,8 +19,10 @@ __all__ = [
     "attainment_surfaces",
     "average_over_seeds",
     "check_comparable",
+    "comparable_parts",
     "front_across",
     "hypervolume",
+    "kendall_tau",
     "near_front",
     "pareto_front",
     "repetitions",

@@ -11,7 +11,7 @@ origin can be used.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nasray.errors import InvalidInput, printable, shown
-from nasray.runs.schema import CANDIDATES, EVALUATIONS, kinds_of, metric_of
+from nasray.runs.schema import CANDIDATES, EPOCHS, EVALUATION, EVALUATIONS, SEARCH, kinds_of, metric_of
 from nasray.settings import HYPERPARAMETERS, TRAINED, TrainingSettings
 from nasray.spaces.metric import METRICS, Metric, measured
 
@@ -172,11 +172,34 @@ def check_comparable(frame: pd.DataFrame, *, cost: str = "macs", but: Collection
         )
 
 
+def comparable_parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The complete rows of a frame, apart as far as they do not compare: the rows of each part may share a front.
+
+    frame: rows of candidates, or of evaluations.
+    """
+    rows = frame[_complete(frame)]
+    if not len(rows):
+        return
+    (kind,) = kinds_of(rows)
+    names = [name for name in ("dataset", "dataset_digest", "metric", *_FIDELITY[kind]) if name in rows.columns]
+    for _, own in rows.groupby(names, sort=True, dropna=False):
+        differing = _differing_settings(own) if kind == EVALUATIONS.kind and "settings" in own.columns else {}
+        if not differing:
+            yield own
+            continue
+        values = own["settings"].map(json.loads)
+        recipes = values.map(lambda one, names=tuple(differing): json.dumps([one.get(name) for name in names]))
+        for _, part in own.groupby(recipes.where(_from_scratch(own), ""), sort=True):
+            yield part
+
+
 def _usable(
     frame: pd.DataFrame, metric: Metric | str | None, minimise: str
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Positions of the rows that may be on a front, their cost, and their metric so that more of it is better; refuses
     what does not compare."""
+    if {SEARCH, EVALUATION, EPOCHS.kind} & set(kinds_of(frame)):
+        raise InvalidInput("Rows of epochs have no front. Give rows of candidates, or of evaluations.")
     name, sign = column_of(frame, metric)
     cost, gain = _numbers(frame, minimise), -sign * _numbers(frame, name)
     keep = np.isfinite(cost) & np.isfinite(gain) & _complete(frame)

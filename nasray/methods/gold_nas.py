@@ -63,7 +63,7 @@ class GoldNAS(SearchMethod):
         """Weight of the penalty's part in an operation's multiply-adds (M)."""
         stable_epochs: int = setting(3, low=0)
         """An architecture is recorded when pruning resumes after more than this many epochs without any."""
-        stop_macs: float | None = knob(None, 0.0, 1e5)
+        stop_macs: float | None = knob(None, 0.0, 1e5, unit="M")
         """The search ends once its architecture has fewer multiply-adds (M) at the evaluation size. None is 30.9 % of
         the largest architecture's: the released code's 240 M for CIFAR-10, at any size."""
 

@@ -75,7 +75,7 @@ class ISTANASOneStage(SearchMethod):
         """Strength of the LASSO's penalty."""
         freeze_distance: float = setting(1e-3, low=0.0)
         """A node is frozen once its code moves no further in an epoch."""
-        max_params: float | None = setting(3.7, low=0.0)
+        max_params: float | None = setting(3.7, low=0.0, unit="M")
         """A recovery that gives a network of this many parameters (M) or more is rejected, for all nodes; None means
         no limit. The released code guards its memory by it. Counted is what the paper counts: the network that comes
         out, its normalisations after poolings and identities included, the auxiliary head not. The architecture that

@@ -51,13 +51,13 @@ def cell_figure(space: CellSpace, architecture: Architecture, *, title: str | No
     # pyplot is left alone: it keeps global state, and may look for a display.
     from matplotlib.figure import Figure
 
-    cells = [lay_out(name, space.graph(name), choices, _text_width) for name, choices in architecture.cells.items()]
+    cells = [lay_out(name, space.graph(name), choices, text_width) for name, choices in architecture.cells.items()]
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(_operations(space))}
     columns = min(range(1, len(cells) + 1), key=lambda count: _mismatch(cells, count))
     rows, widths, heights = _grid(cells, columns)
     head = _MARGIN + (_TITLE if title else 0.0)
     size = (
-        max(sum(widths) + _MARGIN * (columns + 1), 2 * _MARGIN + _text_width(title or "", 11.0)),
+        max(sum(widths) + _MARGIN * (columns + 1), 2 * _MARGIN + text_width(title or "", 11.0)),
         sum(heights) + head,
     )
     figure = Figure(figsize=size, dpi=150)
@@ -94,7 +94,7 @@ def _mismatch(cells: Sequence[CellLayout], columns: int) -> float:
 
 
 def _width(cell: CellLayout) -> float:
-    return max(cell.width, _text_width(cell.name, _TITLE_POINTS, "bold"))
+    return max(cell.width, text_width(cell.name, _TITLE_POINTS, "bold"))
 
 
 def _draw_cell(axes: Axes, cell: CellLayout, left: float, top: float, colours: Mapping[str, str]) -> None:
@@ -194,8 +194,8 @@ def _draw_item(axes: Axes, item: Item, x: float, y: float, colours: Mapping[str,
 
 
 @lru_cache(maxsize=4096)
-def _text_width(text: str, points: float = _POINTS, weight: str = "normal") -> float:
-    """Inches."""
+def text_width(text: str, points: float = _POINTS, weight: str = "normal") -> float:
+    """Width of a text in a picture, in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 

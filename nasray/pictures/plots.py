@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nasray.errors import InvalidInput, printable
@@ -30,23 +31,42 @@ _KINDS = {kind: f"{kind}, validation split" for kind in (CANDIDATES.kind, EVALUA
 
 
 def plot_front(
-    frames: Mapping[str, pd.DataFrame],
+    frames: pd.DataFrame | Mapping[str, pd.DataFrame],
     path: str | Path,
     *,
     points: Mapping[str, pd.DataFrame] | None = None,
     references: pd.DataFrame | None = None,
     bands: Mapping[str, pd.DataFrame] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
     title: str | None = None,
     minimise: str = "macs",
 ) -> None:
-    """Write the picture of :func:`front_picture` to a .png, .svg or .pdf file.
+    """Write the picture of :func:`front_figure` to a .png, .svg or .pdf file.
 
-    InvalidInput: another ending, a path that cannot be written, and what :func:`front_picture` refuses.
+    Args:
+        frames: a front, or several by what they are called.
+        path: file to write.
+        points: as of :func:`front_figure`, like what follows.
+        references: published architectures.
+        bands: attainment surfaces.
+        title: of the picture.
+        minimise: the cost.
+
+    Raises:
+        InvalidInput: another ending, a path that cannot be written, and what :func:`front_picture` refuses.
     """
+    named = {"front": frames} if isinstance(frames, pd.DataFrame) else frames
 
     def draw(form: str) -> bytes:
         return front_picture(
-            frames, points=points, references=references, bands=bands, title=title, minimise=minimise, form=form
+            named,
+            points=points,
+            references=references,
+            bands=bands,
+            labels=labels,
+            title=title,
+            minimise=minimise,
+            form=form,
         )
 
     write_picture(path, draw)
@@ -58,12 +78,15 @@ def front_picture(
     points: Mapping[str, pd.DataFrame] | None = None,
     references: pd.DataFrame | None = None,
     bands: Mapping[str, pd.DataFrame] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
     title: str | None = None,
     minimise: str = "macs",
     form: str = "png",
 ) -> bytes:
     """The picture of :func:`front_figure`, with the same arguments, as png, svg or pdf."""
-    figure = front_figure(frames, points=points, references=references, bands=bands, title=title, minimise=minimise)
+    figure = front_figure(
+        frames, points=points, references=references, bands=bands, labels=labels, title=title, minimise=minimise
+    )
     return rendered(figure, form)
 
 
@@ -73,6 +96,7 @@ def front_figure(
     points: Mapping[str, pd.DataFrame] | None = None,
     references: pd.DataFrame | None = None,
     bands: Mapping[str, pd.DataFrame] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
     title: str | None = None,
     minimise: str = "macs",
 ) -> Figure:
@@ -84,7 +108,8 @@ def front_figure(
     outermost.
     references: published architectures, hollow: a column `name` besides these three; their accuracies are of another
     kind, on the test split, and the legend says so. The axis of the cost is logarithmic where it spans more than a
-    decade.
+    decade. Rows far worse than the fronts, or far dearer, lie outside of the axes, and the picture says how many.
+    labels: a short text for each row of the frame of that name, beside its mark; an empty one is none.
     InvalidInput: a frame without the two columns, frames of two kinds of accuracy or of two metrics.
     """
     # pyplot is left alone: it keeps global state, and may look for a display.
@@ -137,6 +162,7 @@ def front_figure(
     if references is not None:
         _draw_references(axes, references, metric, minimise)
 
+    outside = _limit(axes, frames, points, references, metric, minimise)
     axes.set_xlabel(printable(COSTS.get(minimise, minimise)), color=_INK, parse_math=False)
     of = _KINDS.get(kinds[0], kinds[0]) if kinds else ""
     if all(map(is_looked_up, filter(len, (*frames.values(), *points.values())))) and kinds:
@@ -144,6 +170,9 @@ def front_figure(
     axes.set_ylabel(printable(f"{metric.label} ({of})" if of else metric.label), color=_INK, parse_math=False)
     if title:
         axes.set_title(printable(title), loc="left", color=_INK, fontsize=11, parse_math=False)
+    if outside:
+        said = f"{outside} row{' lies' if outside == 1 else 's lie'} outside of this picture"
+        axes.set_title(said, loc="right", color=_INK, fontsize=9)
     axes.grid(True, color=_GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -159,6 +188,10 @@ def front_figure(
         )
         for text in legend.get_texts():
             text.set_parse_math(False)  # a name is no formula
+    if labels:
+        figure.draw_without_rendering()  # until then nobody knows how large the axes are
+        for name, own in labels.items():
+            _draw_labels(axes, own, frames[name], metric, minimise)
     return figure
 
 
@@ -187,6 +220,75 @@ def _draw_front(
             x, y, yerr=front[f"{metric.name}_std"].fillna(0.0).to_numpy(dtype=np.float64), fmt="none",
             ecolor=colour, elinewidth=1.0, capsize=2.5, alpha=0.7, zorder=3,
         )  # fmt: skip
+
+
+def _draw_labels(axes: Axes, labels: Sequence[str], front: pd.DataFrame, metric: Metric, minimise: str) -> None:
+    # On the side of its mark where no row can be: what were there would be on the front in its place. Where another
+    # label stands already it moves away from the front. Lengths are in points; a letter takes 6 by 9.
+    away, there = 1 if metric.higher_is_better else -1, list[tuple[float, float]]()
+    for label, x, y in zip(labels, front[minimise], front[metric.name], strict=True):
+        if not label:
+            continue
+        across, up = (float(one) * 72 / axes.figure.dpi for one in axes.transData.transform((x, y)))
+        off = 3 * away
+        while any(abs(across - one) < 6 * len(label) and abs(up + off - other) < 9 for one, other in there):
+            off += away
+        there.append((across, up + off))
+        axes.annotate(
+            printable(label), (x, y), xytext=(-4, off), textcoords="offset points", ha="right",
+            va="bottom" if away > 0 else "top", fontsize=8, color=_INK, zorder=6, parse_math=False,
+            annotation_clip=True,
+        )  # fmt: skip
+
+
+def _limit(
+    axes: Axes,
+    frames: Mapping[str, pd.DataFrame],
+    points: Mapping[str, pd.DataFrame],
+    references: pd.DataFrame | None,
+    metric: Metric,
+    minimise: str,
+) -> int:
+    """Limit the axes so that rows far off cannot press the fronts together; gives how many lie outside then.
+
+    Of the metric the axis shows the best quarter of all rows, and two and a half times what lies between the best row
+    and the lower quartile of the fronts (our choice); of the cost all of the fronts. What is little more is shown as a
+    whole.
+    """
+    fronts = [_finite(frame, metric, minimise) for frame in frames.values()]
+    everything = [_finite(frame, metric, minimise) for frame in {**frames, **points}.values()]
+    if references is not None:
+        everything.append(_finite(references, metric, minimise))
+    if not sum(map(len, fronts)):
+        return 0
+    own, rows = pd.concat(fronts, ignore_index=True), pd.concat(everything, ignore_index=True)
+    logarithmic = axes.get_xscale() == "log"
+
+    def cheapness(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        values = frame[minimise].to_numpy(dtype=np.float64)
+        return -np.log10(values) if logarithmic else -values
+
+    def gains(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        return -metric.sign * frame[metric.name].to_numpy(dtype=np.float64)
+
+    enough = gains(own).max() - 2.5 * (gains(own).max() - float(np.quantile(gains(own), 0.25)))
+    low, best = _reach(gains(rows), min(float(np.quantile(gains(rows), 0.75)), enough), more=1.5)
+    dearest, cheapest = _reach(cheapness(rows), float(cheapness(own).min()), more=2.5)
+    outside = int(((gains(rows) < low) | (cheapness(rows) < dearest)).sum())
+    if outside:
+        pad = 0.06 * (best - low) or 0.05
+        axes.set_ylim(*sorted((-metric.sign * (low - pad), -metric.sign * (best + pad))))
+        pad = 0.05 * (cheapest - dearest) or 0.05
+        left, right = -cheapest - pad, -dearest + pad
+        axes.set_xlim(*((10**left, 10**right) if logarithmic else (left, right)))
+    return outside
+
+
+def _reach(values: npt.NDArray[np.float64], enough: float, more: float) -> tuple[float, float]:
+    """From where to where an axis reaches, more being better: to the worst value, unless that takes `more` times as
+    much room as what is enough."""
+    worst, best = float(values.min()), float(values.max())
+    return (worst if best - worst <= more * (best - enough) else max(worst, enough)), best
 
 
 def _draw_band(

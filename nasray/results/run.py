@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nasray import registry
-from nasray.errors import InvalidInput, shown
+from nasray.errors import InvalidInput, printable, shown
 from nasray.fronts import pareto_front
-from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, is_run, open_storage, read
+from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, LOOKED_UP, Storage, is_run, read, storage_of
 from nasray.runs.front_file import FRONT_FILE, load
 from nasray.spaces import Architecture, CellSpace
 
@@ -35,6 +35,9 @@ class Run:
     code: tuple[Path, ...] = ()
     """Files of a user's own search spaces."""
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.storage)!r})"
+
     @property
     def candidates(self) -> pd.DataFrame:
         """One row for each architecture that a search gave, with its inherited accuracy (docs/tables.md)."""
@@ -44,6 +47,25 @@ class Run:
     def evaluations(self) -> pd.DataFrame:
         """One row for each training from scratch, or look-up in a table (docs/tables.md)."""
         return read(self.storage, EVALUATIONS)
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """Learning curves: one row for each epoch of every search and training, at most some seconds old
+        (docs/tables.md)."""
+        return read(self.storage, EPOCHS)
+
+    @property
+    def command(self) -> str | None:
+        """The command that repeats the run, for a shell: with all that was resolved, in any other folder of runs. None
+        where none does, as where the sweep was made in a notebook; run.json says why."""
+        words = self.storage.read_json("run.json").get("command")
+        return shlex.join(map(str, words)) if isinstance(words, list) else None
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with the run where it was left, for a shell."""
+        given = ["--code", *map(str, self.code)] if self.code else []
+        return shlex.join(["nasray", "resume", str(self.storage), *given])
 
     def front(self) -> pd.DataFrame:
         """The front, by rising multiply-adds: the one that the run ended with, else that of its evaluations so far, or
@@ -155,6 +177,27 @@ class Run:
         network, blueprint = self.trained(which, budget)
         return export(network, blueprint, out, form)
 
+    def report(self, out: str | Path | None = None) -> str:
+        """Write the run's report, one HTML page that needs no network: see :func:`nasray.report`."""
+        return report(self, out=out)
+
+    def _repr_html_(self) -> str:
+        """The front as a table and a picture, for notebooks."""
+        from nasray.results.notebook import shown_front
+
+        try:
+            front = self.front()
+        except InvalidInput:  # its rows are of several fidelities, which have no common one
+            front = pd.DataFrame()
+        return shown_front(self.storage.name, front)
+
+    def _found_space(self, name: str) -> CellSpace | None:
+        """A space by its name in the tables; None where it is not there, or its code was not given."""
+        try:
+            return self._space(name, None)
+        except InvalidInput:
+            return None
+
     def _chosen(
         self, which: str | Mapping[str, Any] | pd.Series[Any], budget: float | None
     ) -> str | Mapping[str, Any] | pd.Series[Any]:
@@ -183,7 +226,7 @@ class Run:
         if not len(rows):
             if which not in set(self.candidates["architecture_id"]):
                 raise self._unknown(which)
-            reason = "it was found, but not trained from scratch. nasray retrain trains a run's front"
+            reason = "it was found, but not trained from scratch. nasray.train(row) trains one, nasray retrain a front"
         elif (rows["training"] == LOOKED_UP).all():
             reason = "its accuracy was looked up in a table"
         else:
@@ -201,17 +244,16 @@ class Run:
             found: CellSpace = registry.find("space", name, CellSpace)
             return found
         file, _, attribute = registry.portable(name).rpartition(":")
-        given = [path for path in self.code if path.name == file] or list(self.code)
-        if len(given) != 1:
+        here = registry.given_by(self.code, name)
+        if here is None:
             raise InvalidInput(
                 f"Search space {shown(f'{file}:{attribute}')} is a user's own code, which is not kept with the run. "
-                f"Give its file: nasray.open({str(self.storage)!r}, code={shown(file)})."
+                f"Give its file: --code {printable(file)}, or nasray.open({str(self.storage)!r}, code={shown(file)})."
             )
-        here = f"{given[0]}:{attribute}"
         found = registry.find("space", here, CellSpace)
         if digest is not None and registry.digest("space", here) != digest:
             raise InvalidInput(
-                f"{given[0]} is not the code that the network was trained with (digest {digest} then, "
+                f"{here.rpartition(':')[0]} is not the code that the network was trained with (digest {digest} then, "
                 f"{registry.digest('space', here)} now). Give {file} as it was."
             )
         return found
@@ -221,22 +263,17 @@ def open(where: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     """Open a run's folder; the run may still be going on.
 
     Args:
-        where: the folder, or its URI.
+        where: the folder, its URI, or its name in runs/.
         code: the file of a user's own search space, or several; needed for architectures and networks of such spaces,
             for a run's folder holds no code, and none that it names is loaded.
 
     Raises:
         InvalidInput: no run lies there, or a file of code is not there.
     """
-    storage = open_storage(where)
+    storage = storage_of(where)
     if not is_run(storage):
         raise InvalidInput(f"No run in {storage}: give the folder or URI of one, such as runs/digits.")
-    files = [code] if isinstance(code, str | Path) else list(code or ())
-    paths = tuple(Path(re.sub(r"(?<=\.py):\w+$", "", str(file))).expanduser().absolute() for file in files)
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise InvalidInput(f"No file {missing[0]}: code takes the file that defines the run's search space.")
-    return Run(storage, paths)
+    return Run(storage, registry.code_files(code))
 
 
 def export(
@@ -255,3 +292,46 @@ def export(
     """
     opened = run if isinstance(run, Run) else open(run, code)
     return opened.export(which, out=out, to=to, budget=budget)
+
+
+def report(
+    *runs: Run | str | Path,
+    out: str | Path | None = None,
+    code: str | Path | Sequence[str | Path] | None = None,
+) -> str:
+    """Write the report of runs: one HTML page with their front, tables, cells and figures, that needs no network.
+
+    Args:
+        runs: one or more, as :func:`open` gives or takes them.
+        out: file to write; None is ``report.html`` in the first run's folder.
+        code: as of :func:`open`: the cost of operations in a user's own space is counted where its file is given.
+
+    Returns:
+        The file, or its URI.
+
+    Raises:
+        InvalidInput: as of :func:`open`; the runs have no rows yet, or rows of several metrics; Plotly is not
+            installed, or the file cannot be written.
+    """
+    from nasray.pictures.report import RunTables
+    from nasray.results.reporting import report_page, write_page
+
+    if not runs:
+        raise InvalidInput("No run to report: give the folder or URI of one, such as runs/digits.")
+    opened = [run if isinstance(run, Run) else open(run, code) for run in runs]
+    names = [run.storage.name for run in opened]
+    tables = [
+        RunTables(
+            name=name if names.count(name) == 1 else f"{name} ({place + 1})",
+            storage=run.storage,
+            candidates=run.candidates,
+            evaluations=run.evaluations,
+            epochs=getattr(run, "epochs", None),
+        )
+        for place, (name, run) in enumerate(zip(names, opened, strict=True))
+    ]
+    found: dict[str, CellSpace | None] = {}
+    for run in opened:
+        for name in {*run.candidates["space"], *run.evaluations["space"]}:
+            found[name] = found.get(name) or run._found_space(name)
+    return write_page(report_page(tables, found.get), opened[0].storage, out)

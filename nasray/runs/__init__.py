@@ -1,8 +1,9 @@
 """A run's folder: storage, its lease, events, and its Parquet tables. Neither torch nor Ray is needed."""
 
-from nasray.runs.front_file import is_run, load, write_front
+from nasray.runs.front_file import is_run, load, storage_of, write_front
 from nasray.runs.schema import (
     CANDIDATES,
+    EPOCHS,
     EVALUATIONS,
     LOOKED_UP,
     SCHEMA_VERSION,
@@ -13,10 +14,11 @@ from nasray.runs.schema import (
     kinds_of,
 )
 from nasray.runs.storage import Storage, open_storage
-from nasray.runs.tables import amend_row, compact, read, row_file, write_row
+from nasray.runs.tables import amend_row, compact, read, row_file, write_row, write_rows
 
 __all__ = [
     "CANDIDATES",
+    "EPOCHS",
     "EVALUATIONS",
     "LOOKED_UP",
     "SCHEMA_VERSION",
@@ -33,6 +35,8 @@ __all__ = [
     "open_storage",
     "read",
     "row_file",
+    "storage_of",
     "write_front",
     "write_row",
+    "write_rows",
 ]

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from nasray.errors import InvalidInput
@@ -27,8 +28,12 @@ LEVELS: dict[Level, int] = {
 }
 LEVEL_VARIABLE = "NASRAY_LOG"
 
+drawn_by: set[Callable[[], None]] = set()
+"""What takes a live view off the terminal: called by whoever is about to write past it."""
+
 _logger = logging.getLogger("nasray")
 _MOST_LETTERS = 500
+_quiet = False
 
 
 def say(level: Level, event: str, *, run: str, trial: str | None = None, **fields: Any) -> None:
@@ -50,24 +55,42 @@ def line(event: str, **fields: Any) -> str:
     return " ".join(f"{name}={_value(value)}" for name, value in given.items() if value is not None)
 
 
-def show_events() -> None:
+def note(text: str) -> None:
+    """Print a line for whoever waits at the terminal, on standard error; nothing where only errors are wanted."""
+    if not _quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def show_events(*, quiet: bool = False) -> None:
     """Let this process write its events to standard error, from the level on that the environment says.
+
+    Args:
+        quiet: whether to write errors alone, where the environment says nothing.
 
     Raises:
         InvalidInput: the environment says another level.
     """
-    wanted = os.environ.get(LEVEL_VARIABLE, "warning").lower()
+    global _quiet
+    _quiet = quiet
+    wanted = os.environ.get(LEVEL_VARIABLE, "error" if quiet else "warning").lower()
     if wanted not in LEVELS:
         raise InvalidInput(f"{LEVEL_VARIABLE} {wanted!r}: expected one of {', '.join(LEVELS)}")
     _logger.setLevel(wanted.upper())
-    ours = [handler for handler in _logger.handlers if isinstance(handler.formatter, _Formatter)]
-    handler = ours[0] if ours else logging.StreamHandler()
-    assert isinstance(handler, logging.StreamHandler)
-    handler.stream = sys.stderr  # which may be another than at the last call, and that one closed
-    if not ours:
+    if not any(isinstance(handler, _ToStandardError) for handler in _logger.handlers):
+        handler = _ToStandardError()
         handler.setFormatter(_Formatter())
         _logger.addHandler(handler)
         _logger.propagate = False
+
+
+class _ToStandardError(logging.Handler):
+    """Writes to what standard error is at that moment: a live view takes it, to show lines above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
 
 
 class _Formatter(logging.Formatter):

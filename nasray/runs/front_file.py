@@ -23,18 +23,27 @@ def is_run(storage: Storage) -> bool:
     return any(storage.exists(mark) for mark in _RUN_MARKS)
 
 
+def storage_of(run: str | Path) -> Storage:
+    """The folder of a run by its path, its URI, or its name in runs/. It need not be there."""
+    storage = open_storage(run)
+    if not is_run(storage) and "/" not in str(run):
+        named = open_storage(f"runs/{run}")
+        return named if is_run(named) else storage
+    return storage
+
+
 def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     """Load a run's table into pandas; the run may still be going on.
 
-    path: the run's folder, or its URI. table: "evaluations" (trained from scratch), "candidates" (weights
-    inherited from the supernet) or "front". A table without rows is an empty frame with all columns. A file that
-    cannot be read is left out with a DamagedFilesWarning that names it. InvalidInput: another table, a folder that
-    is no run's, or a front that has not been written yet.
+    path: the run's folder, its URI, or its name in runs/. table: "evaluations" (trained from scratch), "candidates"
+    (weights inherited from the supernet), "epochs" (learning curves) or "front". A table without rows is an empty frame
+    with all columns. A file that cannot be read is left out with a DamagedFilesWarning that names it. InvalidInput:
+    another table, a folder that is no run's, or a front that has not been written yet.
     """
-    accepted = ("evaluations", "candidates", "front")
+    accepted = ("evaluations", "candidates", "epochs", "front")
     if table not in accepted:
         raise InvalidInput(f"table {table!r}: expected one of {', '.join(accepted)}")
-    storage = open_storage(path)
+    storage = storage_of(path)
     if not is_run(storage):
         raise InvalidInput(f"{storage}: not a run; expected a folder that has one of {', '.join(_RUN_MARKS)}")
     if table in TABLES:

@@ -90,6 +90,8 @@ class Table:
     """A column, never missing, that only rows of this table have."""
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    partial: bool = False
+    """Whether a row may lack columns of its metric: an epoch of a search has that of the supernet alone."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -134,7 +136,15 @@ class Table:
     def measured_by(self, metric: Metric) -> tuple[Column, ...]:
         """The columns that hold a metric in its rows: those that `ACCURACY` has, by that metric's names."""
         return tuple(
-            Column(own, _REAL, metric.unit, "", nullable=own == metric.test_column, low=metric.low, high=metric.high)
+            Column(
+                own,
+                _REAL,
+                metric.unit,
+                "",
+                nullable=self.partial or own == metric.test_column,
+                low=metric.low,
+                high=metric.high,
+            )
             for name in self.names
             if measured(name) is ACCURACY
             for own in [name.replace(ACCURACY.name, metric.name)]
@@ -195,9 +205,19 @@ def _latency(name: str, meaning: str) -> Column:
     return Column(name, _REAL, "ms", meaning, nullable=True, low=0.0)
 
 
+_VERSION = _count("schema_version", "Version of this list of columns.")
+_RUN = Column("run", _TEXT, "", "Name of the run that wrote the row.")
+_CREATED = Column("created_at", _TIME, "UTC", "When the row was made.")
+_METRIC = Column(
+    "metric",
+    _TEXT,
+    "",
+    "The task's metric, and the column that holds it: `accuracy`; others have columns of their own, as "
+    "`perplexity`, `test_perplexity` and `supernet_perplexity`.",
+)
 _BOTH = (
-    _count("schema_version", "Version of this list of columns."),
-    Column("run", _TEXT, "", "Name of the run that wrote the row."),
+    _VERSION,
+    _RUN,
     Column("method", _TEXT, "", "Search method that found the architecture; several are joined by a comma."),
     Column("space", _TEXT, "", "Search space of the architecture."),
     Column("dataset", _TEXT, "", "Dataset that was searched or trained on."),
@@ -216,14 +236,8 @@ _BOTH = (
     Column("versions", _TEXT, _JSON, "Versions of nasray, Python and the packages that it stands on."),
     Column("host", _TEXT, "", "Name of the machine."),
     Column("device", _TEXT, "", "Device that trained, by its own name."),
-    Column("created_at", _TIME, "UTC", "When the row was made."),
-    Column(
-        "metric",
-        _TEXT,
-        "",
-        "The task's metric, and the column that holds it: `accuracy`; others have columns of their own, as "
-        "`perplexity`, `test_perplexity` and `supernet_perplexity`.",
-    ),
+    _CREATED,
+    _METRIC,
     _examples("train_examples", "Examples that weights were trained on."),
     _examples("architecture_examples", "Examples kept for architecture parameters alone; 0 if none are."),
     _examples("validation_examples", "Examples that the metric was measured on."),
@@ -319,7 +333,69 @@ EVALUATIONS = Table(
 )
 """One row for each training of an architecture to the end."""
 
-TABLES = {table.name: table for table in (CANDIDATES, EVALUATIONS)}
+SEARCH, EVALUATION = "search", "evaluation"
+"""What an epoch is of: its column ``kind``."""
+EPOCHS = Table(
+    name="epochs",
+    kind="learning curves",
+    mark="loss",
+    columns=(
+        _VERSION,
+        _RUN,
+        Column("trial_id", _TEXT, "", "Trial of the epoch: of a search the `trial_id` of its candidates."),
+        Column("kind", _TEXT, "", "`search`, or `evaluation`: a training from scratch."),
+        Column("method", _TEXT, "", "Search method; of an evaluation the one that found the architecture."),
+        Column("space", _TEXT, "", "Search space."),
+        Column("dataset", _TEXT, "", "Dataset that was trained on."),
+        _count("seed", "Seed of the search or of the training."),
+        Column("architecture_id", _TEXT, "", "What is trained; missing in rows of searches.", nullable=True),
+        _count("epoch", "Epochs that were done: the first has 1."),
+        _METRIC,
+        Column("loss", _REAL, "", "Training loss, mean over the epoch."),
+        _accuracy("train_accuracy", "Accuracy on the batches that the epoch trained on, as it went."),
+        _accuracy("supernet_accuracy", "Of a search: accuracy of the whole supernet, on the validation split."),
+        _accuracy("accuracy", "Of an evaluation: accuracy on the validation split."),
+        Column(
+            "gap",
+            _REAL,
+            "that of the metric",
+            "Of a search: discretisation gap of the epoch's last candidate; missing where the epoch gave none.",
+            nullable=True,
+        ),
+        Column(
+            "macs",
+            _REAL,
+            "M",
+            "Multiply-adds of the trained architecture; of a search those of the one that would be derived now.",
+            nullable=True,
+            low=0.0,
+        ),
+        Column(
+            "expected_macs",
+            _REAL,
+            "M",
+            "Of a search: multiply-adds of the gates, at the evaluation size.",
+            nullable=True,
+            low=0.0,
+        ),
+        Column(
+            "active_operations",
+            _WHOLE,
+            "",
+            "Of a search: operations of the supernet that are still computed.",
+            nullable=True,
+            low=0,
+        ),
+        Column("learning_rate", _REAL, "", "Of the weights, in the epoch.", nullable=True, low=0.0),
+        Column("seconds", _REAL, "s", "Wall-clock time of the epoch, validation included.", low=0.0),
+        _CREATED,
+    ),
+    key=("trial_id", "epoch"),
+    partial=True,
+)
+"""One row for each epoch of every search and of every training from scratch."""
+
+TABLES = {table.name: table for table in (CANDIDATES, EVALUATIONS, EPOCHS)}
 
 
 LOOKED_UP = "looked up"

@@ -1,9 +1,10 @@
-"""A run's tables: one small Parquet file for each row, read as one, and put together once in a while.
+"""A run's tables: small Parquet files of a row or a few, read as one, and put together once in a while.
 
 Files in a table's folder have one of three names:
 
-- `row-...`: one row, named by its key. Writing the row again replaces the file.
-- `claimed-...`: a row's file that a compaction has taken. It is renamed, so that a writer who writes the same
+- `row-...`: one row, named by its key, or the last epochs of a trial, named by it. Writing them again replaces the
+  file.
+- `claimed-...`: such a file that a compaction has taken. It is renamed, so that a writer who writes the same
   row again makes a new file, which the compaction will not delete.
 - `compact-...`: many rows.
 
@@ -22,7 +23,7 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -32,7 +33,7 @@ import pyarrow as pa
 
 from nasray.errors import DamagedFiles, DamagedFilesWarning, InvalidInput, StorageFailure, message, printable
 from nasray.runs.parquet import MOST_BYTES, Foreign, check_files, check_rows, from_bytes, to_bytes
-from nasray.runs.schema import Table
+from nasray.runs.schema import SCHEMA_VERSION, Table
 from nasray.runs.storage import Storage
 from nasray.runs.uniting import join_alike, to_pandas, unite
 
@@ -54,6 +55,21 @@ def write_row(storage: Storage, table: Table, row: Mapping[str, Any], knobs: Map
     that was written before is replaced. InvalidInput: what `Table.accept` refuses.
     """
     return _write(storage, table, table.accept(row, knobs))
+
+
+def write_rows(storage: Storage, table: Table, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of the table's own columns into one file, in place of what it held.
+
+    name: of the file among those of the table, the same for the same rows and more of them. InvalidInput: a value that
+    its column does not take.
+    """
+    stamped = [{"schema_version": SCHEMA_VERSION, **row} for row in rows]
+    try:
+        content = check_rows(table, pa.Table.from_pylist(stamped, schema=table.schema))
+    except (pa.ArrowException, Foreign) as error:
+        raise InvalidInput(f"{table.name}: a row {message(error)}") from error
+    digest = hashlib.sha256(name.encode()).hexdigest()[:20]
+    storage.write_bytes(f"{table.name}/row-{_readable(name)}-{digest}.parquet", to_bytes(content))
 
 
 def amend_row(storage: Storage, table: Table, name: str, **values: Any) -> None:
@@ -145,8 +161,12 @@ def _row_name(table: Table, row: Mapping[str, Any]) -> str:
     values = [row[name] for name in table.key]
     # What is readable may be cut and have letters replaced; the hash of the exact values is what names the
     # row.
-    readable = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(str(value) for value in values))[:80].strip("-.")
+    readable = _readable("-".join(str(value) for value in values))
     return f"row-{readable}-{hashlib.sha256(json.dumps(values).encode()).hexdigest()[:20]}.parquet"
+
+
+def _readable(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name)[:80].strip("-.")
 
 
 def _base(name: str) -> str:

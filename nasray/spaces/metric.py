@@ -28,6 +28,11 @@ class Metric:
         return f"test_{self.name}"
 
     @property
+    def train_column(self) -> str:
+        """The column that holds it of the batches that an epoch trained on."""
+        return f"train_{self.name}"
+
+    @property
     def supernet_column(self) -> str:
         """The column that holds that of a whole supernet, on the validation split."""
         return f"supernet_{self.name}"
@@ -71,5 +76,7 @@ def metric_of_task(task: str) -> Metric:
 
 def measured(column: str) -> Metric | None:
     """The metric that a column holds, on any split; None where it holds none."""
-    found = [one for one in METRICS.values() if column in (one.name, one.test_column, one.supernet_column)]
+    found = [
+        one for one in METRICS.values() if column in (one.name, one.test_column, one.train_column, one.supernet_column)
+    ]
     return found[0] if found else None

@@ -38,6 +38,21 @@ def read_architecture(space: CellSpace, text: str) -> Architecture:
     raise InvalidInput(f"architecture {shown(text)}: expected {', '.join([*known_forms(space), 'or JSON'])}")
 
 
+def architecture_of_value(space: CellSpace, architecture: Any) -> Architecture:
+    """An architecture of a space, however a caller has it: itself, a row of a table (a mapping or a series), or what
+    :func:`read_architecture` reads.
+
+    Raises:
+        InvalidInput: a row without an architecture, or none of the space.
+    """
+    if isinstance(architecture, Architecture):
+        return architecture
+    text = architecture if isinstance(architecture, str) else dict(architecture).get("architecture")
+    if not isinstance(text, str):
+        raise InvalidInput("This row has no architecture: give a row of candidates, evaluations or a front.")
+    return read_architecture(space, text)
+
+
 def known_forms(space: CellSpace) -> list[str]:
     """What may be typed for an architecture of a space, beside JSON: names of published ones, the form of strings."""
     return [*space.references, *([string_form(space)] if has_strings(space) else [])]

@@ -2,7 +2,7 @@
 
 from nasray.costs import Budget
 from nasray.searchers import Searcher
-from nasray.settings import Range
+from nasray.settings import Choice, Range
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.fitting import FittedSweep, Sizes
 from nasray.sweeps.sweep import Sweep
@@ -15,6 +15,7 @@ __all__ = [
     "AccuracySource",
     "Arm",
     "Budget",
+    "Choice",
     "EvaluationSettings",
     "Execution",
     "FittedSweep",

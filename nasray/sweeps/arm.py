@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.searchers import find_searcher, is_searcher
-from nasray.settings import HYPERPARAMETERS, TRAINED, Range, Settings, as_tuple, check_fields, check_names
+from nasray.settings import HYPERPARAMETERS, TRAINED, Choice, Range, Settings, as_tuple, check_fields, check_names
 from nasray.spaces import CellSpace
-from nasray.sweeps.points import ParamSpace, ends, grid_points, latin_hypercube, ranges_of
+from nasray.sweeps.points import ParamSpace, drawn_of, ends, grid_points, latin_hypercube, whole
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.search_config import find_method
 
@@ -50,9 +50,9 @@ class Arm:
     """Settings of every search where the param space does not vary them: the ``Config`` of the method or searcher."""
     param_space: ParamSpace = field(default_factory=dict)
     """Settings that are varied, those of the training as ``training.NAME``: a tuple of values, all of which are
-    searched, or a :class:`Range` to draw from."""
+    searched, or a :class:`Range` or :class:`Choice` to draw from."""
     samples: int = 1
-    """Number of draws from the ranges of the param space (a Latin hypercube). Without ranges it must be 1."""
+    """Number of draws from the ranges and choices of the param space (a Latin hypercube). Without any it must be 1."""
 
     def __post_init__(self) -> None:
         for kind in ("method", "space"):
@@ -77,9 +77,10 @@ class Arm:
             raise InvalidInput("device in a param space: a run computes on one kind of device. Give it in settings.")
         check_names(config, dict.fromkeys(own))
         _check_trained(self.varied_training)
-        if self.samples > 1 and not ranges_of(self.param_space):
+        if self.samples > 1 and not drawn_of(self.param_space):
             raise InvalidInput(f"samples {self.samples} of a param space without ranges: expected 1")
-        for name, values in self.param_space.items():
+        for name, values in whole(self.param_space).items():
+            assert not isinstance(values, Choice)
             for value in (values.low, values.high) if isinstance(values, Range) else values:
                 if name in own:
                     dataclasses.replace(self.settings, **{name: value})
@@ -104,13 +105,14 @@ class Arm:
 
     def points(self) -> list[Point]:
         """What all its searches are set to, for one seed; the same at every call."""
-        draws = latin_hypercube(ranges_of(self.param_space), self.samples)
+        draws = latin_hypercube(drawn_of(self.param_space), self.samples)
         return [self._point(values) for values in grid_points(self.param_space, draws)]
 
     def extremes(self) -> list[Point]:
         """The points between which all its searches lie: ranges at their ends, tuples with all of their values."""
-        draws = ends(ranges_of(self.param_space))
-        return [self._point(values) for values in grid_points(self.param_space, draws)]
+        every = whole(self.param_space)
+        draws = ends({name: values for name, values in every.items() if isinstance(values, Range)})
+        return [self._point(values) for values in grid_points(every, draws)]
 
     def _point(self, values: Mapping[str, Any]) -> Point:
         training = {name: values[TRAINED + name] for name in self.varied_training}
@@ -127,18 +129,19 @@ class Arm:
         check_fields("arm", cls, values)
         settings = config_of(values["method"]).of(values["settings"])
         varied = {
-            name: Range(**v) if isinstance(v, dict) else tuple(v) for name, v in values.get("param_space", {}).items()
+            name: (Choice(**v) if "values" in v else Range(**v)) if isinstance(v, dict) else tuple(v)
+            for name, v in values.get("param_space", {}).items()
         }
         return cls(**{**values, "settings": settings, "param_space": varied})
 
 
-def _varied(name: Any, values: Any) -> Range | tuple[Any, ...]:
-    """What a setting is varied over: a range, or one value after the other."""
+def _varied(name: Any, values: Any) -> Range | Choice | tuple[Any, ...]:
+    """What a setting is varied over: a range or a choice to draw from, or one value after the other."""
     if not isinstance(name, str):
         raise InvalidInput(f"{shown(name)} in a param space: expected the name of a setting")
-    if isinstance(values, Range):
+    if isinstance(values, Range | Choice):
         return values
-    found = as_tuple(f"{name} in a param space:", values, or_else="a Range, or ")
+    found = as_tuple(f"{name} in a param space:", values, or_else="a Range, a Choice, or ")
     if not found:
         raise InvalidInput(f"{name} () in a param space: expected at least one value")
     return found

@@ -10,7 +10,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.settings import TRAINED, DeviceKind, changes
 from nasray.sweeps.arm import Arm, config_of
-from nasray.sweeps.points import ranges_of
+from nasray.sweeps.points import drawn_of
 from nasray.sweeps.sweep import Sweep
 
 
@@ -31,7 +31,7 @@ def with_method(sweep: Sweep, method: str) -> Sweep:
         settings = config.of({name: value for name, value in changes(first.settings).items() if name in names})
         kept = {name for name in first.param_space if name in names or name.startswith(TRAINED)}
         varied = {name: values for name, values in first.param_space.items() if name in kept}
-        samples = first.samples if ranges_of(varied) else 1
+        samples = first.samples if drawn_of(varied) else 1
         arms = (Arm(method=method, space=first.space, settings=settings, param_space=varied, samples=samples),)
     return dataclasses.replace(sweep, arms=arms)
 
@@ -51,9 +51,9 @@ def with_samples(sweep: Sweep, samples: int) -> Sweep:
     Raises:
         InvalidInput: no arm does.
     """
-    if samples != 1 and not any(ranges_of(arm.param_space) for arm in sweep.arms):
+    if samples != 1 and not any(drawn_of(arm.param_space) for arm in sweep.arms):
         raise InvalidInput(f"{samples} draws: sweep {sweep.name!r} varies no setting over a range. Leave them out")
-    arms = (dataclasses.replace(arm, samples=samples) if ranges_of(arm.param_space) else arm for arm in sweep.arms)
+    arms = (dataclasses.replace(arm, samples=samples) if drawn_of(arm.param_space) else arm for arm in sweep.arms)
     return dataclasses.replace(sweep, arms=tuple(arms))
 
 
@@ -72,7 +72,7 @@ def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
             arm,
             settings=dataclasses.replace(arm.settings, **{n: v for n, v in values.items() if n in own}),
             param_space=varied,
-            samples=arm.samples if ranges_of(varied) else 1,
+            samples=arm.samples if drawn_of(varied) else 1,
         )
 
     return dataclasses.replace(sweep, arms=tuple(map(fixed, sweep.arms)))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.sweeps.forecast import START_SECONDS, Forecast, forecast, spoken
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import Dataset
 from nasray.tune.resources.room import own_resources
 
+SIZES = ("channels", "cells", "epochs")
+"""Sizes of a fitted sweep that are options."""
 SPEED = {"cpu": 2e3, "cuda": 5e5}
 """Multiply-adds (M) a second that a trial trains with, where nothing is measured: a rule of thumb for one core and for
 one GPU."""
@@ -37,12 +41,28 @@ class FittedSweep:
     """A sweep for any images: how it is made of a dataset and sizes, and which sizes there are."""
 
     name: str
+    like: Sweep
+    """A sweep with the same arms, whatever its sizes: for what options there are."""
     build: Callable[[str, Dataset, Sizes], Sweep]
     """Name of the dataset, the dataset, sizes -> the sweep. The same arguments give the same sweep."""
     ladder: tuple[tuple[int, int], ...]
     """(channels, cells), from small to large."""
     epochs: tuple[int, int, int]
     """Fewest epochs, those from which on a larger network is preferred to more of them, and most."""
+    ruled: frozenset[str]
+    """Settings of searches and trainings that follow from data and sizes."""
+
+
+def find_sweep(name: str) -> Sweep | FittedSweep:
+    """A sweep by its registered name or ``FILE.py:NAME``.
+
+    Raises:
+        InvalidInput: there is none, or something else.
+    """
+    found = registry.find("sweep", name)
+    if not isinstance(found, Sweep | FittedSweep):
+        raise InvalidInput(f"sweep {name!r} is a {type(found).__name__}: expected a Sweep")
+    return found
 
 
 def fit(
@@ -102,8 +122,8 @@ def fit(
     sweep = made(*best)
     time = f"{minutes:g} minutes" if minutes is not None else f"{MINUTES:g} minutes, as none are given"
     return sweep, [
-        f"{best[0]} channels, {best[1]} cells: the largest of {_ladder(fitted)} that trains for {enough} epochs in "
-        f"{time} ({how})",
+        f"{best[0]} channels, {best[1]} cells: of {_ladder(fitted)} the largest that trains for {enough} epochs in "
+        f"{time}, or the smallest ({how})",
         f"{sweep.training.settings.epochs} epochs a search and a training: what time is left for, {fewest} to {most}",
         *_rest(sweep),
     ]
@@ -146,3 +166,11 @@ def _by_rule(found: Forecast, data: Dataset, sweep: Sweep) -> float:
 
 def _has_gpu(sweep: Sweep) -> bool:
     return sweep.execution.gpus_per_trial != 0 and own_resources()["GPU"] > 0
+
+
+def fitted_as(found: FittedSweep, sweep: Sweep) -> tuple[Sweep, dict[str, Any]]:
+    """What a fitted sweep is before other options, at the sizes that a sweep of it has, and those as options."""
+    settings = sweep.arms[0].settings
+    sizes = {name: getattr(settings, name) for name in SIZES}
+    base = found.build(sweep.dataset, sweep.data, Sizes(**sizes))
+    return base, {"dataset": sweep.dataset, **sizes}

@@ -8,25 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from nasray.settings import Range
+from nasray.settings import Choice, Range
 
-ParamSpace = Mapping[str, Range | tuple[Any, ...]]
-"""Setting to what it takes: all of a tuple's values, or draws from a range."""
+ParamSpace = Mapping[str, Range | Choice | tuple[Any, ...]]
+"""Setting to what it takes: all of a tuple's values, or draws from a range or a choice."""
 
 
-def ranges_of(param_space: ParamSpace) -> dict[str, Range]:
+def drawn_of(param_space: ParamSpace) -> dict[str, Range | Choice]:
     """The settings that are drawn."""
-    return {name: values for name, values in param_space.items() if isinstance(values, Range)}
+    return {name: values for name, values in param_space.items() if isinstance(values, Range | Choice)}
 
 
 def grid_points(param_space: ParamSpace, draws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """All combinations of the draws with the values of the tuples, in the order of the param space."""
-    grids = [[(name, value) for value in v] for name, v in param_space.items() if not isinstance(v, Range)]
+    grids = [[(name, value) for value in v] for name, v in param_space.items() if isinstance(v, tuple)]
     found = []
     for draw, point in itertools.product(draws, itertools.product(*grids)):
         chosen = {**draw, **dict(point)}
         found.append({name: chosen[name] for name in param_space})
     return found
+
+
+def whole(param_space: ParamSpace) -> ParamSpace:
+    """The same with all values of every choice."""
+    return {name: values.values if isinstance(values, Choice) else values for name, values in param_space.items()}
 
 
 def ends(ranges: Mapping[str, Range]) -> list[dict[str, float]]:
@@ -37,12 +42,16 @@ def ends(ranges: Mapping[str, Range]) -> list[dict[str, float]]:
     ]
 
 
-def latin_hypercube(ranges: Mapping[str, Range], samples: int) -> list[dict[str, float]]:
-    """Draws from ranges that fall into each of ``samples`` equal parts of every range once, seeded by their names."""
-    generator = np.random.default_rng([samples, *"".join(ranges).encode()])
-    columns = {}
-    for name, one in ranges.items():
+def latin_hypercube(drawn: Mapping[str, Range | Choice], samples: int) -> list[dict[str, Any]]:
+    """Draws that fall into each of ``samples`` equal parts of every range once, seeded by their names. Of a choice all
+    values are drawn equally often, or all but equally."""
+    generator = np.random.default_rng([samples, *"".join(drawn).encode()])
+    columns: dict[str, list[Any]] = {}
+    for name, one in drawn.items():
         places = (generator.permutation(samples) + generator.random(samples)) / samples
+        if isinstance(one, Choice):
+            columns[name] = [one.values[int(place * len(one.values))] for place in places.tolist()]
+            continue
         low, high = (np.log(one.low), np.log(one.high)) if one.log else (one.low, one.high)
         values = low + places * (high - low)
         values = np.clip(np.exp(values) if one.log else values, one.low, one.high)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.results import Run
 from nasray.results import open as open_run
-from nasray.runs import Storage, open_storage
+from nasray.runs import Storage, storage_of
 from nasray.sweeps.changes import with_execution
 from nasray.sweeps.run import Outcome, read_run, run_sweep
 from nasray.sweeps.single import run_single
 from nasray.trials.evaluation import EvaluationConfig
+from nasray.trials.identity import with_code
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.single import GIVEN
 from nasray.tune.execution import Execution
 
 
-def resume(run: str | Path, **execution: Any) -> Run:
+def resume(run: str | Path, code: str | Path | Sequence[str | Path] | None = None, **execution: Any) -> Run:
     """Go on with a run where it was left: a sweep, a search or a training. A finished one stays as it is.
 
     Args:
-        run: its folder, or its URI.
+        run: its folder, its URI, or its name in runs/.
+        code: files of a user's own code that the run is of, wherever they lie by now. A run holds no code, and none
+            that it names is loaded; files that are others by now are refused.
         execution: fields of a sweep's execution to change, such as ``address`` or ``data_root``; of a search or a
-            training ``data_root`` alone.
+            training ``data_root`` and ``quiet`` alone.
 
     Returns:
         The run, finished.
@@ -34,12 +38,14 @@ def resume(run: str | Path, **execution: Any) -> Run:
     Raises:
         InvalidInput: no run lies there, or it cannot go on; the message says what to change.
     """
-    storage = open_storage(run)
-    resume_storage(storage, execution)
-    return open_run(str(storage))
+    storage = storage_of(run)
+    resume_storage(storage, execution, code)
+    return open_run(str(storage), code)
 
 
-def resume_storage(run: Storage, execution: dict[str, Any]) -> Outcome | None:
+def resume_storage(
+    run: Storage, execution: dict[str, Any], code: str | Path | Sequence[str | Path] | None = None
+) -> Outcome | None:
     """Go on with a run; gives what a sweep came to.
 
     Raises:
@@ -51,16 +57,19 @@ def resume_storage(run: Storage, execution: dict[str, Any]) -> Outcome | None:
     unknown = sorted(execution.keys() - known)
     if unknown:
         raise InvalidInput(f"unknown field {unknown[0]!r} of an execution: expected one of {', '.join(sorted(known))}")
+    files = registry.code_files(code)
     values = run.read_json("run.json")
     if isinstance(values.get("sweep"), dict):
-        sweep, _ = read_run(run)
+        sweep, _ = read_run(run, files)
         if sweep.name != run.name:
             raise InvalidInput(f"{run} was called {sweep.name!r} when it began. Give its folder that name again.")
         return run_sweep(with_execution(sweep, storage=_folder_of(run), **execution))
+    quiet = execution.pop("quiet", False)
     others = sorted(execution.keys() - {"data_root"})
     if others:
         raise InvalidInput(f"{others[0]} for {run}: it holds no sweep, and runs in this process. Leave it out.")
-    run_single(_config_of(values, run, execution), run, str(values.get("method", GIVEN)))
+    config = _config_of(with_code(values, files, run), run, execution)
+    run_single(config, run, str(values.get("method", GIVEN)), quiet=quiet)
     return None
 
 

@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -22,7 +22,7 @@ from nasray.fronts import average_over_seeds, hypervolume, pareto_front
 from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
-from nasray.runs.events import show_events
+from nasray.runs.events import note, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
@@ -30,13 +30,15 @@ from nasray.runs.whole import lost_weights, write_architectures
 from nasray.settings import DeviceKind
 from nasray.sweeps.changes import with_device, with_execution, with_training
 from nasray.sweeps.check import check, check_trainings
+from nasray.sweeps.command import Source, command_of
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.unpruned import say_unpruned
 from nasray.training.measure import host, versions
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.identity import differing_in, identity_of
+from nasray.trials.identity import identity_of, with_code
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import import_tuner, run_phase
@@ -63,18 +65,19 @@ class Outcome:
     """Hypervolume of each method's own front."""
 
 
-def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
+def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None) -> Outcome:
     """Run a sweep, or go on with it where a run of that name exists in its storage.
 
     Args:
         sweep: what to run.
         run: name of the run; None is the sweep's name.
+        source: what the sweep was made of, for the command that repeats it; None is Python.
 
     Raises:
         InvalidInput: the data cannot be found, the storage cannot be written, or the run is another sweep's.
     """
     sweep = dataclasses.replace(sweep, name=run or sweep.name)
-    show_events()
+    show_events(quiet=sweep.execution.quiet)
     storage = open_storage(sweep.execution.storage, patience=PATIENCE).child(sweep.name)
     check(sweep, storage)  # before the first write: what is refused leaves nothing
     reference = sweep.reference or _reference(sweep)
@@ -92,7 +95,7 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
             check_new(storage)
             # A cluster that does not answer is found out before there is a run.
             session.enter_context(connection(sweep.execution.address, sweep.name, import_tuner))
-        _record(sweep, storage, reference, kind)
+        _record(sweep, storage, reference, kind, source)
         reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
@@ -106,21 +109,22 @@ def run_sweep(sweep: Sweep, run: str | None = None) -> Outcome:
         return _train(sweep, storage, reference, failures, session)
 
 
-def retrain(run: Storage, changes: dict[str, Any], **execution: Any) -> Outcome:
+def retrain(run: Storage, changes: dict[str, Any], code: Sequence[Path] = (), **execution: Any) -> Outcome:
     """Train the front of a run's candidates from scratch, again with other settings.
 
     Args:
         run: the run's folder.
         changes: fields of its evaluation settings to change.
+        code: files of a user's own code that the run is of.
         execution: fields of the run's execution to change.
 
     Raises:
         InvalidInput: no run lies there, or a setting is not accepted.
     """
-    show_events()
     run = dataclasses.replace(run, patience=PATIENCE)
-    sweep, reference = read_run(run)
+    sweep, reference = read_run(run, code)
     sweep = with_execution(sweep, **execution)
+    show_events(quiet=sweep.execution.quiet)
     own = sweep.training.settings
     evaluation = EvaluationSettings.of({**own.to_dict(), **changes})
     for name in ("channels", "cells", "skeleton", "width_budget"):
@@ -169,11 +173,15 @@ def _settle_device(
     return with_device(sweep, kind), kind
 
 
-def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
+def read_run(run: Storage, code: Sequence[Path] = ()) -> tuple[Sweep, tuple[float, float]]:
     """The sweep of a run and its hypervolume's reference point.
 
+    Args:
+        run: the run's folder.
+        code: files of a user's own code that it is of.
+
     Raises:
-        InvalidInput: no run lies there.
+        InvalidInput: no run lies there, or it is of a user's own code that is not given.
     """
     if not run.exists("run.json"):
         raise InvalidInput(f"{run} is no run: expected a folder with run.json, which nasray sweep makes")
@@ -181,12 +189,14 @@ def read_run(run: Storage) -> tuple[Sweep, tuple[float, float]]:
     if not isinstance(values.get("sweep"), dict):
         raise InvalidInput(f"{run} holds no sweep: expected a folder that nasray sweep made")
     try:
-        return Sweep.of(values["sweep"]), as_reference(values.get("reference"), run)
+        return Sweep.of(with_code(values["sweep"], code, run)), as_reference(values.get("reference"), run)
     except (TypeError, LookupError, AttributeError) as error:  # fields of other types than a sweep's
         raise InvalidInput(f"{run}/run.json holds another sweep than nasray writes ({error})") from None
 
 
-def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind: Kind | None) -> None:
+def _record(
+    sweep: Sweep, storage: Storage, reference: tuple[float, float], kind: Kind | None, source: Source | None
+) -> None:
     """Write down what is run into its folder, which is new or of the same sweep."""
     mine = _identity(sweep)
     if storage.exists("run.json"):
@@ -198,18 +208,21 @@ def _record(sweep: Sweep, storage: Storage, reference: tuple[float, float], kind
         if differing:
             raise InvalidInput(
                 f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep, which differs in "
-                f"{', '.join(differing[:5])}: run the same sweep, or give another --name"
+                f"{', '.join(differing)}: run the same sweep, or give another --name"
             )
         now = json.loads(json.dumps(sweep.to_dict()))
         if values["sweep"] != now:  # its data, code or cluster have moved
             storage.write_json("run.json", {**values, "sweep": now})
         return
+    size = sweep.network_size(sweep.arms[0], None if sweep.table else sweep.data)
     storage.write_json(
         "run.json",
         {
             "sweep": sweep.to_dict(),
             "identity": mine,
+            "data": {"input_shape": list(size.input_shape), "classes": size.classes},
             "reference": list(reference),
+            **command_of(sweep, source),
             "versions": versions(),
             "host": host(),
             "cpus": os.cpu_count(),
@@ -314,10 +327,9 @@ def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
     epochs = sweep.training.settings.epochs
     other = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != epochs), "epochs"]))
     if other and not sweep.table:
-        print(
+        note(
             f"trained in one stage for {', '.join(map(str, other))} epochs, not {epochs}: in the table, but on no "
-            "front with networks trained from scratch",
-            file=sys.stderr,
+            "front with networks trained from scratch"
         )
     return evaluations[own | (one_stage & (evaluations["epochs"] == epochs) & (sweep.table is None))]
 

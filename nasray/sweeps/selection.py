@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -12,6 +11,7 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.fronts import near_front
 from nasray.methods.random import Random
+from nasray.runs.events import note
 from nasray.searchers import BASELINE
 from nasray.settings import TRAINED
 from nasray.spaces import Architecture, CellSpace, NetworkSize
@@ -75,7 +75,7 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
         try:
             size = trained_size(sweep, space, architecture)
         except InvalidInput as error:  # no width obeys the budget
-            print(f"architecture {architecture.id} is not trained: {error}", file=sys.stderr)
+            note(f"architecture {architecture.id} is not trained: {error}")
             continue
         if not method.trained_epochs(search.settings) or sweep.table:
             for one in settings:
@@ -178,9 +178,8 @@ def within_budget(rows: pd.DataFrame, budget: float | None) -> pd.DataFrame:
         return rows
     kept = rows[rows["macs"] <= budget]
     if len(rows) and not len(kept):
-        print(
+        note(
             f"none of {len(rows)} architectures is within {budget:g} M multiply-adds "
-            f"(the smallest has {rows['macs'].min():.4g} M)",
-            file=sys.stderr,
+            f"(the smallest has {rows['macs'].min():.4g} M)"
         )
     return kept

@@ -42,6 +42,7 @@ def search(
     seed: int = 0,
     budget: float | None = None,
     data_root: str | Path | None = None,
+    quiet: bool = False,
     **settings: Any,
 ) -> Run:
     """Search for architectures once, in this process.
@@ -55,6 +56,7 @@ def search(
         seed: of all that is drawn at random.
         budget: most multiply-adds (M) of the networks whose cost counts; methods that can aim at it do.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
+        quiet: whether to print nothing but errors.
         settings: of the method, by name (``epochs=10``), the others as published; where the dataset has no augmentation
             of the published name, the nearest lesser one that it has. And evaluation_channels, evaluation_cells,
             evaluation_skeleton and evaluation_width_budget, the size of the networks whose cost counts.
@@ -78,7 +80,7 @@ def search(
         **sizes,
     )
     storage = open_storage(out or _folder((method, space, dataset), config))
-    run_single(config, storage)
+    run_single(config, storage, quiet=quiet)
     return _opened(str(storage), config.space)
 
 
@@ -91,6 +93,7 @@ def train(
     seed: int = 0,
     budget: float | None = None,
     data_root: str | Path | None = None,
+    quiet: bool = False,
     **settings: Any,
 ) -> Run:
     """Train an architecture from scratch, in this process.
@@ -105,6 +108,7 @@ def train(
         seed: of all that is drawn at random.
         budget: largest multiply-adds (M): a network that exceeds it is made narrower.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
+        quiet: whether to print nothing but errors.
         settings: of the training, by name (``epochs=10``); an augmentation as for :func:`search`.
 
     Returns:
@@ -135,7 +139,7 @@ def train(
         data_root=None if data_root is None else str(data_root),
     )
     storage = open_storage(out or _folder((config.architecture.id, space, dataset), config))
-    run_single(config, storage, method)
+    run_single(config, storage, method, quiet=quiet)
     return _opened(str(storage), config.space)
 
 
@@ -154,24 +158,27 @@ def fitting(config: type[S], given: Mapping[str, Any], dataset: str, data_root: 
     return settings
 
 
-def run_single(config: SearchConfig | EvaluationConfig, run: Storage, method: str = GIVEN) -> None:
+def run_single(
+    config: SearchConfig | EvaluationConfig, run: Storage, method: str = GIVEN, *, quiet: bool = False
+) -> None:
     """Run a search or a training into a run's folder, or go on with it where it was left, and write its front.
 
     Args:
         config: of the search or the training.
         run: the folder.
         method: that found the architecture which is trained.
+        quiet: whether to print nothing but errors.
 
     Raises:
         InvalidInput: it could not run, or the folder holds something else.
         NonFiniteLoss: a loss was infinite or not a number.
     """
     if isinstance(config, SearchConfig):
-        run_search(config, run)
+        run_search(config, run, quiet=quiet)
         rows = read(run, CANDIDATES)
         say_unpruned(rows, dict.fromkeys(rows["trial_id"], config), load_dataset(config.dataset, config.data_root))
     else:
-        run_training(config, run, method)
+        run_training(config, run, method, quiet=quiet)
         rows = read(run, EVALUATIONS)
     write_front(run, pareto_front(rows))
 

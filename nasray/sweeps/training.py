@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
-
-import tyro
+from typing import Any, Literal, get_args
 
 from nasray.errors import InvalidInput, shown
 from nasray.settings import as_tuple, check_fields, check_number, check_seeds
@@ -36,7 +34,7 @@ class Training:
     seeds: tuple[int, ...] = (0,)
     """Random seeds of the trainings; with several, the front is one of mean accuracies. Architectures proposed by a
     black-box searcher are trained with the first seed, and with the others if they are near the front."""
-    settings: Annotated[EvaluationSettings, tyro.conf.arg(name="")] = field(default_factory=EvaluationSettings)
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     """Hyperparameters, size and fidelity of every training."""
     rungs: tuple[int, ...] = ()
     """Epochs at which ParetoASHA compares the trainings and stops all but the best; without any, all train to the

@@ -32,13 +32,13 @@ class EvaluationSettings(TrainingSettings):
     """How architectures are trained from scratch. Defaults: DARTS on CIFAR-10 (methods.md 0.5)."""
 
     epochs: int = setting(600, low=1)
-    """The fidelity of the evaluation."""
+    """Epochs of the training: its fidelity."""
     batch_size: int = setting(96, low=2)
     learning_rate_min: float = setting(0.0, low=0.0)
     auxiliary_weight: float = setting(0.4, low=0.0)
     drop_path: float = setting(0.2, low=0.0, high=0.99)
     augmentation: str = "cutout"
-    width_budget: float | None = setting(None, low=0.0)
+    width_budget: float | None = setting(None, low=0.0, unit="M")
     """Multiply-adds (M): every architecture is trained at the largest number of channels that obeys it, in place of
     ``channels``. The width multiplier with which DSO-NAS meets a budget."""
     latency_batch: int | None = setting(None, low=1)

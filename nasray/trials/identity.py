@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasray import registry
-from nasray.errors import InvalidInput
-from nasray.runs.identity import differences
+from nasray.errors import InvalidInput, printable, shown
 from nasray.training.dataset import load_dataset
 from nasray.trials.search_config import SearchConfig
 
@@ -67,9 +66,27 @@ def without_folders(value: Any) -> Any:
     return registry.portable(value) if isinstance(value, str) and _is_name(value) else value
 
 
-def differing_in(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """In what two identities differ, in words: names of settings, and whose content."""
-    return [_spoken(name) for name in differences([theirs, json.loads(json.dumps(mine))])]
+def with_code(value: Any, code: Sequence[Path], run: object) -> Any:
+    """Plain values in which every ``file.py:NAME`` is of a file that the caller gave: none that a run's folder names is
+    ever loaded.
+
+    Raises:
+        InvalidInput: a file is not among them; says what to give.
+    """
+    if isinstance(value, dict):
+        return {name: with_code(one, code, run) for name, one in value.items()}
+    if isinstance(value, list):
+        return [with_code(one, code, run) for one in value]
+    if not (isinstance(value, str) and _is_name(value)):
+        return value
+    given = registry.given_by(code, value)
+    if given is None:
+        file = registry.portable(value).rpartition(":")[0]
+        raise InvalidInput(
+            f"{shown(registry.portable(value))} of {run} is a user's own code, which is not kept with the run. Give "
+            f"its file: --code {printable(file)}, or code={shown(file)} in Python."
+        )
+    return given
 
 
 def digest_columns(config: SearchConfig | EvaluationConfig, data_digest: str | None) -> dict[str, str | None]:
@@ -139,10 +156,3 @@ def _shuffled(name: str) -> bytes:
 def _is_name(text: str) -> bool:
     path, colon, attribute = text.rpartition(":")
     return text.startswith("folder:/") or (bool(colon) and path.endswith(".py") and attribute.isidentifier())
-
-
-def _spoken(name: str) -> str:
-    if not name.startswith(f"{DIGESTS}."):
-        return name
-    what = name.removeprefix(f"{DIGESTS}.")
-    return "the dataset's content" if what == "data" else f"the code of {what}"

@@ -1,7 +1,8 @@
 """A trial that runs: epoch by epoch, with rows, checkpoints and its outcome in the run's folder. No Ray.
 
 An epoch's rows are written before its checkpoint, and the checkpoint before the epoch is reported: whatever is cut off
-in between is done again, to the same rows. The outcome comes after the last row, and only then checkpoints go.
+in between is done again, to the same rows. Its figures may wait in the checkpoint for a few seconds. The outcome comes
+after the last row, and only then checkpoints go.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from nasray.errors import InvalidInput, NonFiniteLoss, StorageFailure, reason
 from nasray.runs.outcomes import GAVE_UP, Outcome, Point, State, read_outcome, write_outcome
 from nasray.runs.storage import Storage
 from nasray.trials.checkpoints import DamagedState, drop_checkpoints, newest_checkpoints, save_checkpoint, unpack
+from nasray.trials.curves import LearningCurve
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.lookup import Lookup
 from nasray.trials.memory import short_of_memory
@@ -69,6 +71,7 @@ class RunningTrial:
         self._report: Report = {EPOCH: 0}
         """The last epoch's: a trial that goes on from its checkpoint reports it again, for those who compare trials."""
         self.points: list[Point] = []
+        self._curve = LearningCurve(storage, trial)
         self.outcome = read_outcome(storage, trial.name, trial.digest) or Outcome(state="waiting", digest=trial.digest)
 
     def step(self) -> Report:
@@ -115,10 +118,15 @@ class RunningTrial:
             return self._end("stopped", excess)
         report = self._search_epoch(running) if isinstance(running, Search) else self._training_epoch(running)
         self._report = {**report, "points": list(self.points)}
+        if not isinstance(running, Lookup):
+            # At a rung it may be stopped, and nothing of it is asked for any more.
+            rungs = () if isinstance(self.trial, SearchTrial) else self.trial.rungs
+            self._curve.add(report, now=running.finished or running.epoch in rungs)
         if running.finished:
             return self._end()
         if not isinstance(running, Lookup):  # what is looked up need not be taken up again
-            state = {**running.state_dict(), "points": self.points, "report": self._report}
+            own = {"points": self.points, "report": self._report, "curve": self._curve.rows}
+            state = {**running.state_dict(), **own}
             save_checkpoint(self.storage, self.trial.name, running.epoch, state)
         return self._shown()
 
@@ -166,6 +174,7 @@ class RunningTrial:
                 damage = damage or f"{name}: {error}"
                 # What was loaded before it turned out not to fit must not stay.
                 self._running, self.points, self._report = self._start(self.trial), [], {EPOCH: 0}
+                self._curve.take(())
                 continue
             if damage:
                 self._say("warning", "checkpoint_damaged", reason=damage, used=name)
@@ -182,6 +191,7 @@ class RunningTrial:
             running.load_state_dict(state)
             self.points = [(macs, accuracy) for macs, accuracy in state["points"]]
             self._report = dict(state["report"])
+            self._curve.take(state["curve"])
         except Exception as error:  # whole, but of another trial: whatever does not fit then
             raise DamagedState(f"it is of another trial ({type(error).__name__})") from error
 
@@ -212,6 +222,8 @@ class RunningTrial:
         raise error
 
     def _write(self, state: State, reason: str | None, *, keep: bool = False) -> None:
+        if state in GAVE_UP:
+            self._curve.write()
         self.outcome = dataclasses.replace(
             self.outcome, state=state, reason=reason, epoch=int(self._report[EPOCH]), points=tuple(self.points)
         )

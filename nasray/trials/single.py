@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from nasray.costs import macs
 from nasray.errors import InvalidInput
-from nasray.runs import CANDIDATES, EVALUATIONS, Storage, compact
-from nasray.runs.events import say, show_events
+from nasray.runs import TABLES, Storage, compact
+from nasray.runs.events import note, say, show_events
 from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
-from nasray.settings import DeviceKind
+from nasray.settings import DeviceKind, as_words, changes
 from nasray.training.dataset import load_dataset
 from nasray.training.measure import host, pick_device, versions
 from nasray.trials.check import check_search, check_training
 from nasray.trials.checkpoints import drop_final_checkpoints
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationConfig, evaluation_size
-from nasray.trials.identity import differing_in, identity
+from nasray.trials.identity import identity
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
 from nasray.trials.search_config import SearchConfig
@@ -30,8 +31,13 @@ GIVEN = "given"
 """The method of an architecture that no search of nasray's found."""
 
 
-def run_search(config: SearchConfig, run: Storage) -> None:
+def run_search(config: SearchConfig, run: Storage, *, quiet: bool = False) -> None:
     """Run a search into a run's folder, or go on with it where it was left.
+
+    Args:
+        config: of the search.
+        run: the folder.
+        quiet: whether to print nothing but errors.
 
     Raises:
         InvalidInput: the search could not run, the folder holds another one, cannot be written, or another process is
@@ -39,18 +45,19 @@ def run_search(config: SearchConfig, run: Storage) -> None:
         LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
-    show_events()
+    show_events(quiet=quiet)
     check_search(config, load_dataset(config.dataset, config.data_root))  # before the first write
     _run_alone(SearchTrial(run=run.name, config=config), run)
 
 
-def run_training(config: EvaluationConfig, run: Storage, method: str = GIVEN) -> None:
+def run_training(config: EvaluationConfig, run: Storage, method: str = GIVEN, *, quiet: bool = False) -> None:
     """Train an architecture from scratch into a run's folder, or go on with it where it was left.
 
     Args:
         config: of the training.
         run: the folder.
         method: that found the architecture.
+        quiet: whether to print nothing but errors.
 
     Raises:
         InvalidInput: the training could not run, the folder holds another one, cannot be written, or another process
@@ -58,7 +65,7 @@ def run_training(config: EvaluationConfig, run: Storage, method: str = GIVEN) ->
         LeaseLost: another process took it over.
         NonFiniteLoss: a loss was infinite or not a number.
     """
-    show_events()
+    show_events(quiet=quiet)
     space, architecture, settings = config.cell_space, config.architecture, config.settings
     dataset = load_dataset(config.dataset, config.data_root)
     size = evaluation_size(space, architecture, settings, dataset, config.budget)
@@ -85,6 +92,7 @@ def _run_alone(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
 def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
     """Write what runs there, or see that it is what is to go on."""
     what = "search" if isinstance(trial, SearchTrial) else "training"
+    dataset = load_dataset(trial.config.dataset, trial.config.data_root)
     if not run.exists("run.json"):
         run.write_json(
             "run.json",
@@ -92,6 +100,8 @@ def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
                 what: trial.config.to_dict(),
                 **({} if isinstance(trial, SearchTrial) else {"method": trial.method}),
                 "identity": identity(trial.config),
+                "data": {"input_shape": list(dataset.input_shape), "classes": dataset.classes},
+                **command_of(trial),
                 "versions": versions(),
                 "host": host(),
                 "started": datetime.now(UTC).isoformat(),
@@ -105,9 +115,27 @@ def _record(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
     differing = differing_in(identity(trial.config), theirs)
     if differing:
         raise InvalidInput(
-            f"{run} holds another {what}, which differs in {', '.join(differing[:5])}. Give another --out, or the "
+            f"{run} holds another {what}, which differs in {', '.join(differing)}. Give another --out, or the "
             f"same {what}."
         )
+
+
+def command_of(trial: SearchTrial | TrainingTrial) -> dict[str, Any]:
+    """The command that repeats a search or a training, as run.json has it: ``command``, a list of words, or None with
+    ``why_no_command``."""
+    config = trial.config
+    values = {**changes(config.settings), "seed": config.seed, "data_root": config.data_root}
+    if isinstance(config, SearchConfig):
+        words = ["nasray", "search", config.method, config.space, config.dataset]
+        sizes = (one.name for one in fields(config) if one.name.startswith("evaluation_"))
+        values |= {name: getattr(config, name) for name in sizes}
+    elif trial.method != GIVEN:
+        return {"command": None, "why_no_command": f"nasray.train trained a row that {trial.method} found"}
+    else:
+        words = ["nasray", "train", config.space, config.architecture.to_json(), config.dataset]
+        values["budget"] = config.budget
+    values = {name: value for name, value in values.items() if value is not None or name in changes(config.settings)}
+    return {"command": [*words, *(word for name, value in values.items() for word in as_words(name, value))]}
 
 
 def _run(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
@@ -122,7 +150,10 @@ def _run(trial: SearchTrial | TrainingTrial, run: Storage) -> None:
             figures = f"supernet accuracy {report['supernet_accuracy']:.4f}, {report['macs']:.4g} M macs"
         else:
             figures = f"loss {report['loss']:.4f}, accuracy {report['accuracy']:.4f}"
-        print(f"epoch {report[EPOCH]}: {figures}, {report['seconds']:.1f} s", file=sys.stderr)
+        # A search may end before.
+        left = report["seconds"] * (trial.config.settings.epochs - report[EPOCH]) * (not report[DONE])
+        about = f", about {left:.0f} s left" if left >= 1 else ""
+        note(f"epoch {report[EPOCH]} of {trial.config.settings.epochs}: {figures}, {report['seconds']:.1f} s{about}")
     drop_final_checkpoints(run)
-    for table in (CANDIDATES, EVALUATIONS):
+    for table in TABLES.values():
         compact(run, table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from nasray.errors import InvalidInput, shown
@@ -13,15 +13,15 @@ from nasray.tune.reports.trackers import Tracker
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """Storage, cluster, resources of a trial, retries and trackers: what is no part of a run's identity.
+    """Storage, cluster, resources of a trial, retries, trackers and output: what is no part of a run's identity.
 
     Raises:
         InvalidInput: a value that is not accepted.
     """
 
-    storage: str = "runs"
+    storage: str = field(default="runs", metadata={"unit": "DIR"})
     """Folder of all runs: a local path, or a URI of one of pyarrow's file systems (s3://, gs://)."""
-    data_root: str | None = None
+    data_root: str | None = field(default=None, metadata={"unit": "DIR"})
     """Folder of the dataset. None means the environment variable NASRAY_DATA."""
     address: str | None = None
     """Address of a running Ray cluster. None means the environment variable RAY_ADDRESS, and without that a Ray of the
@@ -36,6 +36,8 @@ class Execution:
     trackers: tuple[Tracker, ...] = ()
     """Experiment trackers that follow the trials: tensorboard, mlflow, wandb, and optuna (the journal that
     optuna-dashboard shows)."""
+    quiet: bool = False
+    """Whether to print nothing but the result and errors."""
 
     def __post_init__(self) -> None:
         for name, optional in (("storage", False), ("data_root", True), ("address", True)):
@@ -46,6 +48,8 @@ class Execution:
         if self.gpus_per_trial != "auto":
             check_number("gpus_per_trial", self.gpus_per_trial, low=0.0, words="auto or ")
         check_number("max_failures", self.max_failures, low=0, whole=True)
+        if not isinstance(self.quiet, bool):
+            raise InvalidInput(f"quiet {shown(self.quiet)}: expected true or false")
         object.__setattr__(self, "trackers", as_tuple("trackers", self.trackers))
         different = len(set(self.trackers)) == len(self.trackers)
         if not set(self.trackers) <= set(get_args(Tracker)) or not different:

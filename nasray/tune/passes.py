@@ -7,7 +7,7 @@ of memory, have open outcomes, and so come back in the next pass, the latter wit
 
 from __future__ import annotations
 
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from nasray.errors import told_once
 from nasray.runs import TABLES, Storage, compact
-from nasray.runs.events import say
+from nasray.runs.events import note, say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, compact_outcomes, read_outcomes, reopen, write_outcome
 from nasray.trials.checkpoints import drop_final_checkpoints
+from nasray.trials.labels import label
 from nasray.tune.execution import Execution
 from nasray.tune.phase import WORKERS, Phase
 from nasray.tune.reports.trackers import check_trackers
@@ -68,7 +69,7 @@ def _has_outcomes(phase: Phase, storage: Storage) -> bool:
 def _run_known(phase: Phase, storage: Storage, execution: Execution, session: ExitStack) -> dict[str, Outcome]:
     """Pass after pass over the trials without a final outcome; gives the outcomes."""
     digests = {trial.name: trial.digest for trial in phase.trials}
-    idle, before = 0, 0
+    idle, before, began = 0, 0, time.time()
     while True:
         _put_together(storage)
         outcomes = read_outcomes(storage, digests)
@@ -82,7 +83,7 @@ def _run_known(phase: Phase, storage: Storage, execution: Execution, session: Ex
 
         gpus = gpus_per_trial(phase, storage, execution)
         _give_memory(phase, storage, execution, outcomes, gpus)
-        run_pass(phase, waiting[:BATCH], storage, execution, outcomes, gpus)
+        run_pass(phase, waiting[:BATCH], storage, execution, outcomes, gpus, began=began)
 
 
 def _run_proposed(
@@ -96,7 +97,7 @@ def _run_proposed(
     proposed = Proposed(phase, storage)
     reopen(storage, {name: outcome.digest for name, outcome in proposed.outcomes().items()})
     search = proposed.search()
-    idle, before = 0, 0
+    idle, before, began = 0, 0, time.time()
     while not search.is_finished:
         _put_together(storage)
         outcomes = proposed.outcomes()
@@ -107,11 +108,12 @@ def _run_proposed(
         gpus = gpus_per_trial(phase, storage, execution)
         _give_memory(phase, storage, execution, outcomes, gpus)
         search.begin_pass()
-        run_pass(phase, (), storage, execution, outcomes, gpus, search, proposed, most=min(BATCH, phase.total))
+        most = min(BATCH, phase.total)
+        run_pass(phase, (), storage, execution, outcomes, gpus, search, proposed, most, began=began)
         if is_remote():  # it was a copy that was asked, at the cluster's head
             search = proposed.search()
     if search.distinct < search.proposed:
-        print(f"{phase.name}: {search.proposed} proposed, {search.distinct} distinct", file=sys.stderr)
+        note(f"{phase.name}: {search.proposed} proposed, {search.distinct} distinct")
     return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct}
 
 
@@ -158,6 +160,8 @@ def _give_memory(
 
 def _failures(phase: Phase, outcomes: dict[str, Outcome]) -> list[str]:
     """Why trials gave up, or were left."""
-    told = told_once((name, str(one.reason)) for name, one in outcomes.items() if one.state in GAVE_UP)
+    given_up = {name: str(one.reason) for name, one in outcomes.items() if one.state in GAVE_UP}
+    known = {trial.name: f"{trial.name} ({label(trial)})" for trial in phase.trials if trial.name in given_up}
+    told = told_once((known.get(name, name), reason) for name, reason in given_up.items())
     left = [trial.name for trial in phase.trials if trial.name not in outcomes or outcomes[trial.name].is_open]
     return told + [f"trial {name} did not finish. Run the same command again to resume." for name in left]

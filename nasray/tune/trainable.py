@@ -19,10 +19,11 @@ from ray.tune import Trainable
 
 from nasray.errors import InvalidInput
 from nasray.runs import open_storage
-from nasray.runs.events import Level, say, show_events
+from nasray.runs.events import Level, note, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE
 from nasray.spaces import Architecture
 from nasray.trials.evaluation import Evaluation
+from nasray.trials.labels import kind_of, label
 from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, STATE, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
 from nasray.tune.phase import ARCHITECTURE, TRIAL, WORKERS
@@ -76,8 +77,18 @@ class TrialTrainable(Trainable):
             trial = trial_of_config(config, known, None if shared is None else TrainingTrial.of(shared))
             run = open_storage(storage, patience=PATIENCE)
             self._trial = RunningTrial(trial, run, self._say, start=self._start, max_failures=max_failures)
+            if not trial.is_looked_up:
+                # Into the process's own log, which the dashboard shows beside it.
+                note(f"trial {trial.name}: {self!r}")
         except InvalidInput as error:  # what this node lacks
             self._refused = str(error)
+
+    def __repr__(self) -> str:
+        """What it runs now. Ray's dashboard shows what it was when the process began."""
+        if self._trial is None:
+            return type(self).__name__
+        trial = self._trial.trial
+        return f"{kind_of(trial)} of {trial.run}: {label(trial)}"
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial in the same process."""

@@ -22,7 +22,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from nasray.errors import ClusterLost, LeaseLost, StorageFailure, message
 from nasray.runs import Storage
+from nasray.runs.events import drawn_by
 from nasray.runs.outcomes import Outcome
+from nasray.trials.labels import kind_of
 from nasray.trials.running import EPOCH
 from nasray.trials.trial import Trial
 from nasray.tune.execution import Execution
@@ -68,6 +70,8 @@ def run_pass(
     search: AskTellSearch | None = None,
     proposed: Proposed | None = None,
     most: int = 0,
+    *,
+    began: float,
 ) -> None:
     """Run trials of a phase until each has ended, or is gone.
 
@@ -81,6 +85,7 @@ def run_pass(
         search: proposes trials where they are not known.
         proposed: these trials.
         most: how many of them there may be in this pass.
+        began: when the phase began, by time.time.
 
     Raises:
         ClusterLost: Ray's head does not answer any more.
@@ -103,12 +108,13 @@ def run_pass(
         "folder": os.getcwd(),
     }
     reserves = reserving(outcomes, execution.cpus_per_trial, gpus, in_group=group is not None)
-    trainable: Any = tune.with_resources(tune.with_parameters(TrialTrainable, **given), reserves)
+    trainable = _named(_kind(phase), reserves, given)
     digests = {trial.name: trial.digest for trial in waiting} if proposed is None else proposed.digests
     processes = Processes()
     if phase.proposing is not None and phase.looks_up:
         at_once = 1  # a second process would take seconds to come up, and find nothing left to do
-    reports = callbacks_of(phase, waiting, storage, execution, outcomes, dict if proposed is None else proposed.ended)
+    ended = dict if proposed is None else proposed.ended
+    reports = callbacks_of(phase, waiting, storage, execution, outcomes, ended, began)
     workers = 1 if group is None else group.workers
     reports.append(WaitingForRoom(phase.run, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers))
     aside = tempfile.mkdtemp(prefix="nasray-tune-")
@@ -142,6 +148,8 @@ def run_pass(
             raise
         note_kill(storage, killed, processes.of, digests)
     finally:
+        for stop in tuple(drawn_by):  # Tune was cut off
+            stop()
         _delete(aside)
 
 
@@ -166,6 +174,30 @@ def reserving(
         return resources(more.get(config[TRIAL]), cpus, gpus)
 
     return reserved
+
+
+def _kind(phase: Phase) -> str:
+    """What the processes of a phase are called: ``Search``, ``Training`` or ``Lookup``."""
+    return kind_of(phase.trials[0] if phase.proposing is None else phase.proposing.shared)
+
+
+def _named(kind: str, reserves: Callable[[dict[str, Any]], PlacementGroupFactory], given: dict[str, Any]) -> Any:
+    """The trainable of a phase, under a name that Ray's dashboard shows: ``tune.with_resources`` has another for all.
+
+    Args:
+        kind: its name.
+        reserves: the resources of each trial's config.
+        given: what its ``setup`` takes beside the config, shared by all trials through Ray's object store.
+    """
+
+    class Reserving(TrialTrainable):
+        @classmethod
+        def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
+            return reserves(config)
+
+    named: Any = tune.with_parameters(Reserving, **given)
+    named.__name__ = named.__qualname__ = kind
+    return named
 
 
 def is_remote() -> bool:

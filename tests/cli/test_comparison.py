@@ -12,6 +12,7 @@ import pytest
 
 import nasray
 from nasray.cli import main
+from nasray.cli.comparison import marks
 from nasray.errors import DamagedFilesWarning
 from nasray.runs import EVALUATIONS, open_storage, write_row
 
@@ -143,7 +144,7 @@ def test_a_front_over_a_cost_of_the_table(tmp_path: Path, capsys: pytest.Capture
     write_run(tmp_path / "r", [(20, 0.4)], joules=1.0, architecture_id="thrifty")
     assert main(["front", run, "--cost", "joules", "--plot", str(tmp_path / "front.svg")]) == 0
     out = capsys.readouterr().out
-    assert out.split()[:2] == ["joules", "macs"]
+    assert out.split()[:3] == ["mark", "joules", "macs"]
     assert "thrifty" in out
     assert "(reference point: joules 3, accuracy 0.1)" in out
     assert "joules" in (tmp_path / "front.svg").read_text()
@@ -153,3 +154,16 @@ def test_a_front_over_a_cost_of_the_table(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().err == (
         "nasray: --references with --cost 'joules': published architectures have macs only\n"
     )
+
+
+def test_table_and_picture_call_rows_by_the_same_marks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [write_run(tmp_path / name, points) for name, points in (("r", [(10, 0.5), (30, 0.7)]), ("s", [(20, 0.6)]))]
+    assert main(["front", *runs, "--plot", str(tmp_path / "front.svg")]) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert [(row[0], float(row[1])) for row in table] == [("A", 10.0), ("B", 20.0), ("C", 30.0)]
+    drawn = (tmp_path / "front.svg").read_text()
+    assert all(f"<!-- {mark} -->" in drawn for mark in "ABC")
+    assert "<!-- D -->" not in drawn
+    assert main(["front", *runs]) == 0
+    assert "mark" not in capsys.readouterr().out
+    assert (marks(27)[-2:], marks(703)[-1]) == (["Z", "AA"], "AAA")

@@ -12,7 +12,10 @@ import pytest
 
 from nasray.cli.signals import SIGNALS, ends_on_signals
 
-SAID = "nasray: stopping on {}. Run the same command again to resume.\n"
+SAID = (
+    "nasray: stopping on {}. Run the same command again to resume.\n"
+    "nasray: finished epochs are saved, those under way are left; this takes up to 20 s.\n"
+)
 
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +64,7 @@ def test_ctrl_c_is_a_keyboard_interrupt_and_handlers_come_back(capfd: pytest.Cap
     with pytest.raises(KeyboardInterrupt), ends_on_signals():
         signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(one) for one in SIGNALS] == before
-    assert capfd.readouterr().err == SAID.format("SIGINT")
+    assert capfd.readouterr().err == f"{SAID.format('SIGINT')[:-1]} Press Ctrl-C again to end at once.\n"
 
 
 def test_in_another_thread_nothing_changes() -> None:

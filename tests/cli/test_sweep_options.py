@@ -7,14 +7,17 @@ import dataclasses
 import pytest
 
 from nasray import registry
-from nasray.cli.sweep_options import typed_sweep
+from nasray.cli.all_verbs import VERBS
+from nasray.cli.sweep_options import selected
 from nasray.errors import InvalidInput
 from nasray.settings import Range
 from nasray.sweeps import AccuracySource, Budget, Sweep
+from nasray.sweeps.options import with_options
 
 
 def typed(name: str, command: str = "") -> Sweep:
-    return typed_sweep(registry.find("sweep", name, Sweep), command.split(), "nasray sweep")
+    values = VERBS["sweep"].taken([name, *command.split()])
+    return with_options(selected(values.pop("sweep")), values)
 
 
 @pytest.mark.parametrize("name", registry.names("sweep"))
@@ -74,7 +77,7 @@ def test_draws_are_those_of_every_arm_with_ranges() -> None:
     sweep = registry.find("sweep", "all_methods_digits", Sweep)
     ranges = {"lambda0": Range(low=0.01, high=0.1)}
     sweep = dataclasses.replace(sweep, arms=(dataclasses.replace(sweep.arms[0], param_space=ranges), *sweep.arms[1:]))
-    assert [arm.samples for arm in typed_sweep(sweep, ["--draws", "3"], "nasray").arms] == [3] + [1] * 9
+    assert [arm.samples for arm in with_options(sweep, {"draws": 3}).arms] == [3] + [1] * 9
     with pytest.raises(InvalidInput, match=r"3 draws: .* varies no setting over a range"):
         typed("digits", "--draws 3")
 

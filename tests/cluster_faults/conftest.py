@@ -195,7 +195,7 @@ def rows(run: Path, table: str) -> pd.DataFrame:
 
 def assert_same_tables(one: Path, other: Path) -> None:
     """Equal to the bit, and every row once."""
-    for table in ("candidates", "evaluations", "front"):
+    for table in ("candidates", "evaluations", "epochs", "front"):
         mine, theirs = rows(one, table), rows(other, table)
         assert len(mine) > 0 or table == "evaluations"
         pd.testing.assert_frame_equal(mine, theirs, check_exact=True)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
-from nasray.fronts import average_over_seeds, check_comparable, hypervolume, pareto_front
+from nasray.fronts import average_over_seeds, check_comparable, comparable_parts, hypervolume, pareto_front
 from nasray.runs import EVALUATIONS
 from tests.run_files import Row
 
@@ -329,3 +329,22 @@ def test_averaging_needs_evaluations(candidate: Row, evaluation: Row) -> None:
     assert len(averaged) == 0
     assert len(pareto_front(averaged)) == 0
     assert set(EVALUATIONS.key) - {"seed"} < set(averaged.columns)
+
+
+def test_parts_are_the_fewest_that_compare(evaluation: Row, candidate: Row) -> None:
+    settings = [
+        json.dumps({"learning_rate": rate, "threads": threads}) for rate, threads in ((0.1, 1), (0.2, 1), (0.1, 2))
+    ]
+    rows = [
+        evaluation(epochs=epochs, settings=settings[recipe], complete=complete)
+        for epochs, recipe, complete in ((5, 0, True), (5, 1, True), (5, 2, True), (9, 0, True), (9, 1, False))
+    ]
+    parts = list(comparable_parts(pd.DataFrame(rows)))
+    assert sorted(sorted(part.index) for part in parts) == [[0, 2], [1], [3]]
+    for part in parts:
+        check_comparable(part)
+    others = pd.DataFrame(
+        [candidate(dataset=name, validation_examples=n) for name, n in (("a", 1), ("b", 1), ("a", 1))]
+    )
+    assert sorted(sorted(part.index) for part in comparable_parts(others)) == [[0, 2], [1]]
+    assert not list(comparable_parts(others.iloc[:0]))

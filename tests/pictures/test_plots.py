@@ -122,3 +122,25 @@ def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"MPLBACKEND": "TkAgg", "HOME": str(tmp_path)})
+
+
+def test_a_row_far_off_does_not_press_the_front_together() -> None:
+    front = pd.DataFrame({"macs": [1.0, 2.0, 3.0, 4.0, 5.0], "accuracy": [0.90, 0.92, 0.94, 0.95, 0.96]})
+    for far, axis in (({"macs": 1.5, "accuracy": 0.1}, "y"), ({"macs": 40_000.0, "accuracy": 0.9}, "x")):
+        together = pd.concat([front, front, pd.DataFrame([far])], ignore_index=True)
+        (axes,) = front_figure({"run": front}, points={"run": together}).axes
+        low, high = axes.get_ylim()
+        assert low <= 0.90
+        assert high >= 0.96
+        assert high - low < 0.2
+        assert axes.get_xlim()[1] < 10
+        assert axes.get_title(loc="right") == "1 row lies outside of this picture", axis
+    (axes,) = front_figure({"run": front}, points={"run": front}).axes
+    assert axes.get_title(loc="right") == ""
+
+
+def test_labels_stand_at_their_marks() -> None:
+    front = pd.DataFrame({"macs": [1.0, 2.0], "accuracy": [0.5, 0.7]})
+    (axes,) = front_figure({"run": front}, labels={"run": ["A", "$B$"]}).axes
+    labels = {text.get_text(): text.xy for text in axes.texts}  # type: ignore[attr-defined]
+    assert labels == {"A": (1.0, 0.5), "$B$": (2.0, 0.7)}

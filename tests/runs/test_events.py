@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.errors import InvalidInput
-from nasray.runs.events import line, say, show_events
+from nasray.runs.events import line, note, say, show_events
 
 
 @pytest.fixture
@@ -46,6 +46,18 @@ def test_it_is_quiet_by_default(logger: logging.Logger, capsys: pytest.CaptureFi
     say("warning", "trial_retried", run="digits", trial="1ff09c5f0000")
     (only,) = capsys.readouterr().err.splitlines()
     assert only.endswith("Z warning event=trial_retried run=digits trial=1ff09c5f0000")
+
+
+def test_where_only_errors_are_wanted(logger: logging.Logger, capsys: pytest.CaptureFixture[str]):
+    show_events(quiet=True)
+    say("warning", "trial_retried", run="digits")
+    note("starting Ray ...")
+    say("error", "trial_failed", run="digits")
+    (only,) = capsys.readouterr().err.splitlines()
+    assert only.endswith("Z error event=trial_failed run=digits")
+    show_events()
+    note("starting Ray ...")
+    assert capsys.readouterr().err == "starting Ray ...\n"
 
 
 def test_the_environment_asks_for_more(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nasray.errors import InvalidInput
-from nasray.runs import CANDIDATES, EVALUATIONS, SCHEMA_VERSION, Table, describe, kinds_of
+from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, SCHEMA_VERSION, TABLES, Table, describe, kinds_of
 from tests.run_files import Row
 
 BOTH = [
@@ -49,13 +49,16 @@ def test_the_columns_are_those_that_the_design_names() -> None:
     own += ["latency_ms", "latency_low_ms", "latency_high_ms", "latency_batch"]
     own += ["training", "search_trial_id", "baseline_of", "weights"]
     assert list(EVALUATIONS.names) == BOTH + own
-    for table in (CANDIDATES, EVALUATIONS):
+    own = ["trial_id", "kind", "architecture_id", "epoch", "loss", "accuracy", "supernet_accuracy", "macs", "seconds"]
+    assert set(own) < set(EPOCHS.names)
+    assert {"run", "method", "space", "dataset", "seed", "metric", "created_at"} < set(EPOCHS.names)
+    for table in TABLES.values():
         assert set(table.key) <= set(table.names)
         assert not any(column.nullable for column in table.columns if column.name in table.key)
         assert table.schema.field("created_at").type == pa.timestamp("us", tz="UTC")
 
 
-@pytest.mark.parametrize("table", [CANDIDATES, EVALUATIONS])
+@pytest.mark.parametrize("table", TABLES.values())
 def test_the_description_is_a_markdown_table_of_every_column(table: Table) -> None:
     lines = describe(table).splitlines()
     assert len(lines) == 2 + len(table.columns)

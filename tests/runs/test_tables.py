@@ -608,7 +608,7 @@ def test_load_refuses_what_is_no_run(tmp_path: Path, storage: Storage) -> None:
             load(where)
         assert "\n" not in str(caught.value)
     storage.write_json("run.json", {})
-    with pytest.raises(InvalidInput, match="'trials': expected one of evaluations, candidates, front"):
+    with pytest.raises(InvalidInput, match="'trials': expected one of evaluations, candidates, epochs, front"):
         load(str(storage), "trials")
 
 

@@ -161,8 +161,6 @@ def test_a_preset_is_taken_by_name(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "presets" not in sweep.to_dict()
     assert main(["sweep", f"{tmp_path / 'mine.py'}:MINE", "--preset", "huge"]) == 2
     assert "preset 'huge' of sweep" in (said := capsys.readouterr().err)
-    assert "expected one of paper" in said
-    with pytest.raises(SystemExit) as stopped:
-        main(["sweep", f"{tmp_path / 'mine.py'}:MINE", "--preset=paper", "--help"])
-    assert stopped.value.code == 0
+    assert "expected paper" in said
+    assert main(["sweep", f"{tmp_path / 'mine.py'}:MINE", "--preset=paper", "--help"]) == 0
     assert "600" in capsys.readouterr().out

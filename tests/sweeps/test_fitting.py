@@ -52,7 +52,7 @@ def test_more_time_gives_longer_and_then_larger_networks(
         # It ends in time, with a tenth to spare.
         assert forecast.forecast(sweep).seconds <= 60 * minutes * 0.9
         assert f"{settings.channels} channels, {settings.cells} cells" in rules[0]
-        assert f"{minutes} minutes (measured on this machine)" in rules[0]
+        assert f"{minutes} minutes, or the smallest (measured on this machine)" in rules[0]
         assert (sweep.arms[0].settings.channels, sweep.arms[0].settings.epochs) == (settings.channels, settings.epochs)
     assert found[4][:2] == (4, 3)
     assert list(found.values()) == sorted(found.values(), key=lambda one: one[:2])
@@ -77,7 +77,7 @@ def test_sizes_that_are_given_are_taken_and_nothing_is_measured(
     # Without minutes the machine stands for itself.
     by_rule, rules = fit(IMAGES, "digits", digits)
     assert measured == []
-    assert "60 minutes, as none are given (a rule of thumb)" in rules[0]
+    assert "60 minutes, as none are given, or the smallest (a rule of thumb)" in rules[0]
     assert by_rule.training.settings.epochs >= 8
     some, _ = fit(IMAGES, "digits", digits, minutes=8, given={"cells": 8})
     assert some.training.settings.cells == 8

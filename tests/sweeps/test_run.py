@@ -131,7 +131,7 @@ def test_a_row_equals_the_search_run_without_ray(tiny_run: Outcome) -> None:
 def test_the_same_sweep_twice_gives_the_same_tables(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
     # CPUs are only reserved: how many threads compute is a setting.
     again = run_sweep(with_execution(tiny_sweep, cpus_per_trial=0.9), "again")
-    for table in ("candidates", "evaluations", "front"):
+    for table in ("candidates", "evaluations", "epochs", "front"):
         one, two = nasray.load(tiny_run.folder, table), nasray.load(again.folder, table)
         pd.testing.assert_frame_equal(
             *(f.drop(columns=[n for n in VOLATILE if n in f]).reset_index(drop=True) for f in (one, two))
@@ -172,15 +172,12 @@ def test_a_start_that_no_cluster_answers_leaves_no_run(tmp_path: Path) -> None:
 
 
 def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: Outcome) -> None:
-    with pytest.raises(
-        InvalidInput, match=r"another sweep, which differs in seeds\.0, training\.select: run the same sweep"
-    ):
+    values = r"seeds \(the run has 0, this command 7\), training\.select \(the run has front, this command nothing\)"
+    with pytest.raises(InvalidInput, match=rf"another sweep, which differs in {values}: run the same sweep"):
         run_sweep(with_training(dataclasses.replace(tiny_sweep, seeds=(7,)), select="nothing"))
     (arm,) = tiny_sweep.arms
     two = dataclasses.replace(arm, settings=dataclasses.replace(arm.settings, threads=2))
-    with pytest.raises(
-        InvalidInput, match=r"another sweep, which differs in arms\.0\.settings\.threads: run the same sweep"
-    ):
+    with pytest.raises(InvalidInput, match=r"differs in threads \(the run has 1, this command 2\): run the same sweep"):
         run_sweep(dataclasses.replace(tiny_sweep, arms=(two,)))
 
 

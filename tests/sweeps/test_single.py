@@ -77,6 +77,25 @@ def test_defaults_follow_the_space_and_the_dataset(tmp_path: Path, capsys: pytes
         nasray.search("darts", "gold", "mine.py:plain", epochs=1, **{**settings, "augmentation": "standard"})
 
 
+def test_an_id_costs_what_its_row_says(capsys: pytest.CaptureFixture[str]) -> None:
+    found = nasray.search(
+        "random", "gold", "digits", epochs=1, evaluation_channels=3, evaluation_cells=4, **TINY | {"cells": 4}
+    )
+    row = found.best()
+    capsys.readouterr()
+    assert main(["cost", "gold", row["architecture_id"]]) == 0
+    assert "(3 channels, 4 cells, input 1x8x8, 10 classes)" in capsys.readouterr().out
+    assert main(["cost", "gold", row["architecture_id"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["macs"] == row["macs"]
+    assert main(["cost", "gold", row["architecture_id"], "--channels", "6", "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert (counted["channels"], counted["cells"], counted["input_shape"]) == (6, 4, [1, 8, 8])
+    assert counted["macs"] > 3 * row["macs"]
+    # The skeleton follows the input: the field prints some 600 M for ImageNet, and not the 45,000 M of CIFAR's stem.
+    assert main(["cost", "darts", "DARTS_V2", "--input", "3x224x224", "--channels", "48", "--cells", "14"]) == 0
+    assert "529.15 M multiply-adds" in capsys.readouterr().out
+
+
 def test_a_published_architecture_is_trained_and_taken_away(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +112,7 @@ def test_a_published_architecture_is_trained_and_taken_away(
         assert main(command) == 130
     assert main(command) == 0
     told = capsys.readouterr()
-    assert told.err.count("epoch 2: loss ") == 1
+    assert told.err.count("epoch 2 of 3: loss ") == 1
     assert "runs/train-darts-DARTS_V2-digits" in told.out
     run = nasray.open("runs/train-darts-DARTS_V2-digits")
     whole = nasray.train("DARTS_V2", "darts", "digits", epochs=3, **TINY)
@@ -147,7 +166,7 @@ def test_a_killed_search_goes_on_by_its_folder_alone(
     assert finished[3].endswith(f"accuracy {best['accuracy']:.4f} at {best['macs']:.4g} M")
     assert main(["resume", "killed"]) == 0
     told = capsys.readouterr()
-    assert told.err.startswith("epoch 3: ")
+    assert told.err.startswith("epoch 3 of 3: ")
     assert "is finished" in told.out
     assert Path("killed/front.parquet").exists()
     columns = ["trial_id", "epoch", "architecture_id", "accuracy", "supernet_accuracy"]
@@ -156,7 +175,7 @@ def test_a_killed_search_goes_on_by_its_folder_alone(
 
     for arguments, said in (
         (["killed", "--address", "127.0.0.1:1"], "it holds no sweep, and runs in this process. Leave it out."),
-        (["nowhere"], "run 'nowhere'"),
+        (["nowhere"], "no run 'nowhere'"),
     ):
         assert main(["resume", *arguments]) == 2
         assert said in capsys.readouterr().err

@@ -12,13 +12,13 @@ import pytest
 
 import nasray
 from nasray.cli import main
-from nasray.cli.sweep_options import typed_sweep
 from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.runs import open_storage
 from nasray.searchers.random import RandomSearch
 from nasray.sweeps import AccuracySource, Arm, EvaluationSettings, Execution, Range, Sweep, Training
 from nasray.sweeps.changes import with_device, with_method
+from nasray.sweeps.options import with_options
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.run import retrain, run_sweep
 from nasray.sweeps.selection import candidate_trials
@@ -89,7 +89,7 @@ def test_searches_that_differ_in_their_trainings_alone_are_one() -> None:
 
 
 def test_what_is_typed_is_no_longer_varied_and_another_method_varies_the_same() -> None:
-    typed = typed_sweep(sweep_of(RATES), ["--training.learning-rate", "0.5"], "nasray sweep")
+    typed = with_options(sweep_of(RATES), {"training.learning_rate": 0.5})
     assert list(typed.arms[0].param_space) == ["operations_per_node"]
     assert typed.training.settings.learning_rate == 0.5
     assert with_method(sweep_of(RATES), "darts").varied_training == ["learning_rate"]

@@ -9,8 +9,9 @@ from threadpoolctl import threadpool_info
 
 from nasray.methods.darts import DARTS
 from nasray.training.computing import computing
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.identity import differing_in, identity
+from nasray.trials.identity import identity
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
 
@@ -52,7 +53,7 @@ def test_threads_are_those_of_the_settings_whatever_the_process_has():
         finally:
             torch.set_num_threads(before)
     assert set(found) == {1}
-    assert differing_in(identity(search(1)), identity(search(2))) == ["settings.threads"]
+    assert differing_in(identity(search(1)), identity(search(2))) == ["threads (the run has 2, this command 1)"]
 
 
 def test_threadpoolctl_is_not_needed():

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasray.methods.random import Random
-from nasray.runs import CANDIDATES, open_storage, read
+from nasray.runs import CANDIDATES, EPOCHS, open_storage, read
 from nasray.runs.outcomes import read_outcomes
 from nasray.trials.checkpoints import DamagedState, drop_checkpoints, newest_checkpoints, pack, save_checkpoint, unpack
 from nasray.trials.search import Search
@@ -165,8 +165,10 @@ def test_a_search_goes_on_from_the_checkpoint_before(
     assert said.count("event=checkpoint_damaged") == 1
     assert ("the trial starts again" if both else "used=000001.state") in said
     run(folder)
-    assert "epoch 1:" not in capsys.readouterr().err or both
+    assert "epoch 1 of" not in capsys.readouterr().err or both
     pd.testing.assert_frame_equal(candidates(folder), left_alone)
+    epochs = read(open_storage(folder), EPOCHS)["epoch"]
+    assert list(epochs) == list(range(1, CONFIG.settings.epochs + 1))
 
 
 def test_a_whole_state_of_another_trial_is_not_taken(

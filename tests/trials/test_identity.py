@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+import nasray
 from nasray import registry
 from nasray.cli import main
 from nasray.errors import InvalidInput
@@ -18,8 +20,9 @@ from nasray.methods.random import Random
 from nasray.runs import CANDIDATES, open_storage, read
 from nasray.spaces import NetworkSize
 from nasray.training.dataset import load_dataset
+from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
-from nasray.trials.identity import config_of_row, differing_in, digest_of_files, identity, without_folders
+from nasray.trials.identity import config_of_row, digest_of_files, identity, without_folders
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import SearchTrial
 from search_spaces.architectures.gold import GOLD
@@ -96,7 +99,7 @@ def test_a_moved_project_goes_on_and_edited_data_or_code_are_another(
     assert search(operations, "--out", str(out)) == 2
     assert "which differs in the code of space my_space.py:SMALL." in capsys.readouterr().err
     assert search(project, "--out", str(out), epochs=2) == 2
-    assert "which differs in settings.epochs." in capsys.readouterr().err
+    assert "which differs in epochs (the run has 1, this command 2)." in capsys.readouterr().err
 
     other = tmp_path / "other"
     assert search(permuted, "--out", str(other)) == 0
@@ -140,7 +143,7 @@ def test_where_data_lie_is_no_part_of_an_identity(tmp_path: Path) -> None:
     here, there = config(data_root="/here"), config(data_root=str(tmp_path))
     assert identity(here) == identity(there)
     assert SearchTrial(run="a", config=here).name == SearchTrial(run="b", config=there).name
-    assert differing_in(identity(here), identity(config(seed=1))) == ["seed"]
+    assert differing_in(identity(here), identity(config(seed=1))) == ["seed (the run has 1, this command 0)"]
     architecture = Random(Random.Config(), Problem(GOLD, SIZE, SIZE, 0)).architecture()
     evaluation = EvaluationConfig(
         space="gold", dataset="digits", architecture=architecture, settings=EvaluationSettings(), data_root="/here"
@@ -184,3 +187,26 @@ def test_files_and_folders_have_a_digest_wherever_they_lie(tmp_path: Path) -> No
     assert digest("table.csv") != table
     with pytest.raises(InvalidInput, match=r"nothing cannot be read \(No such file"):
         digest("nothing")
+
+
+def test_a_run_of_own_code_goes_on_with_the_code_that_the_caller_gives(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert search(project, "--out", str(out)) == 0
+    moved = tmp_path / "moved"
+    shutil.move(project, moved)
+    project.mkdir()
+    for name in ("my_space.py", "my_dataset.py"):  # what the folder names is never loaded
+        (project / name).write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')")
+    files = [str(moved / "my_space.py"), str(moved / "my_dataset.py")]
+    capsys.readouterr()
+    assert main(["resume", str(out)]) == 2
+    assert re.search(r"'my_\w+\.py:\w+' of .* is a user's own code.*: --code my_\w+\.py, or", capsys.readouterr().err)
+    assert main(["resume", str(out), "--code", *files]) == 0
+    assert nasray.resume(out, code=files).candidates["space"].tolist() == ["my_space.py:SMALL"]
+    edited(moved, tmp_path / "edited", "my_dataset.py", "% 2\n", "% 2  # the same, in other words\n")
+    capsys.readouterr()
+    assert main(["resume", str(out), "--code", files[0], str(tmp_path / "edited" / "my_dataset.py")]) == 2
+    assert "differs in the code of dataset my_dataset.py:stripes" in capsys.readouterr().err
+    assert not (tmp_path / "loaded").exists()

@@ -13,14 +13,16 @@ import pytest
 import torch
 
 from nasray.errors import InvalidInput, NonFiniteLoss, StorageFailure
+from nasray.fronts import pareto_front
 from nasray.methods.random import Random
-from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read
+from nasray.runs import EPOCHS, EVALUATIONS, TABLES, Storage, compact, open_storage, read
 from nasray.runs.outcomes import Outcome, read_outcome, write_outcome
+from nasray.trials import curves
 from nasray.trials import running as module
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.trials.evaluation import Evaluation, EvaluationConfig, EvaluationSettings
 from nasray.trials.running import RunningTrial
-from nasray.trials.search import Search
+from nasray.trials.search import Epoch, Search
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import Origin, SearchTrial, TrainingTrial, Trial, trial_of
 
@@ -57,7 +59,7 @@ def finish(trial: Trial, storage: Storage) -> list[dict[str, Any]]:
 
 
 def tables(storage: Storage) -> list[pd.DataFrame]:
-    return [read(storage, table).drop(columns=VOLATILE) for table in (CANDIDATES, EVALUATIONS)]
+    return [read(storage, table).drop(columns=VOLATILE, errors="ignore") for table in TABLES.values()]
 
 
 class Killed(BaseException):
@@ -65,9 +67,11 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("make", [a_search, a_training])
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
 def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(
-    make: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Trial], seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(curves, "SECONDS", seconds)
     trial = make(epochs=2)
     alone = open_storage(tmp_path / "alone")
     reports = finish(trial, alone)
@@ -95,6 +99,7 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(
             break
         except Killed:
             left[0] = 1_000
+            compact(storage, EPOCHS)  # as the next pass does: a file that is written on is another one then
         finish(trial, storage)
         for mine, theirs in zip(tables(storage), tables(alone), strict=True):
             pd.testing.assert_frame_equal(mine, theirs)
@@ -102,6 +107,53 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(
         drop_final_checkpoints(storage)
         assert not list((tmp_path / f"killed_{writes}" / "trials").glob("*/*"))
     assert writes >= 4  # checkpoint, row, outcome, and what is deleted
+
+
+@pytest.mark.parametrize("make", [a_search, a_training])
+def test_its_learning_curve_is_what_each_epoch_gave(
+    make: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curves, "FILE_EPOCHS", 2)
+    storage, trial = open_storage(tmp_path), make(epochs=5)
+    finish(trial, storage)
+    assert len(list((tmp_path / "epochs").iterdir())) == 3  # and not one an epoch
+    rows = read(storage, EPOCHS)
+    assert list(rows["epoch"]) == [1, 2, 3, 4, 5]
+    assert set(rows["trial_id"]) == {trial.name}
+    alone = trial.start()
+    for row in rows.to_dict("records"):
+        given = alone.run_epoch()
+        figures = given.metrics if isinstance(given, Epoch) else given
+        for name in ("loss", "train_accuracy", "supernet_accuracy", "accuracy", "learning_rate", "expected_macs"):
+            assert figures.get(name) == (None if pd.isna(row[name]) else row[name])
+    # The last one's accuracy is that of the trial's own row.
+    (last,) = read(storage, EVALUATIONS).query("complete")["accuracy"] if make is a_training else [None]
+    assert last == (None if make is a_search else row["accuracy"])
+    with pytest.raises(InvalidInput, match="Rows of epochs have no front"):
+        pareto_front(rows)
+
+
+def test_a_trial_that_may_be_stopped_at_a_rung_leaves_its_curve(tmp_path: Path) -> None:
+    storage, trial = open_storage(tmp_path), a_training()
+    running, _ = start(trial, storage)
+    for _ in range(3):  # the rung is the first epoch, and the next one is too new
+        running.step()
+    assert list(read(storage, EPOCHS)["epoch"]) == [1]
+
+
+def test_a_trial_that_gives_up_leaves_its_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, trial = open_storage(tmp_path), a_search()
+    running, _ = start(trial, storage)
+    running.step()
+    running.step()
+    assert not len(read(storage, EPOCHS))  # it is too new
+
+    def fail(self: Search) -> Any:
+        raise NonFiniteLoss("loss became nan")
+
+    monkeypatch.setattr(Search, "run_epoch", fail)
+    running.step()
+    assert list(read(storage, EPOCHS)["epoch"]) == [1]
 
 
 def test_what_a_trial_goes_on_from_is_reported_again(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ def test_a_finished_search_leaves_one_file_of_rows_and_is_done(tmp_path: Path) -
         run_search(config, run)
         left.append((sorted(path for path in tmp_path.rglob("*") if path.is_file()), read(run, CANDIDATES)))
     (files, rows), (again, same) = left
-    assert [path.name.partition("-")[0] for path in files if path.suffix == ".parquet"] == ["compact"]
-    assert len(files) == 3  # run.json, the rows, the outcome
+    assert [path.name.partition("-")[0] for path in files if path.suffix == ".parquet"] == ["compact"] * 2
+    assert len(files) == 4  # run.json, the candidates, the epochs, the outcome
     assert again == files
     pd.testing.assert_frame_equal(rows, same)
     # Whoever deletes its rows has it run again.

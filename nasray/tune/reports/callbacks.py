@@ -14,6 +14,7 @@ from nasray.tune.phase import Phase
 from nasray.tune.reports.journal import OptunaJournal
 from nasray.tune.reports.metrics import Arm, Metrics, arm_of
 from nasray.tune.reports.progress import Events, Progress
+from nasray.tune.reports.state import Counting
 from nasray.tune.reports.tracked import TrackerCallback
 from nasray.tune.reports.trackers import local_folder
 
@@ -25,6 +26,7 @@ def callbacks_of(
     execution: Execution,
     outcomes: Mapping[str, Outcome],
     ended: Callable[[], Mapping[str, tuple[str, Mapping[str, Any]]]],
+    began: float,
 ) -> list[Any]:
     """What follows a pass's trials, beside the searcher and the scheduler.
 
@@ -35,6 +37,7 @@ def callbacks_of(
         execution: where and how they run.
         outcomes: of all trials of the phase that have one.
         ended: gives architecture, as JSON, and last result of those that a searcher proposed and that ended before.
+        began: when the phase began, by time.time.
     """
     shared = phase.proposing.shared if phase.proposing else None
     final = {name: outcome for name, outcome in outcomes.items() if not outcome.is_open}
@@ -43,9 +46,10 @@ def callbacks_of(
     earlier: dict[Arm, list[Outcome]] = {}
     for name, outcome in final.items():
         earlier.setdefault(arms.get(name) or next(iter(planned)), []).append(outcome)
+    counting = Counting(phase, final, began)
     callbacks: list[Any] = [
-        Progress(phase.kind, phase.total, list(final.values())),
-        Events(phase.run, phase.kind, str(storage)),
+        Progress(counting, quiet=execution.quiet),
+        Events(phase.run, phase.kind, str(storage), counting.label),
         Metrics(
             phase.run,
             phase.dataset,

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from nasray.errors import InvalidInput
-from nasray.runs.events import say
+from nasray.runs.events import note, say
 from nasray.tune.session.interruption import run_interruptibly
 from nasray.tune.session.own_ray import own_ray
 from nasray.tune.session.token import private_token, token
@@ -36,18 +35,22 @@ def connection(address: str | None, run: str, meanwhile: Callable[[], object] = 
         InvalidInput: no connection can be made; the message names the cause and its remedy.
     """
     import ray
+    from ray.job_config import JobConfig
 
     if ray.is_initialized():
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    job = JobConfig(metadata={"job_name": f"nasray run {run}"})  # the dashboard's pages of jobs show it
+    arguments: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "job_config": job}
     with ExitStack() as session:
         if address == "local":
+            note("starting Ray on this machine (about 10 s) ...")
             own = session.enter_context(own_ray(run))
             meanwhile()
             connect = partial(own.connect, **arguments)
         else:
+            note(f"connecting to Ray at {address} ...")
             private_token(run, create=False)
             connect = partial(_connect_to, address, run, arguments)
         # Before the own Ray's end, and also where the connection is cut off half-way.
@@ -56,7 +59,7 @@ def connection(address: str | None, run: str, meanwhile: Callable[[], object] = 
         context = run_interruptibly(connect)
         _handle_sigterm_in_python()
         if context.dashboard_url:
-            print(f"dashboard: http://{context.dashboard_url}", file=sys.stderr)
+            note(f"dashboard: http://{context.dashboard_url}")
         yield
 
 

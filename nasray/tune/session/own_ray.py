@@ -55,7 +55,8 @@ class OwnRay:
         self.folder = private_folder()
         self._keep = bool(os.environ.get("RAY_TMPDIR"))
         has = own_resources()
-        told = {"cpus": int(has["CPU"]), "gpus": int(has["GPU"]), "remove": not self._keep, "folder": os.getcwd()}
+        told = {"run": run, "cpus": int(has["CPU"]), "gpus": int(has["GPU"])}
+        told |= {"remove": not self._keep, "folder": os.getcwd()}
         program = Path(__file__).with_name("ray_process.py")
         self._said = self.folder / "nasray-start.log"
         with self._said.open("wb") as said:

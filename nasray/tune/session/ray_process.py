@@ -14,15 +14,17 @@ import sys
 from typing import Any
 
 
-def main(cpus: int, gpus: int, remove: bool) -> None:
+def main(run: str, cpus: int, gpus: int, remove: bool) -> None:
     """Start Ray in the environment's RAY_TMPDIR, and hold it until standard input closes.
 
     Args:
+        run: name of the run that it is for.
         cpus: CPU cores that Ray takes this machine to have.
         gpus: GPUs that Ray takes this machine to have.
         remove: whether the folder goes when Ray has ended.
     """
     import ray
+    from ray.job_config import JobConfig
 
     try:
         try:
@@ -35,6 +37,7 @@ def main(cpus: int, gpus: int, remove: bool) -> None:
                 include_dashboard=True,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                job_config=JobConfig(metadata={"job_name": f"Ray itself, for nasray run {run}"}),
             )
             _tell({"address": context.address_info["address"]})
         except Exception as error:  # Ray raises plain ones where a process of its own does not come up

@@ -2,98 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser import Browser, wait
 from tests.sweep_files import gold_sweep
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-"""How W3C's WebDriver names the field that holds an element's id."""
 
-
-class Browser:
-    """Chromium, through chromedriver's WebDriver interface."""
-
-    def __init__(self, driver: str) -> None:
-        self.driver = driver
-        self.session = ""
-
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if method == "GET" else json.dumps(body or {}).encode()
-        request = urllib.request.Request(
-            f"{self.driver}{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        with urllib.request.urlopen(request, timeout=120) as response:
-            return json.load(response)["value"]
-
-    def begin(self) -> None:
-        arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,800"]
-        capabilities = {"alwaysMatch": {"goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}}
-        self.session = self.ask("POST", "/session", {"capabilities": capabilities})["sessionId"]
-
-    def act(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        return self.ask(method, f"/session/{self.session}{path}", body)
-
-    def open(self, url: str) -> None:
-        self.act("POST", "/url", {"url": url})
-
-    def run(self, script: str) -> Any:
-        return self.act("POST", "/execute/sync", {"script": script, "args": []})
-
-    def text(self) -> str:
-        return str(self.run("return document.body ? document.body.innerText : ''"))
-
-    def elements(self, css: str) -> list[str]:
-        return [one[ELEMENT] for one in self.act("POST", "/elements", {"using": "css selector", "value": css})]
-
-    def picture(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self.act("GET", "/screenshot")))
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    if shutil.which("chromedriver") is None or shutil.which("chromium") is None:
-        pytest.skip("Debian's packages chromium and chromium-driver are not there")
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    browser = Browser(f"http://127.0.0.1:{port}")
-    wait(lambda: browser.ask("GET", "/status")["ready"])
-    browser.begin()
-    yield browser
-    browser.act("DELETE", "")
-    driver.terminate()
-    driver.wait(30)
-
-
-def wait(condition: Callable[[], Any], seconds: float = 240) -> Any:
-    """Until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if found := condition():
-                return found
-        except (urllib.error.URLError, ConnectionError):
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+def jobs(url: str, token: str) -> list[dict[str, Any]]:
+    request = urllib.request.Request(f"{url}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        found: list[dict[str, Any]] = json.load(response)
+    return found
 
 
 @pytest.mark.slow
@@ -126,13 +58,19 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
         wait(lambda: browser.run(SUBMIT))
         wait(lambda: "Authentication Token" not in browser.text() and "Jobs" in browser.text())
 
-        # Its actors page has a line for each process that runs trials.
+        # Its actors page has a line for each process that runs trials: what it is, and what it began with.
         wait(lambda: "epochs" in said.read_text() and " 2 running" in said.read_text())
         browser.open(f"{url}/#/actors")
-        wait(lambda: "ResourceTrainable" in browser.text() and "ALIVE" in browser.text())
+        wait(lambda: browser.text().count("ALIVE") >= 2)
         browser.picture(pictures / "dashboard_actors.png")
+        for told in ("Search", *(f"Search of mine: gold_nas on gold, mu {mu}, seed 0" for mu in (0, 1))):
+            assert told in browser.text()
+        assert "<locals>" not in browser.text()
         browser.open(f"{url}/#/jobs")
         wait(lambda: "RUNNING" in browser.text() and command in browser.text())
+        # Who is who, as programs ask for it.
+        names = {job.get("metadata", {}).get("job_name") for job in jobs(url, token)}
+        assert names >= {"nasray run mine", "Ray itself, for nasray run mine"}
         assert not re.search(r"/(tmp|work|root|home)\b", browser.text())
         browser.picture(pictures / "dashboard_jobs.png")
     finally:
