@@ -55,6 +55,6 @@ def write_files(folder: Path, *pages: Path) -> None:
 
 def words(command: str) -> list[str]:
     """What a shell makes of a command: its words after ``nasray``."""
-    script = 'nasray() { printf "%s\\0" "$@"; }\n' + command
+    script = 'nasray() { printf "%s\\0" "$@"; }\n' + command.partition(" > ")[0]
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     return done.stdout.split("\0")[:-1]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import nasray
 from nasray.cli import main
@@ -30,8 +31,13 @@ SEARCHES = [
     for line in commands(page)
     if line.startswith("nasray search") and not set(words(line)) & {"folder:imgs", "torchvision:SVHN"}
 ]
-LATER = ("--dry-run", "sweep images ")
-"""Of commands that the command line does not know yet. Once it does, the test says so: they go out of this list."""
+
+
+class AnyRun:
+    """Stands for the runs that the documents name: a sweep's, as far as the command line reads it before it starts."""
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        return {"sweep": {"training": {"settings": {}}}}
 
 
 class WouldStart(BaseException):
@@ -41,6 +47,10 @@ class WouldStart(BaseException):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_files(tmp_path, ROOT / "README.md", *PAGES)
+    for index in range(40):
+        path = tmp_path / "imgs" / ("cats", "dogs")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), color=index).save(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,12 +60,14 @@ def starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def would_start(*given: Any, **_: Any) -> Any:
         raise WouldStart(*given)
 
-    for function in ("run.run_sweep", "single.search", "single.train", "resuming.resume_storage"):
+    for function in ("run.run_sweep", "run.retrain", "single.search", "single.train", "resuming.resume_storage"):
         monkeypatch.setattr(f"nasray.sweeps.{function}", would_start)
     monkeypatch.setattr("nasray.cli.comparison.lines", would_start)
+    monkeypatch.setattr("nasray.sweeps.forecast.epoch_seconds", lambda *_, **__: 0.5)
     monkeypatch.setattr("nasray.results.open", would_start)
-    for verbs in ("verbs", "architectures"):
-        monkeypatch.setattr(f"nasray.cli.{verbs}.find_run", lambda run: run)
+    monkeypatch.setattr("nasray.results.report", would_start)
+    for verbs in ("verbs", "architectures", "reporting"):
+        monkeypatch.setattr(f"nasray.cli.{verbs}.find_run", lambda run: AnyRun())
 
 
 @pytest.mark.parametrize("command", SHOWN)
@@ -68,8 +80,7 @@ def test_a_command_is_understood(command: str, capsys: pytest.CaptureFixture[str
         started = would.args[0]
     if isinstance(started, Sweep) and started.search_arms:
         assert started.searches()
-    later = [words for words in LATER if words in f"{command} "]
-    assert code == (2 if later else 0), capsys.readouterr().err or f"nasray knows {later} now"
+    assert code == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
