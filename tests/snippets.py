@@ -31,8 +31,13 @@ def blocks(page: Path) -> list[Block]:
 
 def commands(page: Path) -> list[str]:
     """Each command line of nasray's, in their order."""
-    shell = "\n".join(block.text for block in blocks(page) if block.language in ("sh", "bash"))
-    return re.findall(r"^(?:.* (?:--|&&) )?(nasray (?:.*\\\n)*.*)", shell, re.MULTILINE)
+    return [line for block in blocks(page) for line in commands_of(block)]
+
+
+def commands_of(block: Block) -> list[str]:
+    """Those of a block; one that goes on in further lines is one line."""
+    lines = block.text.replace("\\\n", " ") if block.language in ("sh", "bash") else ""
+    return re.findall(r"^(?:.* (?:--|&&) )?(nasray .*)", lines, re.MULTILINE)
 
 
 def python(page: Path) -> list[str]:
@@ -49,7 +54,7 @@ def write_files(folder: Path, *pages: Path) -> None:
 
 
 def words(command: str) -> list[str]:
-    """What a shell makes of a command: its words after ``nasray``; where it writes is left out."""
-    script = 'nasray() { printf "%s\\0" "$@"; }\n' + re.sub(r" > \S+$", "", command)
+    """What a shell makes of a command: its words after ``nasray``."""
+    script = 'nasray() { printf "%s\\0" "$@"; }\n' + command.partition(" > ")[0]
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
     return done.stdout.split("\0")[:-1]

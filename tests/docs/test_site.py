@@ -33,7 +33,9 @@ def test_the_navigation_names_every_page_once() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("https://", "#")):
-            assert (page.parent / target.partition("#")[0]).is_file(), f"{page.name} links to {target}"
+            file = (page.parent / target.partition("#")[0]).resolve()
+            assert file.is_file(), f"{page.name} links to {target}"
+            assert file.is_relative_to(DOCS), f"{page.name} links out of the site, to {target}"
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nasray
-from tests.snippets import DOCS, blocks, words
+from tests.snippets import DOCS, blocks, commands_of, words
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 NASRAY = Path(sys.executable).with_name("nasray")
@@ -51,8 +51,8 @@ def test_the_pages_go_on_from_there(page: str, digits: Demonstration, monkeypatc
     for block in blocks(DOCS / f"{page}.md"):
         if block.language == "python":
             exec(compile(block.text, f"{page}.md", "exec"), names)
-        for line in block.text.splitlines() if block.language == "sh" else ():
-            if line.startswith("nasray ") and ("runs/digits" in line or line.startswith("nasray cost")):
+        for line in commands_of(block):
+            if "runs/digits" in line or line.startswith("nasray cost"):
                 done = subprocess.run([NASRAY, *words(line)], capture_output=True, text=True, check=False)
                 assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
                 assert done.stdout
