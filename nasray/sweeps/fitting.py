@@ -9,7 +9,7 @@ from typing import Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.sweeps.forecast import START_SECONDS, Forecast, forecast, spoken
+from nasray.sweeps.forecast import Forecast, forecast, spoken
 from nasray.sweeps.sweep import Sweep
 from nasray.training.dataset import Dataset
 from nasray.tune.resources.room import own_resources
@@ -107,9 +107,11 @@ def fit(
     shortest, how = math.inf, "measured on this machine" if minutes is not None else "a rule of thumb"
     for channels, cells in fitted.ladder:
         sweep = made(channels, cells, enough)
-        an_epoch = _seconds(sweep, data, measured=minutes is not None)
-        affordable = most if an_epoch == 0 else int((seconds - START_SECONDS) / an_epoch)
-        shortest = min(shortest, START_SECONDS + an_epoch * given.get("epochs", fewest))
+        found = forecast(sweep, measured=minutes is not None)
+        all_epochs = _by_rule(found, data, sweep) if found.seconds is None else found.seconds - found.waiting
+        an_epoch = all_epochs / sweep.training.settings.epochs
+        affordable = int((seconds - found.waiting) / an_epoch)
+        shortest = min(shortest, found.waiting + an_epoch * given.get("epochs", fewest))
         needed = given.get("epochs", enough if best else fewest)
         if affordable < needed:
             break
@@ -146,17 +148,8 @@ def _ladder(fitted: FittedSweep) -> str:
     return ", ".join(f"{channels}x{cells}" for channels, cells in fitted.ladder)
 
 
-def _seconds(sweep: Sweep, data: Dataset, *, measured: bool) -> float:
-    """Of the whole sweep, for each epoch of its searches and trainings."""
-    found = forecast(sweep, measured=measured)
-    epochs = sweep.training.settings.epochs
-    if found.seconds is not None:
-        return (found.seconds - START_SECONDS) / epochs
-    return _by_rule(found, data, sweep) / epochs
-
-
 def _by_rule(found: Forecast, data: Dataset, sweep: Sweep) -> float:
-    """Seconds by multiply-adds: three passes over the supernet, and over networks of a third of it."""
+    """Seconds of all epochs by multiply-adds: three passes over the supernet, and over networks of a third of it."""
     _, largest = found.macs
     images = len(data.train[1])
     work = 3 * images * largest * (found.search_epochs + found.training_epochs / 3)

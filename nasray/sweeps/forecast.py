@@ -46,6 +46,8 @@ class Forecast:
     """Trials at once."""
     seconds: float | None
     """From start to end; None where nothing is trained, or no epoch was measured."""
+    waiting: float
+    """Seconds of these that no epoch takes: starts of Ray and of trials."""
     macs: tuple[float, float]
     """Multiply-adds (M) of the smallest and the largest network of its spaces."""
 
@@ -70,12 +72,13 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
     trainings += sum(one.evaluations for one in proposals(sweep))
     epochs = 0 if sweep.table else trainings * training.settings.epochs
     parallel = _parallel(sweep)
+    slower = SLOWER if parallel > 1 else 1.0
+    waiting = START_SECONDS + (len(configs) + trainings) * TRIAL_SECONDS * slower / parallel
     seconds = None
     if measured and not (sweep.table and not configs):
         searching = sum(_search_seconds(sweep, arm) for arm in sweep.search_arms)
         training_seconds = _training_seconds(sweep) * epochs if epochs else 0.0
-        work = (searching + training_seconds + (len(configs) + trainings) * TRIAL_SECONDS) / parallel
-        seconds = START_SECONDS + work * (SLOWER if parallel > 1 else 1.0)
+        seconds = waiting + (searching + training_seconds) * slower / parallel
     return Forecast(
         searches=len(configs),
         search_epochs=sum(config.settings.epochs for config in configs),
@@ -84,6 +87,7 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
         bounded=training.most is not None or training.select != "front" or not configs,
         parallel=parallel,
         seconds=seconds,
+        waiting=waiting,
         macs=_macs(sweep),
     )
 

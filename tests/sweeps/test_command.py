@@ -18,7 +18,8 @@ from nasray.runs import open_storage
 from nasray.sweeps import Sweep
 from nasray.sweeps.changes import with_device
 from nasray.sweeps.command import Source, command_of
-from nasray.sweeps.options import with_options
+from nasray.sweeps.fitting import find_sweep
+from nasray.sweeps.made import sweep_of
 from tests.sweep_files import gold_sweep
 
 VOLATILE = ("run", "created_at", "seconds", "peak_memory_bytes")
@@ -27,13 +28,17 @@ VOLATILE = ("run", "created_at", "seconds", "peak_memory_bytes")
 def parsed(words: list[str]) -> Sweep:
     assert words[:2] == ["nasray", "sweep"]
     values = VERBS["sweep"].taken(words[2:])
-    return with_options(registry.find("sweep", values.pop("sweep"), Sweep), values)
+    return sweep_of(find_sweep(values.pop("sweep")), values)
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        *((name, {}) for name in registry.names("sweep")),
+        *((name, {}) for name in registry.names("sweep") if name != "images"),
+        (
+            "images",
+            {"dataset": "digits", "channels": 4, "cells": 3, "epochs": 9, "training": {"seeds": (1,)}, "mu": 3.0},
+        ),
         ("digits", {"lambda0": 0.05, "mu": 200.0, "name": "other", "seeds": (3, 4)}),
         ("digits", {"budget": 0.06, "random_baseline": False, "reference": (0.3, 0.1)}),
         ("digits", {"training": {"epochs": 3, "rungs": (1, 2), "nesterov": True}, "decay_normalisations": False}),
@@ -45,7 +50,7 @@ def parsed(words: list[str]) -> Sweep:
     ],
 )
 def test_the_command_makes_the_sweep_with_all_that_was_resolved(name: str, options: dict[str, Any]) -> None:
-    sweep = with_device(with_options(registry.find("sweep", name, Sweep), options), "cpu")
+    sweep = with_device(sweep_of(find_sweep(name), options), "cpu")
     command = command_of(sweep, Source(name=name, options=options))["command"]
     again = parsed(shlex.split(shlex.join(command)))
     assert again.identity() == sweep.identity()

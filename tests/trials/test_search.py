@@ -360,9 +360,9 @@ def test_a_config_comes_back_from_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "dart"}, r"^unknown method 'dart': did you mean 'darts'\? expected .*random"),
+        ({"method": "dart"}, r"^unknown method 'dart': did you mean 'darts'\?$"),
         ({"space": "moon"}, r"^unknown space 'moon': expected .*darts.*gold"),
-        ({"dataset": "digit"}, r"^unknown dataset 'digit': did you mean 'digits'\? expected one of cifar10"),
+        ({"dataset": "digit"}, r"^unknown dataset 'digit': did you mean 'digits'\?$"),
         ({"method": "gold_nas"}, r"^method 'gold_nas' on space 'darts': a node has 35 candidates"),
         ({"seed": -1}, r"^seed -1: expected a whole number from 0 to 9223372036854775807$"),
     ],
