@@ -77,7 +77,7 @@ def with_code(value: Any, code: Sequence[Path], run: object) -> Any:
         return {name: with_code(one, code, run) for name, one in value.items()}
     if isinstance(value, list):
         return [with_code(one, code, run) for one in value]
-    if not (isinstance(value, str) and _is_name(value)):
+    if not (isinstance(value, str) and _is_code(value)):
         return value
     given = registry.given_by(code, value)
     if given is None:
@@ -154,5 +154,10 @@ def _shuffled(name: str) -> bytes:
 
 
 def _is_name(text: str) -> bool:
+    """Whether it names something by the folder that it lies in."""
+    return text.startswith("folder:/") or _is_code(text)
+
+
+def _is_code(text: str) -> bool:
     path, colon, attribute = text.rpartition(":")
-    return text.startswith("folder:/") or (bool(colon) and path.endswith(".py") and attribute.isidentifier())
+    return bool(colon) and path.endswith(".py") and attribute.isidentifier()

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from nasray import registry
+from nasray.cli.all_verbs import VERBS
 from nasray.errors import InvalidInput
 from nasray.methods.gold_nas import GoldNAS
+from nasray.runs import open_storage
 from nasray.sweeps import Arm, Budget, EvaluationSettings, FittedSweep, Sweep, Training, forecast
+from nasray.sweeps.command import Source, command_of
 from nasray.sweeps.fitting import fit
+from nasray.sweeps.made import sweep_of
+from nasray.sweeps.run import read_run
 from nasray.sweeps.selection import chosen
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.speed import epoch_seconds
+from tests.benchmarks.own_images import draw
 
 IMAGES: FittedSweep = registry.find("sweep", "images", FittedSweep)
 
@@ -82,6 +89,32 @@ def test_sizes_that_are_given_are_taken_and_nothing_is_measured(
     assert by_rule.training.settings.epochs >= 8
     some, _ = fit(IMAGES, "digits", digits, minutes=8, given={"cells": 8})
     assert some.training.settings.cells == 8
+
+
+def test_a_run_that_exists_keeps_its_sizes_and_nothing_is_measured(
+    tmp_path: Path, measured: list[tuple[int | None, int | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "imgs", 30)
+    monkeypatch.chdir(tmp_path)
+    options = {"dataset": "folder:imgs", "minutes": 15, "image_size": "8x6"}
+    sweep = sweep_of(IMAGES, options)
+    assert sweep.dataset == f"folder:{tmp_path / 'imgs'}?size=8x6"
+    assert measured
+    run = open_storage("runs/images")
+    run.write_json("run.json", {"sweep": sweep.to_dict(), "reference": [1.0, 0.3]})
+    measured.clear()
+    assert sweep_of(IMAGES, options) == sweep
+    assert sweep_of(IMAGES, {**options, "minutes": 30, "max_failures": 0}).arms == sweep.arms
+    assert read_run(run)[0] == sweep  # as `nasray resume` reads it
+    assert measured == []
+    # The command that repeats it elsewhere holds the sizes.
+    words = command_of(sweep, Source(name="images", options=options))["command"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = VERBS["sweep"].taken(words[2:])
+    assert again.pop("sweep").endswith("images")
+    assert sweep_of(IMAGES, again).identity() == sweep.identity()
+    assert measured == []
 
 
 def test_strengths_follow_the_steps_and_the_size(digits: Dataset) -> None:
