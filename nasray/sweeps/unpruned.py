@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from nasray import registry
 from nasray.costs.table import cost_table
+from nasray.runs.events import note
 from nasray.training.dataset import Dataset
 from nasray.trials.search_config import SearchConfig, sizes
 
@@ -31,7 +31,7 @@ def say_unpruned(candidates: pd.DataFrame, searches: Mapping[str, SearchConfig],
             if last >= cost_table(config.cell_space, size).largest_macs * (1 - 1e-9):
                 whole.setdefault(config.method, []).append(trial_id)
     for method, ids in whole.items():
-        print(f"nasray: {_line(method, ids, searches)}", file=sys.stderr)
+        note(f"nasray: {_line(method, ids, searches)}")
 
 
 def _line(method: str, trial_ids: Sequence[str], searches: Mapping[str, SearchConfig]) -> str:

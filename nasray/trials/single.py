@@ -124,7 +124,7 @@ def command_of(trial: SearchTrial | TrainingTrial) -> dict[str, Any]:
     """The command that repeats a search or a training, as run.json has it: ``command``, a list of words, or None with
     ``why_no_command``."""
     config = trial.config
-    values = {**changes(config.settings), "seed": config.seed, "data_root": config.data_root}
+    values = {**changes(config.settings), "seed": config.seed, "data_root": config.data_root, "budget": config.budget}
     if isinstance(config, SearchConfig):
         words = ["nasray", "search", config.method, config.space, config.dataset]
         sizes = (one.name for one in fields(config) if one.name.startswith("evaluation_"))
@@ -133,7 +133,6 @@ def command_of(trial: SearchTrial | TrainingTrial) -> dict[str, Any]:
         return {"command": None, "why_no_command": f"nasray.train trained a row that {trial.method} found"}
     else:
         words = ["nasray", "train", config.space, config.architecture.to_json(), config.dataset]
-        values["budget"] = config.budget
     values = {name: value for name, value in values.items() if value is not None or name in changes(config.settings)}
     return {"command": [*words, *(word for name, value in values.items() for word in as_words(name, value))]}
 

@@ -77,7 +77,8 @@ def test_a_single_run_is_repeated_by_its_command(
     monkeypatch.chdir(tmp_path)
     tiny: dict[str, Any] = dict(epochs=1, channels=2, cells=3, batch_size=32, train_examples=64, auxiliary_weight=0.0)
     if verb == "search":
-        run = nasray.search("random", "gold", "digits", out="first", seed=3, operations_per_node=1, **tiny)
+        given: dict[str, Any] = {"seed": 3, "operations_per_node": 1, "budget": 500.0, **tiny}
+        run = nasray.search("random", "gold", "digits", out="first", **given)
     else:
         run = nasray.train("DARTS_V2", "darts", "digits", out="first", seed=3, augmentation="standard", **tiny)
     assert run.command is not None
