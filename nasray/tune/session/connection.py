@@ -76,6 +76,7 @@ def _connect_to(address: str, run: str, arguments: dict[str, Any]) -> Any:
     os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")
     if "://" in address:  # Tune then runs in a process of the cluster's head: that one says how far it is
         arguments = {**arguments, "log_to_driver": True, "runtime_env": {"env_vars": tune_environment()}}
+        del arguments["job_config"]  # a Ray Client makes its own, and takes none
     try:
         check_address(address)
         return _init(run, {"address": address, **arguments})

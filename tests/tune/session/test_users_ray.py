@@ -14,7 +14,7 @@ from tests.sweep_files import gold_sweep
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PROGRAM = """
-import os, signal, sys, threading, time
+import os, re, signal, sys, threading, time
 import psutil, ray
 from nasray import registry
 from nasray.sweeps import Sweep
@@ -28,7 +28,7 @@ def trials():
     names = []
     for one in psutil.Process().children(recursive=True):
         try:
-            names += [one.name()] if "Trainable" in " ".join(one.cmdline()) else []
+            names += [one.name()] if re.match("ray::(Search|Training)", " ".join(one.cmdline())) else []
         except psutil.Error:
             pass
     return names
