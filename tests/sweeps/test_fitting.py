@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from nasray.sweeps.made import sweep_of
 from nasray.sweeps.run import read_run
 from nasray.sweeps.selection import chosen
 from nasray.training.dataset import Dataset, load_dataset
+from nasray.training.splits import splits_of
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.speed import epoch_seconds
@@ -178,10 +180,13 @@ def test_what_a_sweep_will_do_is_said_before(measured: list[tuple[int | None, in
     assert "MiB" in text
 
 
-def test_an_epoch_is_measured_by_a_few_batches(digits: Dataset) -> None:
+def test_an_epoch_is_measured_by_a_few_batches(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))  # each epoch takes as many ticks as another
     settings = EvaluationSettings(channels=2, cells=3, batch_size=16, augmentation="none", auxiliary_weight=0.0)
     space = registry.find("space", "gold")
     architecture = forecast.any_architecture(space, 3)
     config = EvaluationConfig(space="gold", dataset="digits", architecture=architecture, settings=settings, seed=0)
     half = replace(config, settings=replace(settings, train_examples=600))
-    assert epoch_seconds(config, digits) > 1.2 * epoch_seconds(half, digits) > 0
+    whole = len(splits_of(digits, settings, 0.0).train)
+    assert epoch_seconds(config, digits) == pytest.approx(epoch_seconds(half, digits) * whole / 600)
