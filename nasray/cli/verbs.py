@@ -237,9 +237,13 @@ def retrain(
     """Train a run's front from scratch with other settings, as trials."""
     from nasray.sweeps.run import retrain
 
-    given: dict[str, Any] = {"address": address, "data_root": data_root}
-    given |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
-    execution = {name: value for name, value in given.items() if value is not None} | {"quiet": quiet}
+    execution = _given(
+        address=address,
+        data_root=data_root,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        quiet=quiet,
+    )
     return _print_outcome(retrain(find_run(run), settings, registry.code_files(code), **execution))
 
 
@@ -272,9 +276,13 @@ def resume(
     from nasray.sweeps.resuming import resume_storage
 
     storage = find_run(run)
-    given: dict[str, Any] = {"address": address, "data_root": data_root}
-    given |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
-    execution = {name: value for name, value in given.items() if value is not None} | {"quiet": quiet}
+    execution = _given(
+        address=address,
+        data_root=data_root,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        quiet=quiet,
+    )
     outcome = resume_storage(storage, execution, code)
     if outcome is not None:
         return _print_outcome(outcome)
@@ -325,6 +333,11 @@ def list_(
     for line in lines(kinds) if kinds else names():
         print(line)
     return 0
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Of some values those that are given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _out(*names: str) -> str:

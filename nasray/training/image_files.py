@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +161,10 @@ def headers(paths: Sequence[Path], progress: str | None = None) -> list[tuple[in
     return found
 
 
-def workers() -> int:
-    """Threads that decode: Pillow leaves Python's lock while it does."""
-    return max(1, int(joblib.cpu_count()))
+@cache
+def decoding() -> ThreadPoolExecutor:
+    """Threads that decode, one for each core, kept for the next batch: Pillow leaves Python's lock while it does."""
+    return ThreadPoolExecutor(max(1, int(joblib.cpu_count())), thread_name_prefix="decoding")
 
 
 def values_of(
@@ -203,12 +204,11 @@ def _each(act: Callable[[int], None], paths: Sequence[Path], progress: str | Non
         except _UNREADABLE as error:
             damaged[number] = message(error)
 
-    with ThreadPoolExecutor(workers()) as pool:
-        done: Iterator[Any] = pool.map(tried, range(len(paths)), chunksize=64)
-        if progress is not None:
-            done = iter(tqdm(done, desc=progress, total=len(paths), unit=" images", leave=False, disable=None))
-        for _ in done:
-            pass
+    done: Iterator[Any] = decoding().map(tried, range(len(paths)))
+    if progress is not None:
+        done = iter(tqdm(done, desc=progress, total=len(paths), unit=" images", leave=False, disable=None))
+    for _ in done:
+        pass
     if damaged:
         first = sorted(damaged)[:_MOST_NAMED]
         named = ", ".join(f"{paths[number]} ({damaged[number]})" for number in first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
+from nasray import registry
 from nasray.errors import InvalidInput
 
 HeightWidth = tuple[int, int]
@@ -49,8 +50,9 @@ def with_size(dataset: str, size: str) -> str:
         InvalidInput: the size is none, or datasets of this name have one size.
     """
     height, width = parse_size(size)
-    if not dataset.startswith(("folder:", "torchvision:")):
+    if registry.source_of("dataset", dataset) is None:
         raise InvalidInput(
-            f"image size {size!r}: dataset {dataset!r} has one size. Sizes are for folder:PATH and torchvision:NAME."
+            f"image size {size!r}: dataset {dataset!r} has one size. Give it with one that a source makes, such as "
+            "folder:PATH or torchvision:NAME."
         )
     return f"{dataset.partition('?')[0]}?size={height}x{width}"

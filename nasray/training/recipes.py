@@ -72,7 +72,8 @@ class PolicyTransform:
             InvalidInput: there is no generator.
         """
         if generator is not None:
-            # torchvision draws from the global generators: theirs are put back.
+            # torchvision draws from the global generators, on the CPU: theirs are put back. On a GPU the seed is one
+            # wait for the device a batch.
             device = x_NCHW.device
             seed = int(torch.randint(2**62, (), generator=generator, device=device))
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from nasray.training.image_files import ImageFiles, Reading, workers
+from nasray.training.image_files import ImageFiles, Reading
 
 AHEAD = 4
 """Batches that are read before they are asked for."""
@@ -43,7 +43,7 @@ def streamed(
     on_cpu = [part.cpu() for part in parts]
     seeds_of = None if seeds is None else torch.split(seeds.cpu(), [len(part) for part in parts])
     waiting: deque[Future[Tensor]] = deque()
-    with ThreadPoolExecutor(min(AHEAD, workers())) as pool:
+    with ThreadPoolExecutor(1) as pool:  # one batch after the other, each by all threads that decode
         try:
             for number in range(len(on_cpu) + AHEAD):
                 if number < len(on_cpu):

@@ -9,7 +9,6 @@ import inspect
 import io
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from nasray.errors import InvalidInput, message
 from nasray.training.dataset import Dataset
 from nasray.training.image_cache import keep, kept
-from nasray.training.image_files import GREY, Size, values_of, workers
+from nasray.training.image_files import GREY, Size, decoding, values_of
 from nasray.training.image_size import HeightWidth, split_size
 from nasray.training.recipes import augmentations_of
 from nasray.training.splits import split
@@ -202,8 +201,7 @@ def _decoded(part: Any, size: Size, progress: str) -> tuple[npt.NDArray[np.uint8
         pixels_NCHW[number] = values_of(image, size)
         targets_N[number] = int(target)
 
-    with ThreadPoolExecutor(workers()) as pool:
-        done = pool.map(place, range(len(part)))
-        for _ in tqdm(done, desc=progress, total=len(part), unit=" images", leave=False, disable=None, delay=2):
-            pass
+    done = decoding().map(place, range(len(part)))
+    for _ in tqdm(done, desc=progress, total=len(part), unit=" images", leave=False, disable=None, delay=2):
+        pass
     return pixels_NCHW, targets_N
