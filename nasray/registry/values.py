@@ -15,8 +15,6 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import joblib
-
 from nasray.errors import InvalidInput
 
 _VALUE = "value:"
@@ -131,6 +129,8 @@ def _parts(value: Any, seen: set[int]) -> Iterable[str]:
     elif isinstance(value, str | int | float | bool | None):
         yield repr(value)
     else:  # arrays and tensors among others, by all of their content
+        import joblib  # which imports numpy
+
         try:
             yield str(joblib.hash(value))
         except Exception:  # what it is of may refuse in any way
