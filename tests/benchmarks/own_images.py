@@ -31,7 +31,7 @@ session = onnxruntime.InferenceSession(sys.argv[1])
 told = session.get_modelmeta().custom_metadata_map
 pixels = np.asarray(Image.open(sys.argv[2]).convert("RGB"))
 (scores,) = session.run(None, {session.get_inputs()[0].name: pixels.transpose(2, 0, 1)[None]})
-print(json.loads(told["nasray"])["class_names"][int(scores[0].argmax())])
+print(json.loads(told["nasray"])["data"]["class_names"][int(scores[0].argmax())])
 """
 
 
