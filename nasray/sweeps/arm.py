@@ -56,6 +56,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         for kind in ("method", "space"):
+            object.__setattr__(self, kind, registry.named(kind, getattr(self, kind)))
             if not isinstance(getattr(self, kind), str):
                 raise InvalidInput(f"{kind} {shown(getattr(self, kind))} of an arm: expected a name")
             object.__setattr__(self, kind, registry.absolute(getattr(self, kind)))

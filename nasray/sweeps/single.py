@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,13 +14,14 @@ import pandas as pd
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.fronts import pareto_front
+from nasray.methods import SearchMethod
 from nasray.results import Run
 from nasray.results import open as open_run
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, read_architecture
 from nasray.sweeps.unpruned import say_unpruned
-from nasray.training.dataset import load_dataset
+from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
 from nasray.trials.identity import identity
 from nasray.trials.search_config import SearchConfig, find_method
@@ -34,9 +35,9 @@ _SIZES = tuple(one.name for one in fields(SearchConfig) if one.name.startswith("
 
 
 def search(
-    method: str,
-    space: str,
-    dataset: str,
+    method: str | type[SearchMethod],
+    space: str | CellSpace,
+    dataset: str | Dataset | Callable[[Path | None], Dataset],
     *,
     out: str | Path | None = None,
     seed: int = 0,
@@ -48,9 +49,9 @@ def search(
     """Search for architectures once, in this process.
 
     Args:
-        method: name of a search method, or ``file.py:NAME``.
-        space: name of a search space, or ``file.py:NAME``.
-        dataset: name of a dataset, or ``file.py:NAME``.
+        method: name of a search method, ``file.py:NAME``, or a class.
+        space: name of a search space, ``file.py:NAME``, or a space.
+        dataset: name of a dataset, ``file.py:NAME``, a dataset, or a function that gives one, as a registered one does.
         out: folder of the run, or its URI; the same search goes on there where it was left. None is a folder in runs/
             that is named for all that the search depends on.
         seed: of all that is drawn at random.
@@ -68,26 +69,29 @@ def search(
         InvalidInput: an unknown name or setting, data that are missing, or a folder that holds something else.
         NonFiniteLoss: a loss was infinite or not a number.
     """
+    method_name: str = registry.named("method", method)
+    space_name: str = registry.named("space", space)
+    dataset_name: str = registry.named("dataset", dataset)
     sizes = {name: settings.pop(name) for name in _SIZES if name in settings}
     config = SearchConfig(
-        method=method,
-        space=space,
-        dataset=dataset,
-        settings=fitting(find_method(method).Config, settings, dataset, data_root),
+        method=method_name,
+        space=space_name,
+        dataset=dataset_name,
+        settings=fitting(find_method(method_name).Config, settings, dataset_name, data_root),
         seed=seed,
         budget=budget,
         data_root=None if data_root is None else str(data_root),
         **sizes,
     )
-    storage = open_storage(out or _folder((method, space, dataset), config))
+    storage = open_storage(out or _folder((method_name, space_name, dataset_name), config))
     run_single(config, storage, quiet=quiet)
     return _opened(str(storage), config.space)
 
 
 def train(
     architecture: str | Architecture | Mapping[str, Any] | pd.Series[Any],
-    space: str | None = None,
-    dataset: str | None = None,
+    space: str | CellSpace | None = None,
+    dataset: str | Dataset | Callable[[Path | None], Dataset] | None = None,
     *,
     out: str | Path | None = None,
     seed: int = 0,
@@ -101,8 +105,8 @@ def train(
     Args:
         architecture: a row of candidates, evaluations or a front; or an architecture, the name of a published one,
             JSON, a genotype or a string.
-        space: name of its search space, or ``file.py:NAME``; None is the row's.
-        dataset: name of a dataset, or ``file.py:NAME``; None is the row's.
+        space: its search space, as for :func:`search`; None is the row's.
+        dataset: as for :func:`search`; None is the row's.
         out: folder of the run, or its URI; the same training goes on there where it was left. None is a folder in
             runs/ that is named for all that the training depends on.
         seed: of all that is drawn at random.
@@ -119,26 +123,28 @@ def train(
         NonFiniteLoss: a loss was infinite or not a number.
     """
     method = GIVEN
+    space_name: str | None = registry.named("space", space)
+    dataset_name: str | None = registry.named("dataset", dataset)
     if isinstance(architecture, Mapping | pd.Series):
         row = dict(architecture)
         if not isinstance(row.get("architecture"), str):
             raise InvalidInput("This row has no architecture: give a row of candidates, evaluations or a front.")
         architecture, method = str(row["architecture"]), str(row.get("method", GIVEN))
-        space, dataset = space or row.get("space"), dataset or row.get("dataset")
-    if space is None or dataset is None:
-        missing = "space" if space is None else "dataset"
+        space_name, dataset_name = space_name or row.get("space"), dataset_name or row.get("dataset")
+    if space_name is None or dataset_name is None:
+        missing = "space" if space_name is None else "dataset"
         raise InvalidInput(f"{missing} None: expected its name, for only rows of a run have one.")
-    found: CellSpace = registry.find("space", space, CellSpace)
+    found: CellSpace = registry.find("space", space_name, CellSpace)
     config = EvaluationConfig(
-        space=space,
-        dataset=dataset,
+        space=space_name,
+        dataset=dataset_name,
         architecture=architecture if isinstance(architecture, Architecture) else read_architecture(found, architecture),
-        settings=fitting(EvaluationSettings, settings, dataset, data_root),
+        settings=fitting(EvaluationSettings, settings, dataset_name, data_root),
         seed=seed,
         budget=budget,
         data_root=None if data_root is None else str(data_root),
     )
-    storage = open_storage(out or _folder((config.architecture.id, space, dataset), config))
+    storage = open_storage(out or _folder((config.architecture.id, space_name, dataset_name), config))
     run_single(config, storage, method, quiet=quiet)
     return _opened(str(storage), config.space)
 

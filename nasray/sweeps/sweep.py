@@ -54,7 +54,8 @@ class Sweep:
     name: str
     """Name of the run, if the command line gives no other. Running a sweep again under one name resumes the run."""
     dataset: str
-    """Name of the dataset (``nasray list datasets``), or FILE.py:NAME."""
+    """Name of the dataset (``nasray list datasets``), or FILE.py:NAME. In Python also a dataset, or a function that
+    gives one."""
     arms: tuple[Arm, ...]
     """Methods and searchers with their spaces and settings. Each has a front of its own beside the common one."""
     seeds: tuple[int, ...] = (0,)
@@ -80,6 +81,7 @@ class Sweep:
     """The same sweep in other sizes, by name: ``paper`` is the full schedule of the paper."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", registry.named("dataset", self.dataset))
         for name, kind, or_none in _KINDS:
             value = getattr(self, name)
             if not (isinstance(value, kind) or (or_none and value is None)):

@@ -99,6 +99,7 @@ def digest_columns(config: SearchConfig | EvaluationConfig, data_digest: str | N
     """
     kinds = ["space", *(["method"] if isinstance(config, SearchConfig) else [])]
     named = config.dataset in registry.names("dataset") or registry.is_file(config.dataset)
+    named = named or registry.is_value(config.dataset)
     if named or registry.source_of("dataset", config.dataset):
         kinds.append("dataset")
     code = {kind: digest for kind in sorted(kinds) if (digest := registry.digest(kind, getattr(config, kind)))}

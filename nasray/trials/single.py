@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from nasray import registry
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.runs import TABLES, Storage, compact
@@ -124,6 +125,9 @@ def command_of(trial: SearchTrial | TrainingTrial) -> dict[str, Any]:
     """The command that repeats a search or a training, as run.json has it: ``command``, a list of words, or None with
     ``why_no_command``."""
     config = trial.config
+    named = [config.space, config.dataset, *([config.method] if isinstance(config, SearchConfig) else [])]
+    if registry.values_of(named):
+        return {"command": None, "why_no_command": "it was made of values of Python: repeat it from there"}
     values = {**changes(config.settings), "seed": config.seed, "data_root": config.data_root, "budget": config.budget}
     if isinstance(config, SearchConfig):
         words = ["nasray", "search", config.method, config.space, config.dataset]

@@ -78,6 +78,13 @@ class Phase:
         return trial is not None and trial.is_looked_up
 
     @property
+    def names(self) -> set[str]:
+        """Spaces, methods and datasets that its trials name."""
+        trials = self.trials if self.proposing is None else [self.proposing.shared]
+        found = ((trial.config, kind) for trial in trials for kind in ("space", "method", "dataset"))
+        return {getattr(config, kind) for config, kind in found if hasattr(config, kind)}
+
+    @property
     def compared_by(self) -> dict[str, Mode]:
         """What trainings are compared by at rungs: accuracy first, which leads, and then the other objectives."""
         return {"accuracy": "max", **self.objectives}

@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray.tune import Trainable
 
+from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import open_storage
 from nasray.runs.events import Level, note, say, show_events
@@ -51,6 +52,7 @@ class TrialTrainable(Trainable):
         max_failures: int = 0,
         group: Mapping[str, Any] | None = None,
         folder: str = "",
+        values: Mapping[tuple[str, str], Any] | None = None,
     ) -> None:
         """Take the trial that a config names.
 
@@ -62,7 +64,9 @@ class TrialTrainable(Trainable):
             max_failures: how often a trial that raises an error is tried again.
             group: the workers that train each of them together, where there are several.
             folder: the driver's, which relative paths in a user's own code mean.
+            values: of Python that trials name.
         """
+        registry.keep(values or {})
         with contextlib.suppress(OSError):  # another machine may not have it
             os.chdir(folder)
         share = {} if self.trial_resources is None else self.trial_resources.bundles[0]

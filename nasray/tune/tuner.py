@@ -20,6 +20,7 @@ from ray.tune import Callback, PlacementGroupFactory, TuneError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from nasray import registry
 from nasray.errors import ClusterLost, LeaseLost, StorageFailure, message
 from nasray.runs import Storage
 from nasray.runs.events import drawn_by
@@ -106,6 +107,7 @@ def run_pass(
         "max_failures": execution.max_failures,
         "group": None if group is None else dataclasses.asdict(group),
         "folder": os.getcwd(),
+        "values": registry.values_of(phase.names),
     }
     reserves = reserving(outcomes, execution.cpus_per_trial, gpus, in_group=group is not None)
     trainable = _named(_kind(phase), reserves, given)

@@ -21,6 +21,7 @@ from typing import Any
 import ray
 import torch
 
+from nasray import registry
 from nasray.costs import Latency
 from nasray.errors import InvalidInput, NonFiniteLoss, message
 from nasray.training.workers import Workers
@@ -122,6 +123,7 @@ class DistributedEvaluation(Evaluation):
             epoch_of_worker,  # type: ignore[arg-type]  # gives something, which the annotation forgot
             train_loop_config={
                 "evaluation": self.config.to_dict(),
+                "values": [ray.put(registry.values_of([self.config.space, self.config.dataset]))],
                 "state": [ray.put(state.getvalue())],  # in a list: a bare reference would be fetched for us
                 "rungs": self._rungs,
             },
@@ -153,6 +155,7 @@ def epoch_of_worker(config: dict[str, Any]) -> dict[str, Any]:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # each worker of a node sees the GPUs of all
     workers = Workers(rank=context.get_world_rank(), count=context.get_world_size())
+    registry.keep(ray.get(config["values"][0]))
     evaluation = Evaluation(EvaluationConfig.of(config["evaluation"]), device=str(device), workers=workers)
     before = io.BytesIO(ray.get(config["state"][0]))
     evaluation.load_state_dict(torch.load(before, map_location="cpu", weights_only=True))

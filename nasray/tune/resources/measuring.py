@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from nasray import registry
 from nasray.costs.memory import training_bytes
 from nasray.errors import InvalidInput, NonFiniteLoss
 from nasray.methods.method import Problem
@@ -57,7 +58,11 @@ class Measured:
             )
 
 
-def measure(trials: Sequence[Mapping[str, Any]], cells: int | None = None) -> Measured | None:
+def measure(
+    trials: Sequence[Mapping[str, Any]],
+    cells: int | None = None,
+    values: Mapping[tuple[str, str], Any] | None = None,
+) -> Measured | None:
     """Train the largest of trials for some steps on this process's GPU; None where torch sees none.
 
     What does not even fit on the whole GPU is measured as all that there is.
@@ -65,7 +70,9 @@ def measure(trials: Sequence[Mapping[str, Any]], cells: int | None = None) -> Me
     Args:
         trials: of one kind, as plain values; where a searcher proposes them, what all of them share.
         cells: of the networks that a searcher proposes; None where the trials are known.
+        values: of Python that the trials name.
     """
+    registry.keep(values or {})
     if not torch.cuda.is_available():
         return None
     torch.cuda.reset_peak_memory_stats()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
 from nasray.runs.events import say
@@ -117,9 +118,9 @@ def _on_a_gpu(phase: Phase) -> Measured | None:
     task = ray.remote(measure).options(num_cpus=1, num_gpus=1, max_retries=3)
     proposing = phase.proposing
     if proposing is None:
-        answer = task.remote([trial.to_dict() for trial in phase.trials])
+        answer = task.remote([trial.to_dict() for trial in phase.trials], None, registry.values_of(phase.names))
     else:
-        answer = task.remote([proposing.shared.to_dict()], proposing.cells)
+        answer = task.remote([proposing.shared.to_dict()], proposing.cells, registry.values_of(phase.names))
     waited = 0
     while not ray.wait([answer], timeout=60)[0]:
         waited += 1

@@ -1,0 +1,144 @@
+"""Values of a caller's own, as a notebook's dataset, search space or method, under a name that their content makes.
+
+Everything else knows names only: rows, configurations and identities are plain values. A value is kept in this process,
+and travels to the processes that need it; a run's folder holds its name, and never the value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import inspect
+import re
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nasray.errors import InvalidInput
+
+_VALUE = "value:"
+_kept: dict[tuple[str, str], Any] = {}
+"""By kind and name."""
+
+
+def named(kind: str, value: Any) -> Any:
+    """The name of a value, under which :func:`nasray.registry.find` gives it; a name is left as it is.
+
+    Args:
+        kind: ``space``, ``method`` or ``dataset``.
+        value: a search space; a class of a method; a dataset, or a function that gives one.
+    """
+    if isinstance(value, str) or not (callable(value) or dataclasses.is_dataclass(value)):
+        return value  # what is neither is refused by whoever takes a name
+    name = f"{_VALUE}{_called(value)}-{_digest(value)}"
+    _kept[kind, name] = _function_of(value) if kind == "dataset" else value
+    return name
+
+
+def is_value(name: str) -> bool:
+    """Whether a name is that of a value."""
+    return name.startswith(_VALUE)
+
+
+def value_of(kind: str, name: str) -> Any:
+    """The value behind a name.
+
+    Raises:
+        InvalidInput: this process has none of this name.
+    """
+    if (kind, name) not in _kept:
+        raise InvalidInput(
+            f"{kind} {name!r} was a value of Python, which is not kept with a run. Define it again, and make the call "
+            "again that made the run."
+        )
+    return _kept[kind, name]
+
+
+def content_of(name: str) -> str:
+    """The digest of a value's content, which its name ends with."""
+    return name.rpartition("-")[2]
+
+
+def values_of(names: Iterable[str]) -> dict[tuple[str, str], Any]:
+    """The values among some names, for another process to :func:`keep`."""
+    wanted = {name for name in names if is_value(name)}
+    return {key: value for key, value in _kept.items() if key[1] in wanted}
+
+
+def keep(values: Mapping[tuple[str, str], Any]) -> None:
+    """Take what :func:`values_of` gave in another process."""
+    _kept.update(values)
+
+
+def _called(value: Any) -> str:
+    own = getattr(value, "__name__", None) or getattr(value, "name", None) or type(value).__name__
+    return re.sub(r"\W+", "_", str(own))[:60]
+
+
+def _function_of(value: Any) -> Any:
+    """A dataset as the function that gives it, which is what a name of one stands for."""
+    if callable(value):
+        return value
+
+    def given(root: Any) -> Any:
+        return value
+
+    return given
+
+
+def _digest(value: Any) -> str:
+    """Twelve hexadecimal digits of a value's content, the same where a notebook defines it anew."""
+    whole = hashlib.sha256()
+    for part in _parts(value, set()):
+        whole.update(f"{len(part)} {part}".encode())
+    return whole.hexdigest()[:12]
+
+
+def _parts(value: Any, seen: set[int]) -> Iterable[str]:
+    """What a value is made of, as texts: plain values, the source of functions and classes, and what those use."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    own = getattr(value, "digest", None)
+    if isinstance(own, str):  # of a dataset: its examples
+        yield own
+    elif isinstance(value, types.FunctionType):
+        yield _source(value)
+        used = inspect.getclosurevars(value)
+        for name, one in sorted({**used.globals, **used.nonlocals}.items()):
+            yield name
+            yield from _parts(one, seen)
+    elif isinstance(value, type):
+        yield _source(value)
+    elif dataclasses.is_dataclass(value):
+        yield type(value).__qualname__
+        for field in dataclasses.fields(value):
+            yield field.name
+            yield from _parts(getattr(value, field.name), seen)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield repr(key)
+            yield from _parts(one, seen)
+    elif isinstance(value, tuple | list):
+        yield str(len(value))
+        for one in value:
+            yield from _parts(one, seen)
+    elif isinstance(value, types.ModuleType | types.BuiltinFunctionType):
+        yield value.__name__
+    elif isinstance(value, str | int | float | bool | None):
+        yield repr(value)
+    else:  # arrays and tensors among others, by all of their content
+        import joblib  # which imports numpy
+
+        try:
+            yield str(joblib.hash(value))
+        except Exception:  # what it is of may refuse in any way
+            yield re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _source(value: Any) -> str:
+    with contextlib.suppress(OSError, TypeError):
+        return inspect.getsource(value)
+    code = getattr(value, "__code__", None)  # typed into an interpreter that keeps no source
+    return value.__qualname__ if code is None else f"{code.co_code.hex()} {code.co_consts!r}"

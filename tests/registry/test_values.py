@@ -1,0 +1,106 @@
+"""Values of Python in the place of names: datasets, spaces and methods of a notebook."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import nasray
+from nasray import registry
+from nasray.errors import InvalidInput
+from nasray.methods.random import Random
+from nasray.spaces import CellSpace
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
+from nasray.training import Dataset
+from nasray.training.datasets import digits
+
+SMALL: dict[str, Any] = {
+    **{"epochs": 1, "channels": 2, "cells": 3, "batch_size": 32, "auxiliary_weight": 0.0},
+    **{"augmentation": "none", "train_examples": 64},
+}
+BELOW = 5
+GOLD: CellSpace = registry.find("space", "gold", CellSpace)
+
+
+def low_digits(root: Path | None) -> Dataset:
+    """Digits below five."""
+    whole = digits(root)
+    parts = [(inputs[targets < BELOW], targets[targets < BELOW]) for inputs, targets in (whole.train, whole.test)]
+    return dataclasses.replace(whole, name="low", classes=BELOW, train=parts[0], test=parts[1], class_names=())
+
+
+class Wandering(Random):
+    """A method of one's own."""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_search_and_a_training_of_values() -> None:
+    sizes = {"evaluation_channels": 2, "evaluation_cells": 3}
+    found = nasray.search(Wandering, GOLD, low_digits, **sizes, **SMALL)
+    (row,) = found.candidates.to_dict("records")
+    assert [row[kind].rpartition("-")[0] for kind in ("method", "space", "dataset")] == [
+        "value:Wandering", "value:gold", "value:low_digits",
+    ]  # fmt: skip
+    trained = nasray.train(found.best(), **SMALL)  # by the names of its row
+    assert trained.network("best").eval()(torch.zeros(1, 1, 8, 8)).shape == (1, BELOW)
+    # The same again is found done; a dataset that is given as it is has the name of its examples.
+    assert str(nasray.search(Wandering, GOLD, low_digits, **sizes, **SMALL)) == str(found)
+    assert (
+        nasray.train(found.best(), dataset=low_digits(None), **SMALL).evaluations["dataset"][0].startswith("value:low-")
+    )
+    assert found.command is None
+    assert "values of Python" in found.storage.read_json("run.json")["why_no_command"]
+
+
+def test_a_value_s_name_is_made_of_its_content() -> None:
+    def made(scale: float, table: Any) -> Any:
+        def dataset(root: Path | None) -> Dataset:
+            return dataclasses.replace(low_digits(root), name=f"{scale} {len(table)}")
+
+        return dataset
+
+    arrays = [np.arange(100_000), np.arange(100_000)]
+    arrays[1][50_000] = 0  # in the middle, which no text of it shows
+    tensors = [torch.from_numpy(array) for array in arrays]
+    first = registry.named("dataset", made(1.0, arrays[0]))
+    assert registry.named("dataset", made(1.0, arrays[0])) == first
+    others = [made(2.0, arrays[0]), made(1.0, arrays[1]), made(1.0, tensors[0]), made(1.0, tensors[1])]
+    assert len({first, *(registry.named("dataset", other) for other in others)}) == 5
+    assert registry.named("dataset", "digits") == "digits"
+    assert registry.named("space", GOLD) != registry.named("space", dataclasses.replace(GOLD, search_cells=5))
+
+
+def test_what_is_no_value_any_more_says_so() -> None:
+    with pytest.raises(InvalidInput, match=r"^dataset 'value:gone-0123456789ab' was a value of Python") as error:
+        nasray.search("random", "gold", "value:gone-0123456789ab", **SMALL)
+    assert "\n" not in str(error.value)
+    for wrong in (7, None, ["digits"]):
+        with pytest.raises(InvalidInput):
+            Sweep(name="wrong", dataset=wrong, arms=())  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_sweep_of_values_runs_under_ray(ray_session: None) -> None:
+    own = {name: value for name, value in SMALL.items() if name != "auxiliary_weight"}
+    sweep = Sweep(
+        name="values",
+        dataset=low_digits,  # type: ignore[arg-type]
+        arms=(Arm(method=Wandering, space=GOLD, settings=Wandering.Config(**own)),),  # type: ignore[arg-type]
+        training=Training(settings=EvaluationSettings(**SMALL, drop_path=0.0)),
+        random_baseline=False,
+        execution=Execution(cpus_per_trial=0.5),
+    )
+    run = nasray.sweep(sweep)
+    (row,) = run.evaluations.to_dict("records")
+    assert row["method"].startswith("value:Wandering-")
+    assert run.network("best").eval()(torch.zeros(1, 1, 8, 8)).shape == (1, BELOW)
+    assert nasray.sweep(sweep).front().equals(run.front())
