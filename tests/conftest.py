@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import secrets
 import signal
 import sys
@@ -16,6 +18,7 @@ import pytest
 import torch
 from xdist.scheduler import LoadFileScheduling
 
+import nasray
 from nasray.spaces import CellSpace
 
 # Tests start hundreds of processes that import nasray: it is compiled once, also where the environment would have it
@@ -36,6 +39,14 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
     # A shell starts what is to run in the background with SIGINT ignored, and so would all that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_modules() -> None:
+    """A module that is first imported while a test has replaced a function keeps the replacement for good."""
+    for module in pkgutil.walk_packages(nasray.__path__, "nasray."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
