@@ -13,6 +13,7 @@ from nasray.runs.parquet import MOST_BYTES, from_bytes, to_bytes
 from nasray.runs.schema import TABLES, kinds_of
 from nasray.runs.storage import Storage, open_storage
 from nasray.runs.tables import read
+from nasray.runs.uniting import shared_texts
 
 FRONT_FILE = "front.parquet"
 _RUN_MARKS = ("run.json", *TABLES, FRONT_FILE)
@@ -78,7 +79,11 @@ def _read_front(storage: Storage) -> pd.DataFrame:
         nested = [field.name for field in rows.schema if pa.types.is_nested(field.type)]
         if nested:
             raise ValueError(f"has lists in its column {nested[0]!r:.60}")
-        return pd.DataFrame(rows.to_pandas())
+        frame = pd.DataFrame(rows.to_pandas())
+        for name in {name for table in TABLES.values() for name in table.long_texts} & set(frame.columns):
+            if frame[name].dtype == "str":
+                frame[name] = shared_texts(rows.column(name))  # as the tables have them
+        return frame
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError | InvalidInput | StorageFailure):
             raise

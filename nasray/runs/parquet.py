@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,9 @@ from nasray.spaces.metric import METRICS
 MOST_BYTES = 4 * 2**30
 """A larger file is no table of nasray's: a million rows are some 100 MB."""
 _MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 50_000_000, 2_000, 2_000_000_000
+SHARED_TEXT = pa.dictionary(pa.int32(), pa.string())
+"""Type of a column whose texts are held once for all rows that have them."""
+_MANY_ROWS = 100
 _PLAIN = frozenset({pa.bool_(), pa.int64(), pa.float64(), pa.string(), pa.large_string(), pa.null()})
 """Types of further columns."""
 
@@ -24,18 +27,26 @@ class Foreign(Exception):
 
 
 def to_bytes(content: pa.Table) -> bytes:
-    """Rows as a Parquet file."""
+    """Rows as a Parquet file, in which a text is a text to whoever opens it."""
+    for place, field in enumerate(content.schema):
+        if pa.types.is_dictionary(field.type):
+            content = content.set_column(place, field.name, content.column(place).cast(field.type.value_type))
     sink = pa.BufferOutputStream()
     # Statistics and dictionaries would be most of a file of one row, and nothing reads them.
-    small = content.num_rows < 100
+    small = content.num_rows < _MANY_ROWS
     pq.write_table(content, sink, compression="zstd", write_statistics=not small, use_dictionary=not small)
     return bytes(sink.getvalue())
 
 
-def from_bytes(content: bytes) -> pa.Table:
-    """A Parquet file's rows; ValueError where it says that it holds more than any run of nasray's would."""
+def from_bytes(content: bytes, shared: Collection[str] = ()) -> pa.Table:
+    """A Parquet file's rows; ValueError where it says that it holds more than any run of nasray's would.
+
+    shared: columns whose texts are held once for all rows that have them, where there are many rows.
+    """
     file = pq.ParquetFile(pa.BufferReader(content))
     _check_declared(file.metadata)
+    if shared and file.metadata.num_rows >= _MANY_ROWS:
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(shared))
     rows = file.read()
     rows.validate(full=True)  # among other things, that texts are UTF-8
     return rows
@@ -105,7 +116,8 @@ def check_rows(table: Table, content: pa.Table) -> pa.Table:
     if newest > SCHEMA_VERSION:
         raise InvalidInput(f"{table.name}: version {newest} of the columns; this nasray reads up to {SCHEMA_VERSION}")
     for place, field in enumerate(content.schema):
-        if field.name in wanted and field.type != wanted[field.name]:
+        shared = field.name in table.long_texts and field.type == SHARED_TEXT
+        if field.name in wanted and field.type != wanted[field.name] and not shared:
             content = content.set_column(place, field.name, content.column(place).cast(wanted[field.name]))
     for column in table.columns:
         if column.name in content.column_names:

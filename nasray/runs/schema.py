@@ -99,6 +99,11 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     @property
+    def long_texts(self) -> tuple[str, ...]:
+        """Columns of long texts that many rows share."""
+        return tuple(column.name for column in self.columns if column.unit == _JSON)
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns as a pyarrow schema, without the extra ones."""
         return pa.schema([pa.field(c.name, c.type, c.nullable) for c in self.columns])

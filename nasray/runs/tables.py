@@ -204,7 +204,7 @@ def _read_files(
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for start in range(0, len(new), _TOGETHER):
                 names = new[start : start + _TOGETHER]
-                read = dict(zip(names, pool.map(lambda name: _read_file(storage, name), names), strict=True))
+                read = dict(zip(names, pool.map(lambda name: _read_file(storage, table, name), names), strict=True))
                 contents = {name: content for name, content in read.items() if content is not None}
                 vanished |= len(contents) < len(read)
                 seen |= set(contents)
@@ -221,7 +221,7 @@ def _read_files(
     return files, parts, dict(sorted(damaged.items()))
 
 
-def _read_file(storage: Storage, name: str) -> pa.Table | str | None:
+def _read_file(storage: Storage, table: Table, name: str) -> pa.Table | str | None:
     """A file's content, or why it cannot be read; None where it is gone."""
     try:
         storage.check_size(name, MOST_BYTES)
@@ -231,7 +231,7 @@ def _read_file(storage: Storage, name: str) -> pa.Table | str | None:
     except InvalidInput as error:
         return message(error)
     try:
-        return from_bytes(content)
+        return from_bytes(content, table.long_texts)
     except (pa.ArrowException, OSError, ValueError) as error:
         return message(error)
 

@@ -18,10 +18,14 @@ from nasray.cli import main
 from nasray.sweeps import Sweep
 from tests.snippets import DOCS, PAGES, ROOT, commands, python, words, write_files
 
+# What several pages show is tried once, by the last of them.
 SHOWN = [
-    pytest.param(line, id=f"{page.stem}: {line}")
-    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", *PAGES)
-    for line in dict.fromkeys(commands(page))
+    pytest.param(line, id=f"{page}: {line}")
+    for line, page in {
+        line.partition("  #")[0].rstrip(): page.stem
+        for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", *PAGES)
+        for line in commands(page)
+    }.items()
 ]
 TYPED = [page for page in PAGES if python(page)]
 OWN = {"own_space": "shapes.py", "own_method": "above_mean.py", "own_dataset": "corners.py"}

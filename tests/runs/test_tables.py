@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import random
@@ -629,3 +630,18 @@ def test_of_many_files_alike_those_with_impossible_values_are_named_and_others_a
     assert sorted(rows["architecture_id"]) == ["a0", "a2", "a4"]
     assert len(caught) == 2
     assert all(f"has a {column} that none is (-1" in str(warning.message) for warning in caught)
+
+
+def test_long_texts_of_many_rows_are_held_once_and_written_as_texts(storage: Storage, candidate: Row) -> None:
+    for epoch in range(1, 151):
+        write_row(storage, CANDIDATES, candidate(epoch=epoch))
+    compact(storage, CANDIDATES)
+    write_row(storage, CANDIDATES, candidate(epoch=151))
+    rows = read(storage, CANDIDATES)
+    assert len(rows) == 151
+    assert rows["architecture"].dtype == "str"
+    assert len({id(text) for text in rows["architecture"]}) == 1
+    compact(storage, CANDIDATES)
+    (name,) = storage.list("candidates", ".parquet")
+    assert pd.read_parquet(io.BytesIO(storage.read_bytes(name)))["architecture"].dtype == "str"
+    assert pq.read_schema(io.BytesIO(storage.read_bytes(name))).field("architecture").type == pa.string()
