@@ -53,11 +53,12 @@ SWEEP = Sweep(
         Arm(
             method=__file__ + ":Together",
             space="gold",
-            settings=Together.Config(**COMMON, epochs=30),
+            settings=Together.Config(**COMMON, epochs=15),
             param_space={"operations_per_node": (1, 2, 3, 4)},
         ),
     ),
     training=Training(settings=EvaluationSettings(**COMMON, epochs=4, drop_path=0.0)),
+    random_baseline=False,
 )
 """
 
