@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import dis
 import hashlib
 import inspect
 import re
+import sys
+import sysconfig
 import types
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from nasray.errors import InvalidInput
 
 _VALUE = "value:"
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")})
 _kept: dict[tuple[str, str], Any] = {}
 """By kind and name."""
 
@@ -96,21 +101,20 @@ def _digest(value: Any) -> str:
 
 
 def _parts(value: Any, seen: set[int]) -> Iterable[str]:
-    """What a value is made of, as texts: plain values, the source of functions and classes, and what those use."""
+    """What a value is made of, as texts: plain values, the source of functions and classes, and what those use. What is
+    of an installed package counts by its name."""
     if id(value) in seen:
         return
     seen.add(id(value))
     own = getattr(value, "digest", None)
     if isinstance(own, str):  # of a dataset: its examples
         yield own
-    elif isinstance(value, types.FunctionType):
-        yield _source(value)
-        used = inspect.getclosurevars(value)
-        for name, one in sorted({**used.globals, **used.nonlocals}.items()):
-            yield name
-            yield from _parts(one, seen)
-    elif isinstance(value, type):
-        yield _source(value)
+    elif isinstance(value, types.FunctionType | type):
+        yield f"{value.__module__}.{value.__qualname__}" if _is_installed(value) else _source(value)
+        if not _is_installed(value):
+            for name, one in sorted(_used_by(value).items()):
+                yield name
+                yield from _parts(one, seen)
     elif dataclasses.is_dataclass(value):
         yield type(value).__qualname__
         for field in dataclasses.fields(value):
@@ -135,6 +139,46 @@ def _parts(value: Any, seen: set[int]) -> Iterable[str]:
             yield str(joblib.hash(value))
         except Exception:  # what it is of may refuse in any way
             yield re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _is_installed(value: types.FunctionType | type) -> bool:
+    """Whether a function or class is of nasray, of Python's own library or of an installed package."""
+    package = value.__module__.partition(".")[0]
+    if package in ("__main__", "nasray", "search_spaces") or package in sys.stdlib_module_names:
+        return package != "__main__"
+    file = getattr(sys.modules.get(value.__module__), "__file__", None)
+    return file is not None and any(Path(file).is_relative_to(place) for place in _INSTALLED)
+
+
+def _used_by(value: types.FunctionType | type) -> dict[str, Any]:
+    """The global and enclosing names that a function, or the functions of a class, use, and a class's bases."""
+    if isinstance(value, type):
+        used = {f"base {place}": base for place, base in enumerate(value.__bases__)}
+        for member in vars(value).values():
+            function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+            if isinstance(function, types.FunctionType):
+                used |= _used_by(function)
+        return used
+    used = dict(zip(value.__code__.co_freevars, (_content(cell) for cell in value.__closure__ or ()), strict=True))
+    for code in _codes(value.__code__):
+        for step in dis.get_instructions(code):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in value.__globals__:
+                used[step.argval] = value.__globals__[step.argval]
+    return used
+
+
+def _content(cell: types.CellType) -> Any:
+    with contextlib.suppress(ValueError):  # it has none yet
+        return cell.cell_contents
+    return None
+
+
+def _codes(code: types.CodeType) -> Iterable[types.CodeType]:
+    """A function's code, and that of the functions within it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
 
 
 def _source(value: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,47 @@ def test_a_value_s_name_is_made_of_its_content() -> None:
     assert len({first, *(registry.named("dataset", other) for other in others)}) == 5
     assert registry.named("dataset", "digits") == "digits"
     assert registry.named("space", GOLD) != registry.named("space", dataclasses.replace(GOLD, search_cells=5))
+
+
+CELLS = """
+import dataclasses
+from nasray.methods.random import Random
+from nasray.training.datasets import digits
+SCALE = {scale}
+class Base(Random):
+    share = {share}
+class Own(Base):
+    def step(self, *given):
+        return SCALE
+def dataset(root):
+    return (lambda whole: dataclasses.replace(whole, name=str(SCALE)))(digits(root))
+def other(root):
+    return digits(root).SCALE
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "same"),
+    [
+        ("Own", {}, True),
+        ("Own", {"scale": 2}, False),
+        ("Own", {"share": 0.5}, False),
+        ("dataset", {"scale": 2}, False),
+        ("dataset", {"share": 0.5}, True),
+        ("other", {"scale": 2}, True),  # an attribute of that name is another thing
+    ],
+)
+def test_what_a_value_uses_is_part_of_it(
+    name: str, changes: dict[str, float], same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def named(**given: float) -> Any:
+        module = f"cells_{uuid.uuid4().hex}"
+        (tmp_path / f"{module}.py").write_text(CELLS.format(**{"scale": 1, "share": 0.1, **given}))
+        return registry.named("method" if name == "Own" else "dataset", getattr(importlib.import_module(module), name))
+
+    assert (named() == named(**changes)) is same
 
 
 def test_what_is_no_value_any_more_says_so() -> None:
