@@ -29,7 +29,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 # Beside other work any example may take long: what is too slow is told by the tests' own time-out.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)  # .ci/run's
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=120)  # .ci/run's
 hypothesis.settings.load_profile("quick")
 pytest_plugins = ["tests.browser", "tests.object_store", "tests.ray_session", "tests.run_files"]
 

@@ -1,4 +1,4 @@
-"""The demonstration, as it is typed in the README, and all that the documents do with what it gave."""
+"""The demonstration of the README with fewer trainings, and all that the documents do with what it gave."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Demonstration:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
     folder = tmp_path_factory.mktemp("digits")
-    done = subprocess.run([NASRAY, "sweep", "digits"], cwd=folder, capture_output=True, text=True, check=False)
+    command = [NASRAY, "sweep", "digits", "--training.most", "4"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return Demonstration(folder, done.stdout, done.stderr)
 
@@ -35,7 +36,7 @@ def test_the_demonstration_ends_in_a_front(digits: Demonstration) -> None:
     run = digits.folder / "runs" / "digits"
     assert nasray.load(run, "candidates")["trial_id"].nunique() >= 8
     front = nasray.load(run, "front")
-    assert len(front) >= 4
+    assert len(front) >= 2
     assert (front["macs"].diff()[1:] > 0).all()
     assert (front["accuracy"].diff()[1:] > 0).all()
     assert set(front["epochs"]) == {15}
