@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -66,25 +68,25 @@ def _spaces() -> Iterator[str]:
 def _methods() -> Iterator[str]:
     for name, method in _found("method"):
         knobs = ", ".join(f"{knob} {_range(one)}" for knob, one in method.Config.knobs().items())
-        yield f"{name}: {_first_line(method)} Knobs: {knobs or 'none'}."
+        yield f"{name}: {_first_sentence(method)} Knobs: {knobs or 'none'}."
 
 
 def _searchers() -> Iterator[str]:
     for name, searcher in _found("searcher"):
-        yield f"{name}: {_first_line(searcher)}"
+        yield f"{name}: {_first_sentence(searcher)}"
 
 
 def _datasets() -> Iterator[str]:
     for name, dataset in _found("dataset"):
-        yield f"{name}: {_first_line(dataset)}"
+        yield f"{name}: {_first_sentence(dataset)}"
     for name, source in _found("dataset_source"):
-        yield f"{name}:...: {_first_line(source)}"
+        yield f"{name}:...: {_first_sentence(source)}"
 
 
 def _sweeps() -> Iterator[str]:
     for name, sweep in _found("sweep"):
         if not hasattr(sweep, "arms"):  # its arms follow from the data
-            yield f"{name}: {_first_line(sweep.build)}"
+            yield f"{name}: {_first_sentence(sweep.build)}"
             continue
         arms = "; ".join(
             f"{arm.method} on {arm.space}" + (f" over {', '.join(arm.param_space)}" if arm.param_space else "")
@@ -119,5 +121,7 @@ def _range(one: Range) -> str:
     return f"{one.low:g} to {one.high:g}"
 
 
-def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "no description").strip().splitlines()[0]
+def _first_sentence(thing: Any) -> str:
+    """A docstring's first sentence."""
+    paragraph = inspect.cleandoc(thing.__doc__ or "no description").partition("\n\n")[0]
+    return re.split(r"(?<=\.)\s", " ".join(paragraph.split()), maxsplit=1)[0]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Run = Annotated[str, Says(help="Folder or URI of a run, or the name of one in runs/.", word="RUN")]
 SpaceWord = Annotated[str, Says(help="A search space (nasray list spaces), or FILE.py:NAME.", word="SPACE")]
-DatasetWord = Annotated[str, Says(help="A dataset (nasray list datasets), or FILE.py:NAME.", word="DATASET")]
+DatasetWord = Annotated[
+    str, Says(help="A dataset (nasray list datasets), folder:PATH, or FILE.py:NAME.", word="DATASET")
+]
 Out = Annotated[
     str | None, Says(help="Folder of the run, or its URI.", group="where", shown_default="one in runs/", unit="DIR")
 ]

@@ -54,8 +54,8 @@ class Sweep:
     name: str
     """Name of the run, if the command line gives no other. Running a sweep again under one name resumes the run."""
     dataset: str
-    """Name of the dataset (``nasray list datasets``), or FILE.py:NAME. In Python also a dataset, or a function that
-    gives one."""
+    """Name of the dataset (``nasray list datasets``), ``folder:PATH``, ``torchvision:NAME``, or FILE.py:NAME. In Python
+    also a dataset, or a function that gives one."""
     arms: tuple[Arm, ...]
     """Methods and searchers with their spaces and settings. Each has a front of its own beside the common one."""
     seeds: tuple[int, ...] = (0,)
