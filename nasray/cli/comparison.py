@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from nasray.fronts.across import Rows
     from nasray.runs import Storage
 
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r")
+"""With what a cell begins that a spreadsheet computes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrontOptions:
@@ -70,7 +73,7 @@ def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterato
         )
     if options.csv is not None:
         try:
-            found.front.to_csv(options.csv, index=False)
+            _for_spreadsheets(found.front).to_csv(options.csv, index=False)
         except OSError as error:
             raise InvalidInput(f"--csv {options.csv}: cannot be written ({error.strerror})") from None
     if options.json:
@@ -168,6 +171,13 @@ def front_table(front: pd.DataFrame, columns: Sequence[str]) -> str:
     texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name].dtype)]
     shown = shown.assign(**{name: shown[name].map(printable) for name in texts})
     return shown.to_string(index=False, formatters=dict.fromkeys(["macs", "params"], "{:.4g}".format))
+
+
+def _for_spreadsheets(front: pd.DataFrame) -> pd.DataFrame:
+    """Texts of any origin, of which a spreadsheet computes none: an apostrophe stands before what it would."""
+    texts = [name for name in front.columns if front[name].dtype in ("str", object)]
+    quoted = {name: front[name].map(lambda text: f"'{text}" if str(text)[:1] in _COMPUTED else text) for name in texts}
+    return front.assign(**quoted)
 
 
 def columns_of(metric: Metric) -> list[str]:

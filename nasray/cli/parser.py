@@ -182,9 +182,11 @@ class Parser(argparse.ArgumentParser):
         if one.rare and not self._everything:
             return argparse.SUPPRESS
         text = one.help if self._everything else first_sentence(one.help)
+        if one.is_flag and one.default is True:
+            text = f"Switch off: {text.removeprefix('Whether ')}"
         default = one.shown_default
         if one.is_flag:
-            default = "yes" if one.default is True else "no"
+            default = "on" if one.default is True else "off"
         elif default is None and one.default not in (NOTHING, None, ()):
             default = " ".join(typed(one.default))
         return (text + (f" (default: {default})" if default else "")).replace("%", "%%")

@@ -69,11 +69,12 @@ def sweep(
     from nasray.sweeps.fitting import find_sweep
     from nasray.sweeps.forecast import forecast, lines
     from nasray.sweeps.made import sweep_of
-    from nasray.sweeps.run import run_sweep
+    from nasray.sweeps.run import check_run, run_sweep
 
     given = {"preset": preset, "method": method, "space": space, "draws": draws, **options}
     chosen = sweep_of(find_sweep(sweep), {**given, "image_size": image_size, "minutes": minutes})
     if dry_run:
+        check_run(chosen)
         for line in lines(chosen, forecast(chosen)):
             print(line)
         return 0

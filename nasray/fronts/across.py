@@ -105,6 +105,23 @@ def front_across(
     )
 
 
+def _within(of: Mapping[str, pd.DataFrame], budget: float) -> dict[str, pd.DataFrame]:
+    """The rows of each run that obey a budget (M).
+
+    Raises:
+        InvalidInput: none does, or it is no number above 0.
+    """
+    if not 0 < budget < math.inf:
+        raise InvalidInput(f"budget {budget!r}: expected multiply-adds in millions, a number above 0")
+    found = {name: frame[frame["macs"] <= budget] for name, frame in of.items()}
+    if not any(map(len, found.values())):
+        least = min(frame["macs"].min() for frame in of.values())
+        raise InvalidInput(
+            f"Nothing in {', '.join(of)} is within {budget:g} M multiply-adds: the smallest has {least:.4g} M."
+        )
+    return found
+
+
 def rows_of_runs(
     runs: Mapping[str, Storage],
     *,
@@ -139,7 +156,7 @@ def rows_of_runs(
         kind += f", {int(first['epochs'].iloc[0])} epochs"
     return Rows(
         table=chosen,
-        of=of if budget is None else {name: frame[frame["macs"] <= budget] for name, frame in of.items()},
+        of=of if budget is None else _within(of, budget),
         kind=kind,
         dataset=str(first["dataset"].iloc[0]),
         spaces=tuple(sorted({str(space) for frame in of.values() for space in frame["space"].unique()})),

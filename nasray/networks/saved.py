@@ -8,6 +8,7 @@ normalises otherwise than its space does. Nothing in it is executed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import struct
@@ -28,6 +29,8 @@ from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
 
 KEY = "nasray"
 """Of the metadata."""
+_DIGEST = "sha256"
+"""Of the metadata: digest of the weights."""
 _MOST, _MOST_CELLS = 1_000_000, 10_000
 
 
@@ -86,7 +89,7 @@ class Blueprint:
 def to_bytes(network: Network, blueprint: Blueprint) -> bytes:
     """The file of a trained network, without its auxiliary head, which only trains."""
     weights = {k: v.contiguous() for k, v in network.state_dict().items() if not k.startswith("auxiliary.")}
-    return safetensors.torch.save(weights, {"format": "pt", KEY: blueprint.to_json()})
+    return safetensors.torch.save(weights, {"format": "pt", KEY: blueprint.to_json(), _DIGEST: _digest(weights)})
 
 
 def from_bytes(data: bytes, source: str) -> tuple[Blueprint, dict[str, Tensor]]:
@@ -102,8 +105,10 @@ def from_bytes(data: bytes, source: str) -> tuple[Blueprint, dict[str, Tensor]]:
     try:
         weights = safetensors.torch.load(data)
         (length,) = struct.unpack("<Q", data[:8])
-        values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][KEY])
-        return _blueprint(values), weights
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        if metadata[_DIGEST] != _digest(weights):
+            raise ValueError("its weights are not those that were written")
+        return _blueprint(json.loads(metadata[KEY])), weights
     except KeyError:
         raise InvalidInput(
             f"{source} does not say which network its weights are of: they were not written by this version of nasray."
@@ -141,6 +146,15 @@ def rebuild(blueprint: Blueprint, weights: Mapping[str, Tensor], space: CellSpac
     network.load_state_dict(given, assign=True)
     network.to(memory_format=torch.channels_last)
     return network.eval()
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """Digest of all weights, by name."""
+    whole = hashlib.sha256()
+    for name in sorted(weights):
+        whole.update(name.encode())
+        whole.update(weights[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
 
 
 def _blueprint(values: Any) -> Blueprint:

@@ -188,6 +188,8 @@ def _registered(kind: str, name: str) -> Any:
     entries = _entries(kind)
     if name not in entries:
         close = difflib.get_close_matches(name, entries, n=1)
+        if kind == "dataset" and os.path.isdir(name):
+            raise InvalidInput(f"unknown dataset {name!r}: a folder of images is {_FOLDER}{name}")
         sources = (f"{source}:..." for source in sorted(_entries(f"{kind}_source")))
         known = (
             f"did you mean {close[0]!r}?"

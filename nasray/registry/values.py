@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import dis
+import functools
 import hashlib
 import inspect
 import re
@@ -23,6 +24,8 @@ from nasray.errors import InvalidInput
 
 _VALUE = "value:"
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platlib", "purelib")})
+_EXAMPLES = ("train", "test", "validation")
+"""Fields of a dataset that its digest covers."""
 _kept: dict[tuple[str, str], Any] = {}
 """By kind and name."""
 
@@ -33,9 +36,14 @@ def named(kind: str, value: Any) -> Any:
     Args:
         kind: ``space``, ``method`` or ``dataset``.
         value: a search space; a class of a method; a dataset, or a function that gives one.
+
+    Raises:
+        InvalidInput: it is neither a name nor such a value.
     """
-    if isinstance(value, str) or not (callable(value) or dataclasses.is_dataclass(value)):
-        return value  # what is neither is refused by whoever takes a name
+    if value is None or isinstance(value, str):
+        return value
+    if not (callable(value) or dataclasses.is_dataclass(value)):
+        raise InvalidInput(f"{kind} {value!r:.80}: expected its name, or a {kind} itself")
     name = f"{_VALUE}{_called(value)}-{_digest(value)}"
     _kept[kind, name] = _function_of(value) if kind == "dataset" else value
     return name
@@ -95,40 +103,57 @@ def _function_of(value: Any) -> Any:
 def _digest(value: Any) -> str:
     """Twelve hexadecimal digits of a value's content, the same where a notebook defines it anew."""
     whole = hashlib.sha256()
-    for part in _parts(value, set()):
+    for part in _parts(value, (), {}):
         whole.update(f"{len(part)} {part}".encode())
     return whole.hexdigest()[:12]
 
 
-def _parts(value: Any, seen: set[int]) -> Iterable[str]:
+def _parts(value: Any, within: tuple[int, ...], known: dict[int, int]) -> Iterable[str]:
     """What a value is made of, as texts: plain values, the source of functions and classes, and what those use. What is
-    of an installed package counts by its name."""
-    if id(value) in seen:
+    of an installed package counts by its name.
+
+    Args:
+        value: that is asked for.
+        within: identities of the objects that it is a part of.
+        known: the functions and classes that have been told already, numbered.
+    """
+    if id(value) in within:  # a list that holds itself
         return
-    seen.add(id(value))
-    own = getattr(value, "digest", None)
-    if isinstance(own, str):  # of a dataset: its examples
-        yield own
-    elif isinstance(value, types.FunctionType | type):
+    within = (*within, id(value))
+    if isinstance(value, types.FunctionType | type):
+        if id(value) in known:
+            yield f"again {known[id(value)]}"
+            return
+        known[id(value)] = len(known)
         yield f"{value.__module__}.{value.__qualname__}" if _is_installed(value) else _source(value)
         if not _is_installed(value):
             for name, one in sorted(_used_by(value).items()):
                 yield name
-                yield from _parts(one, seen)
+                yield from _parts(one, within, known)
     elif dataclasses.is_dataclass(value):
         yield type(value).__qualname__
+        own = getattr(value, "digest", None)
+        if isinstance(own, str):  # of a dataset: its examples
+            yield own
         for field in dataclasses.fields(value):
+            if isinstance(own, str) and field.name in _EXAMPLES:
+                continue
             yield field.name
-            yield from _parts(getattr(value, field.name), seen)
+            yield from _parts(getattr(value, field.name), within, known)
     elif isinstance(value, Mapping):
         for key, one in value.items():
             yield repr(key)
-            yield from _parts(one, seen)
+            yield from _parts(one, within, known)
     elif isinstance(value, tuple | list):
         yield str(len(value))
         for one in value:
-            yield from _parts(one, seen)
-    elif isinstance(value, types.ModuleType | types.BuiltinFunctionType):
+            yield from _parts(one, within, known)
+    elif isinstance(value, types.MethodType | functools.partial):
+        for one in (value.__func__, value.__self__) if isinstance(value, types.MethodType) else value.__reduce__()[2]:
+            yield from _parts(one, within, known)
+    elif isinstance(value, types.ModuleType):
+        yield value.__name__ if _is_of_a_package(value.__name__) else _source(value)
+    elif isinstance(value, types.BuiltinFunctionType):
         yield value.__name__
     elif isinstance(value, str | int | float | bool | None):
         yield repr(value)
@@ -143,23 +168,28 @@ def _parts(value: Any, seen: set[int]) -> Iterable[str]:
 
 def _is_installed(value: types.FunctionType | type) -> bool:
     """Whether a function or class is of nasray, of Python's own library or of an installed package."""
-    package = value.__module__.partition(".")[0]
+    return _is_of_a_package(value.__module__)
+
+
+def _is_of_a_package(module: str) -> bool:
+    package = module.partition(".")[0]
     if package in ("__main__", "nasray", "search_spaces") or package in sys.stdlib_module_names:
         return package != "__main__"
-    file = getattr(sys.modules.get(value.__module__), "__file__", None)
+    file = getattr(sys.modules.get(module), "__file__", None)
     return file is not None and any(Path(file).is_relative_to(place) for place in _INSTALLED)
 
 
 def _used_by(value: types.FunctionType | type) -> dict[str, Any]:
     """The global and enclosing names that a function, or the functions of a class, use, and a class's bases."""
     if isinstance(value, type):
-        used = {f"base {place}": base for place, base in enumerate(value.__bases__)}
+        used: dict[str, Any] = {f"base {place}": base for place, base in enumerate(value.__bases__)}
         for member in vars(value).values():
             function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
             if isinstance(function, types.FunctionType):
                 used |= _used_by(function)
         return used
     used = dict(zip(value.__code__.co_freevars, (_content(cell) for cell in value.__closure__ or ()), strict=True))
+    used["its defaults"] = (value.__defaults__, value.__kwdefaults__)
     for code in _codes(value.__code__):
         for step in dis.get_instructions(code):
             if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in value.__globals__:
@@ -182,7 +212,14 @@ def _codes(code: types.CodeType) -> Iterable[types.CodeType]:
 
 
 def _source(value: Any) -> str:
+    """The source of a function, a class or a module; what it compiles to where it has none, as what was typed into an
+    interpreter, or where several may share it, as lambdas of one line."""
+    code = getattr(value, "__code__", None)
     with contextlib.suppress(OSError, TypeError):
-        return inspect.getsource(value)
-    code = getattr(value, "__code__", None)  # typed into an interpreter that keeps no source
-    return value.__qualname__ if code is None else f"{code.co_code.hex()} {code.co_consts!r}"
+        source = inspect.getsource(value)
+        if getattr(value, "__name__", "") != "<lambda>":
+            return source
+    if not isinstance(code, types.CodeType):
+        return str(getattr(value, "__qualname__", value.__name__))
+    plain = [[one for one in each.co_consts if not isinstance(one, types.CodeType)] for each in _codes(code)]
+    return " ".join([*(f"{each.co_code.hex()} {each.co_names}" for each in _codes(code)), repr(plain)])

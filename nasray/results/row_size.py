@@ -24,15 +24,15 @@ def size_of_row(row: Mapping[str, Any], data: Mapping[str, Any]) -> NetworkSize:
         cells=int(row["cells"]),
         input_shape=tuple(int(length) for length in data["input_shape"]),
         classes=int(data["classes"]),
-        skeleton=skeleton_of(str(row["settings"])),
+        skeleton=skeleton_of(row["settings"]),
     )
 
 
-def skeleton_of(settings: str) -> str:
-    """What surrounds the cells at the evaluation size, as a row's settings say it."""
+def skeleton_of(settings: Any) -> str:
+    """What surrounds the cells at the evaluation size, as a row's column ``settings`` says it."""
     try:
         values = json.loads(settings)
-    except ValueError:
+    except (TypeError, ValueError):
         values = None
     values = values if isinstance(values, dict) else {}
     inner = values.get("settings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -210,8 +211,10 @@ class Run:
     def _weights(self, which: str | Mapping[str, Any] | pd.Series[Any]) -> str:
         """Name of the file of a network's weights."""
         if not isinstance(which, str):
-            if isinstance(which.get("weights"), str):
+            if isinstance(which, Mapping | pd.Series) and isinstance(which.get("weights"), str):
                 return str(which["weights"])
+            if not isinstance(which, Mapping | pd.Series):
+                raise InvalidInput(f"{shown(which)} is no architecture: give 'best', an id, or a row.")
             if not isinstance(which.get("architecture_id"), str):
                 raise InvalidInput(
                     "This row names no architecture: give a row of a run's evaluations or front, or an id."
@@ -227,6 +230,9 @@ class Run:
             if which not in set(self.candidates["architecture_id"]):
                 raise self._unknown(which)
             reason = "it was found, but not trained from scratch. nasray.train(row) trains one, nasray retrain a front"
+            begun = self.storage.read_json("run.json") if self.storage.exists("run.json") else {}
+            if "sweep" in begun and "ended" not in begun:
+                reason = f"it was found, but not trained yet. The run has not ended: {self.resume_command} goes on"
         elif (rows["training"] == LOOKED_UP).all():
             reason = "its accuracy was looked up in a table"
         else:
@@ -234,9 +240,10 @@ class Run:
         raise InvalidInput(f"No trained weights of architecture {which} in {self.storage}: {reason}.")
 
     def _unknown(self, id: str) -> InvalidInput:
-        return InvalidInput(
-            f"No architecture {shown(id)} in {self.storage}. The column architecture_id of its tables has those it has."
-        )
+        known = sorted({*self.evaluations["architecture_id"], *self.candidates["architecture_id"]})
+        near = difflib.get_close_matches(str(id), known, n=3) or known[:3]
+        has = f"It has {len(known)}, such as {', '.join(near)}" if near else "It has none yet"
+        return InvalidInput(f"No architecture {shown(id)} in {self.storage}. {has}.")
 
     def _space(self, name: str, digest: str | None) -> CellSpace:
         """A space by the name that the run's folder has of it: no file that the folder names is ever loaded."""

@@ -45,8 +45,9 @@ def from_bytes(content: bytes, shared: Collection[str] = ()) -> pa.Table:
     """
     file = pq.ParquetFile(pa.BufferReader(content))
     _check_declared(file.metadata)
-    if shared and file.metadata.num_rows >= _MANY_ROWS:
-        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(shared))
+    texts = [field.name for field in file.schema_arrow if field.name in shared and field.type == pa.string()]
+    if texts and file.metadata.num_rows >= _MANY_ROWS:
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
     rows = file.read()
     rows.validate(full=True)  # among other things, that texts are UTF-8
     return rows

@@ -19,6 +19,7 @@ from nasray.sweeps.options import EXECUTION
 from nasray.sweeps.run import Outcome, run_sweep
 from nasray.sweeps.run import retrain as retrain_run
 from nasray.sweeps.sweep import Sweep
+from nasray.training.dataset import load_dataset
 
 
 def sweep(sweep: str | Sweep | FittedSweep, **options: Any) -> Run:
@@ -39,6 +40,7 @@ def sweep(sweep: str | Sweep | FittedSweep, **options: Any) -> Run:
         InvalidInput: an option that the sweep does not have, a value that it does not accept, data that are missing, or
             a run of that name that is another sweep's.
     """
+    load_dataset.cache_clear()  # its files may have changed since the last call
     found = find_sweep(sweep) if isinstance(sweep, str) else sweep
     if not isinstance(found, Sweep | FittedSweep):
         raise InvalidInput(f"sweep {type(found).__name__}: expected a nasray.Sweep, or the name of one.")
@@ -62,6 +64,7 @@ def retrain(run: str | Path | Run, *, code: str | Path | Sequence[str | Path] | 
     Raises:
         InvalidInput: no sweep's run lies there, or a setting is not known or not accepted.
     """
+    load_dataset.cache_clear()
     storage = run.storage if isinstance(run, Run) else storage_of(run)
     files = registry.code_files(code) or (run.code if isinstance(run, Run) else ())
     execution = {name: value for name, value in options.items() if name in EXECUTION and name != "storage"}

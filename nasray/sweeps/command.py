@@ -37,6 +37,9 @@ def command_of(sweep: Sweep, source: Source | None) -> dict[str, Any]:
     """
     if source is None:
         return {"command": None, "why_no_command": MADE_IN_PYTHON}
+    names = [sweep.dataset, *(name for arm in sweep.arms for name in (arm.method, arm.space))]
+    if registry.values_of(names):
+        return {"command": None, "why_no_command": "it was made of values of Python: repeat it from there"}
     found = find_sweep(source.name)
     base, values = (found, {}) if isinstance(found, Sweep) else fitted_as(found, sweep)
     values |= {name: value for name, value in source.options.items() if name in ARMS and value is not None}
@@ -48,6 +51,7 @@ def command_of(sweep: Sweep, source: Source | None) -> dict[str, Any]:
     if again is None or _plain(again.identity()) != _plain(sweep.identity()):
         return {"command": None, "why_no_command": f"the sweep was changed in Python after {source.name} was taken"}
     words = ["nasray", "sweep", registry.absolute(source.name)]
+    values = {"data" if name == "dataset" else name: value for name, value in values.items()}  # as it is typed
     return {"command": [*words, *(word for name, value in values.items() for word in as_words(name, value))]}
 
 

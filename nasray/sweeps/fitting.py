@@ -104,7 +104,7 @@ def fit(
         return made(1, 1, 1), []
     seconds = 60 * SHARE * (MINUTES if minutes is None else minutes)
     best: tuple[int, int, int] | None = None
-    shortest, how = math.inf, "measured on this machine" if minutes is not None else "a rule of thumb"
+    shortest, how = math.inf, "measured on this machine as it is now" if minutes is not None else "a rule of thumb"
     for channels, cells in fitted.ladder:
         sweep = made(channels, cells, enough)
         found = forecast(sweep, measured=minutes is not None)

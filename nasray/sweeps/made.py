@@ -45,8 +45,10 @@ def sweep_of(found: Sweep | FittedSweep, options: Mapping[str, Any]) -> Sweep:
     storage = open_storage(given.get("storage") or "runs").child(given.get("name") or found.name)
     if storage.exists("run.json"):
         begun, _ = read_run(storage)
+        changed = with_options(begun, given)
+        load_dataset(changed.dataset, changed.execution.data_root)  # what is not there is told first, and alone
         note(f"{found.name}: sizes as {storage} began with")
-        return with_options(begun, given)
+        return changed
     sizes = {name: given[name] for name in SIZES if given.get(name) is not None}
     data = load_dataset(registry.absolute(dataset), given.get("data_root"))
     sweep, rules = fit(

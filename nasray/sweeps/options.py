@@ -108,7 +108,7 @@ def _check_known(sweep: Sweep, given: Mapping[str, Any], settings: Mapping[str, 
     known = {*_FIXED, *settings, *(f"{TRAINED}{name}" for name in TRAINING)}
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, {*known, "minutes", "image_size"}, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"nasray sweep {sweep.name} --help-all lists all."
             raise InvalidInput(f"Unknown option {shown(name)} of sweep {sweep.name}. {hint}")
 

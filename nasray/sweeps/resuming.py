@@ -15,6 +15,7 @@ from nasray.runs import Storage, storage_of
 from nasray.sweeps.changes import with_execution
 from nasray.sweeps.run import Outcome, read_run, run_sweep
 from nasray.sweeps.single import run_single
+from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.identity import with_code
 from nasray.trials.search_config import SearchConfig
@@ -38,6 +39,7 @@ def resume(run: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     Raises:
         InvalidInput: no run lies there, or it cannot go on; the message says what to change.
     """
+    load_dataset.cache_clear()  # its files may have changed since the last call
     storage = storage_of(run)
     resume_storage(storage, execution, code)
     return open_run(str(storage), code)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,15 +28,14 @@ from nasray.runs.whole import lost_weights, write_architectures
 from nasray.settings import DeviceKind
 from nasray.sweeps.changes import with_device, with_execution, with_training
 from nasray.sweeps.check import check, check_trainings
-from nasray.sweeps.command import Source, command_of
+from nasray.sweeps.command import Source
 from nasray.sweeps.proposals import Proposals, proposals
+from nasray.sweeps.record import check_same, record
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.unpruned import say_unpruned
-from nasray.training.measure import host, versions
-from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationSettings
-from nasray.trials.identity import identity_of, with_code
+from nasray.trials.identity import with_code
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
 from nasray.tune.passes import import_tuner, run_phase
@@ -95,7 +92,7 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
             check_new(storage)
             # A cluster that does not answer is found out before there is a run.
             session.enter_context(connection(sweep.execution.address, sweep.name, import_tuner))
-        _record(sweep, storage, reference, kind, source)
+        record(sweep, storage, reference, kind, source)
         reopen_without_rows(storage)
         phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
@@ -173,6 +170,19 @@ def _settle_device(
     return with_device(sweep, kind), kind
 
 
+def check_run(sweep: Sweep) -> None:
+    """Refuse what :func:`run_sweep` would refuse before it writes anything, on a machine or cluster with room for it.
+
+    Raises:
+        InvalidInput: as :func:`run_sweep`.
+    """
+    storage = open_storage(sweep.execution.storage).child(sweep.name)
+    check(sweep, storage)
+    if storage.exists("run.json"):
+        kind: Any = storage.read_json("run.json").get("device")
+        check_same(with_device(sweep, kind) if kind in get_args(Kind) else sweep, storage)
+
+
 def read_run(run: Storage, code: Sequence[Path] = ()) -> tuple[Sweep, tuple[float, float]]:
     """The sweep of a run and its hypervolume's reference point.
 
@@ -192,54 +202,6 @@ def read_run(run: Storage, code: Sequence[Path] = ()) -> tuple[Sweep, tuple[floa
         return Sweep.of(with_code(values["sweep"], code, run)), as_reference(values.get("reference"), run)
     except (TypeError, LookupError, AttributeError) as error:  # fields of other types than a sweep's
         raise InvalidInput(f"{run}/run.json holds another sweep than nasray writes ({error})") from None
-
-
-def _record(
-    sweep: Sweep, storage: Storage, reference: tuple[float, float], kind: Kind | None, source: Source | None
-) -> None:
-    """Write down what is run into its folder, which is new or of the same sweep."""
-    mine = _identity(sweep)
-    if storage.exists("run.json"):
-        values = storage.read_json("run.json")
-        theirs = values.get("identity")
-        if not isinstance(theirs, dict) or not isinstance(values.get("sweep"), dict):
-            raise InvalidInput(f"{storage} holds no sweep: give another --name, or the folder of a sweep")
-        differing = differing_in(mine, theirs)
-        if differing:
-            raise InvalidInput(
-                f"run {sweep.name!r} in {sweep.execution.storage} is of another sweep, which differs in "
-                f"{', '.join(differing)}: run the same sweep, or give another --name"
-            )
-        now = json.loads(json.dumps(sweep.to_dict()))
-        if values["sweep"] != now:  # its data, code or cluster have moved
-            storage.write_json("run.json", {**values, "sweep": now})
-        return
-    size = sweep.network_size(sweep.arms[0], None if sweep.table else sweep.data)
-    storage.write_json(
-        "run.json",
-        {
-            "sweep": sweep.to_dict(),
-            "identity": mine,
-            "data": {"input_shape": list(size.input_shape), "classes": size.classes},
-            "reference": list(reference),
-            **command_of(sweep, source),
-            "versions": versions(),
-            "host": host(),
-            "cpus": os.cpu_count(),
-            "device": kind,
-            "started": datetime.now(UTC).isoformat(),
-        },
-    )
-
-
-def _identity(sweep: Sweep) -> dict[str, Any]:
-    """What makes two runs the same one: all but where and how they run, and the content of data and code."""
-    values = sweep.identity()
-    names = [("searcher" if arm.is_black_box else "method", arm.method) for arm in sweep.arms]
-    names += [("space", arm.space) for arm in sweep.arms]
-    if sweep.table is not None:
-        return identity_of({**values, "table": sweep.table.settings}, names, sweep.table.digest)
-    return identity_of(values, [*names, ("dataset", sweep.dataset)], sweep.data.digest)
 
 
 def _reference(sweep: Sweep) -> tuple[float, float]:

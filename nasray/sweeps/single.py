@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from nasray import registry
@@ -17,6 +18,7 @@ from nasray.fronts import pareto_front
 from nasray.methods import SearchMethod
 from nasray.results import Run
 from nasray.results import open as open_run
+from nasray.results.row_size import skeleton_of
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
 from nasray.settings import TrainingSettings
 from nasray.spaces import Architecture, CellSpace, read_architecture
@@ -60,7 +62,8 @@ def search(
         quiet: whether to print nothing but errors.
         settings: of the method, by name (``epochs=10``), the others as published; where the dataset has no augmentation
             of the published name, the nearest lesser one that it has. And evaluation_channels, evaluation_cells,
-            evaluation_skeleton and evaluation_width_budget, the size of the networks whose cost counts.
+            evaluation_skeleton and evaluation_width_budget, the size of the networks whose cost counts: the space's
+            own, or in spaces where every position has a choice of its own the search's.
 
     Returns:
         The run: its candidates, and their front.
@@ -69,10 +72,16 @@ def search(
         InvalidInput: an unknown name or setting, data that are missing, or a folder that holds something else.
         NonFiniteLoss: a loss was infinite or not a number.
     """
+    load_dataset.cache_clear()  # its files may have changed since the last call
     method_name: str = registry.named("method", method)
     space_name: str = registry.named("space", space)
     dataset_name: str = registry.named("dataset", dataset)
-    sizes = {name: settings.pop(name) for name in _SIZES if name in settings}
+    given = {name: settings.pop(name) for name in _SIZES if name in settings}
+    sizes = {name: value for name, value in given.items() if value is not None}
+    found: CellSpace = registry.find("space", space_name, CellSpace)
+    if found.cell_per_position and settings.get("channels") is not None:
+        # As such methods search at the size at which what they find is trained.
+        sizes = {"evaluation_channels": settings["channels"], **sizes}
     config = SearchConfig(
         method=method_name,
         space=space_name,
@@ -113,7 +122,8 @@ def train(
         budget: largest multiply-adds (M): a network that exceeds it is made narrower.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
         quiet: whether to print nothing but errors.
-        settings: of the training, by name (``epochs=10``); an augmentation as for :func:`search`.
+        settings: of the training, by name (``epochs=10``); an augmentation as for :func:`search`, and of a row the size
+            at which its multiply-adds were counted.
 
     Returns:
         The run: its evaluation, and the trained network.
@@ -122,6 +132,7 @@ def train(
         InvalidInput: an unknown name or setting, data that are missing, or a folder that holds something else.
         NonFiniteLoss: a loss was infinite or not a number.
     """
+    load_dataset.cache_clear()
     method = GIVEN
     space_name: str | None = registry.named("space", space)
     dataset_name: str | None = registry.named("dataset", dataset)
@@ -131,9 +142,10 @@ def train(
             raise InvalidInput("This row has no architecture: give a row of candidates, evaluations or a front.")
         architecture, method = str(row["architecture"]), str(row.get("method", GIVEN))
         space_name, dataset_name = space_name or row.get("space"), dataset_name or row.get("dataset")
+        settings = {**_size_of(row), **settings}
     if space_name is None or dataset_name is None:
         missing = "space" if space_name is None else "dataset"
-        raise InvalidInput(f"{missing} None: expected its name, for only rows of a run have one.")
+        raise InvalidInput(f"No {missing} of the architecture: give its name, which only rows of a run say themselves.")
     found: CellSpace = registry.find("space", space_name, CellSpace)
     config = EvaluationConfig(
         space=space_name,
@@ -147,6 +159,13 @@ def train(
     storage = open_storage(out or _folder((config.architecture.id, space_name, dataset_name), config))
     run_single(config, storage, method, quiet=quiet)
     return _opened(str(storage), config.space)
+
+
+def _size_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The size at which a row's multiply-adds were counted, as settings; nothing where it does not say."""
+    if not all(isinstance(row.get(name), int | np.integer) for name in ("channels", "cells")):
+        return {}
+    return {"channels": int(row["channels"]), "cells": int(row["cells"]), "skeleton": skeleton_of(row.get("settings"))}
 
 
 def fitting(config: type[S], given: Mapping[str, Any], dataset: str, data_root: str | Path | None = None) -> S:

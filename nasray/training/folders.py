@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median_low
 from typing import Any
@@ -27,6 +27,8 @@ IN_MEMORY_BYTES = 2 * 2**30
 """Decoded images of up to so many bytes are kept in memory, on the device that trains; more are streamed."""
 MOST_SIDE = 224
 """Images of different sizes are brought to their median size, of at most so many pixels a side."""
+LEAST_SIDE = 4
+"""Pixels a side below which nothing can be trained."""
 MOMENTS_FROM = 10_000
 """Training images from which mean and standard deviation are taken, evenly spread."""
 
@@ -70,6 +72,11 @@ def folder(argument: str, root: Path | None = None) -> Dataset:
         apart = split(targets, validation_fraction=TEST_FRACTION, architecture_fraction=0.0, seed=TEST_SEED)
         tested = [trained[i] for i in apart.validation.sort().values.tolist()]
         trained = [trained[i] for i in apart.train.sort().values.tolist()]
+        for pairs, does in ((trained, "trains"), (tested, "tests")):
+            if few := sorted(set(range(len(names))) - {label for _, label in pairs}):
+                raise InvalidInput(
+                    f"class folder {path}/{names[few[0]]} has so few images that none {does}: give it five or more."
+                )
     elif "test" in files and "val" in files:
         validation = torch.arange(len(files["train"]), len(trained))
 
@@ -96,7 +103,8 @@ def _understood(argument: str, root: Path | None) -> tuple[Path, HeightWidth | N
     path = path if path.is_absolute() or root is None else root / path
     if not text or not path.is_dir():
         raise InvalidInput(
-            f"dataset 'folder:{text}': no folder {path}. Give one with a folder of images for each class."
+            f"dataset 'folder:{text}': there is no folder {str(path) if text else 'named'}. Give one with a folder of "
+            "images for each class."
         )
     return path, size
 
@@ -104,10 +112,13 @@ def _understood(argument: str, root: Path | None) -> tuple[Path, HeightWidth | N
 def _files(path: Path) -> dict[str, dict[str, list[Path]]]:
     """Files by class by part."""
     folders = _folders(path)
-    named = {PARTS[one.name]: one for one in folders if one.name in PARTS}
+    parts = [one for one in folders if one.name.lower() in PARTS]
+    named = {PARTS[one.name.lower()]: one for one in parts}
     if "train" not in named:
+        if apart := [one for one in parts if _folders(one)]:  # a class has images
+            raise InvalidInput(f"{path} has a part {apart[0].name!r}, and no part 'train'. Name one so.")
         return {"train": class_files(path)}
-    if len(named) < sum(one.name in PARTS for one in folders):
+    if len(named) < len(parts):
         raise InvalidInput(f"{path} has several parts for validation. Leave one of them.")
     return {part: class_files(where) for part, where in named.items()}
 
@@ -129,13 +140,23 @@ def class_files(path: Path) -> dict[str, list[Path]]:
         )
     found = {}
     for one in folders:
-        inside = (Path(where, name) for where, _, files in os.walk(one) for name in files)
-        files = sorted(file for file in inside if file.suffix.lower() in ENDINGS)
+        files = sorted(file for file in _inside(one) if file.suffix.lower() in ENDINGS)
         if not files:
             endings = ", ".join(sorted(ENDINGS))
             raise InvalidInput(f"class folder {one} holds no images ({endings}). Remove it, or put images there.")
         found[one.name] = files
     return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Files in a folder and those below it, through links too; hidden ones, which other systems leave, are none."""
+    seen = set[str]()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        if real not in seen:
+            yield from (Path(where, name) for name in files if not name.startswith("."))
+        seen.add(real)
 
 
 def _size(files: Sequence[Path], asked: HeightWidth | None, root: Path) -> Size:
@@ -144,7 +165,13 @@ def _size(files: Sequence[Path], asked: HeightWidth | None, root: Path) -> Size:
     if asked is not None:
         return Size(*asked, channels)
     scale = min(1.0, MOST_SIDE / max(height, width))
-    return Size(max(1, round(height * scale)), max(1, round(width * scale)), channels)
+    found = Size(max(1, round(height * scale)), max(1, round(width * scale)), channels)
+    if min(found.height, found.width) < LEAST_SIDE:
+        raise InvalidInput(
+            f"{root} has images of {found.height}x{found.width} pixels: expected {LEAST_SIDE} or more a side. Resize "
+            f"them: folder:{root}?size=HxW, or --image-size HxW."
+        )
+    return found
 
 
 def _common(files: Sequence[Path]) -> tuple[int, int, int]:

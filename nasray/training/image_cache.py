@@ -13,9 +13,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 from torch import Tensor
 
+from nasray import __version__
 from nasray.training.image_files import Size, decode
 
 SMALL_BYTES = 16 * 2**20
@@ -31,7 +33,7 @@ def cached_pixels(files: Sequence[Path], size: Size, root: Path) -> Tensor:
     """Pixels of images: uint8 (len(files), C, H, W).
 
     What is decoded lies in ``$XDG_CACHE_HOME/nasray/images`` (``~/.cache`` by default), by the names, sizes and times
-    of the files; it may be deleted at any time.
+    of the files, and what decoded them; it may be deleted at any time.
 
     Args:
         files: of the images.
@@ -100,6 +102,10 @@ def _keep(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _state(files: Sequence[Path], root: Path) -> str:
-    """Digest of what tells whether files have changed."""
-    told = [(file.relative_to(root).as_posix(), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
+    """Digest of what tells whether files have changed. The time at which a file's data or name were last changed here
+    differs also between copies that an archive gave the same time."""
+    told: list[Any] = [PIL.__version__, __version__]
+    for file in files:
+        stat = file.stat()
+        told.append((file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -99,4 +99,4 @@ def _moments(pixels_NCHW: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]
     """Mean and standard deviation of each channel, as fractions of 255. A channel without any spread has 1."""
     values = pixels_NCHW.double() / 255
     mean, std = values.mean(dim=(0, 2, 3)), values.std(dim=(0, 2, 3), correction=0)
-    return tuple(mean.tolist()), tuple(one if one > 0 else 1.0 for one in std.tolist())
+    return tuple(mean.tolist()), tuple(one if one > 1e-6 else 1.0 for one in std.tolist())

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from nasray import registry
-from nasray.costs import macs
+from nasray.costs import Budget, macs
 from nasray.errors import InvalidInput
 from nasray.runs import TABLES, Storage, compact
 from nasray.runs.events import note, say, show_events
@@ -25,7 +25,7 @@ from nasray.trials.evaluation import EvaluationConfig, evaluation_size
 from nasray.trials.identity import identity
 from nasray.trials.lost import reopen_without_rows
 from nasray.trials.running import DONE, EPOCH, Report, RunningTrial
-from nasray.trials.search_config import SearchConfig
+from nasray.trials.search_config import SearchConfig, sizes
 from nasray.trials.trial import Origin, SearchTrial, TrainingTrial
 
 GIVEN = "given"
@@ -47,7 +47,10 @@ def run_search(config: SearchConfig, run: Storage, *, quiet: bool = False) -> No
         NonFiniteLoss: a loss was infinite or not a number.
     """
     show_events(quiet=quiet)
-    check_search(config, load_dataset(config.dataset, config.data_root))  # before the first write
+    dataset = load_dataset(config.dataset, config.data_root)
+    check_search(config, dataset)  # before the first write
+    if config.budget is not None:
+        Budget(config.budget).check_possible(config.cell_space, sizes(config, config.cell_space, dataset)[1])
     _run_alone(SearchTrial(run=run.name, config=config), run)
 
 
@@ -131,8 +134,8 @@ def command_of(trial: SearchTrial | TrainingTrial) -> dict[str, Any]:
     values = {**changes(config.settings), "seed": config.seed, "data_root": config.data_root, "budget": config.budget}
     if isinstance(config, SearchConfig):
         words = ["nasray", "search", config.method, config.space, config.dataset]
-        sizes = (one.name for one in fields(config) if one.name.startswith("evaluation_"))
-        values |= {name: getattr(config, name) for name in sizes}
+        evaluated = (one.name for one in fields(config) if one.name.startswith("evaluation_"))
+        values |= {name: getattr(config, name) for name in evaluated}
     elif trial.method != GIVEN:
         return {"command": None, "why_no_command": f"nasray.train trained a row that {trial.method} found"}
     else:

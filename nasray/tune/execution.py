@@ -44,6 +44,8 @@ class Execution:
             value = getattr(self, name)
             if not (isinstance(value, str) or (optional and value is None)):
                 raise InvalidInput(f"{name} {shown(value)}: expected text{', or none' if optional else ''}")
+            if value == "" and name == "storage":
+                raise InvalidInput("storage '': expected a folder, or its URI")
         check_number("cpus_per_trial", self.cpus_per_trial, low=0.01)
         if self.gpus_per_trial != "auto":
             check_number("gpus_per_trial", self.gpus_per_trial, low=0.0, words="auto or ")

@@ -109,6 +109,16 @@ def test_files_of_ones_own_run(page: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_the_three_lines_of_the_readme_run() -> None:
+    (lines,) = (text for text in python(ROOT / "README.md") if "nasray.search" in text)
+    names: dict[str, Any] = {}
+    exec(compile(lines, "README.md", "exec"), names)
+    assert names["trained"].evaluations["macs"].item() == names["found"].best(budget=0.2)["macs"]
+    assert not names["network"].training
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SEARCHES)
 def test_searches_run(command: str, folder: Path) -> None:
     few = ["--train-examples", "300"] if "digits" in words(command) else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import uuid
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.functional import resize
 
 import nasray
 from nasray import registry
@@ -18,14 +20,14 @@ from nasray.errors import InvalidInput
 from nasray.methods.random import Random
 from nasray.spaces import CellSpace
 from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
-from nasray.training import Dataset
+from nasray.training import Dataset, ImageTransform
 from nasray.training.datasets import digits
 
 SMALL: dict[str, Any] = {
     **{"epochs": 1, "channels": 2, "cells": 3, "batch_size": 32, "auxiliary_weight": 0.0},
     **{"augmentation": "none", "train_examples": 64},
 }
-BELOW = 5
+BELOW, LOW = 5, 3
 GOLD: CellSpace = registry.find("space", "gold", CellSpace)
 
 
@@ -120,6 +122,25 @@ def test_what_a_value_uses_is_part_of_it(
         return registry.named("method" if name == "Own" else "dataset", getattr(importlib.import_module(module), name))
 
     assert (named() == named(**changes)) is same
+
+
+def test_values_that_differ_little_have_different_names() -> None:
+    whole = digits(None)
+    edges = [((0, 1, 2), (1, 2, 2)), ((0, 1, 1), (1, 2, 2))]
+    functions = [lambda root, kind=kind: kind for kind in ("noise", "easy")]
+    pairs: list[tuple[str, Any, Any]] = [
+        ("dataset", *functions),
+        ("dataset", lambda root: edges[0], lambda root: edges[1]),
+        ("dataset", lambda root: sum(BELOW for _ in edges[0]), lambda root: sum(LOW for _ in edges[0])),
+        ("dataset", functools.partial(low_digits, 1), functools.partial(low_digits, 2)),
+        ("dataset", whole, dataclasses.replace(whole, augmentations={"none": ImageTransform(mean=(0.5,), std=(9.0,))})),
+        ("dataset", whole, dataclasses.replace(whole, class_names=tuple("abcdefghij"))),
+        ("space", dataclasses.replace(GOLD, evaluation_cells=5), dataclasses.replace(GOLD, evaluation_channels=5)),
+    ]
+    for kind, one, other in pairs:
+        assert registry.named(kind, one) != registry.named(kind, other)
+    named = registry.named("dataset", lambda root: resize(root))  # whose library is not looked through
+    assert named.startswith("value:_lambda_-")
 
 
 def test_what_is_no_value_any_more_says_so() -> None:

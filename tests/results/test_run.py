@@ -230,7 +230,8 @@ def test_what_has_no_weights_is_refused_in_one_line(tmp_path: Path, evaluation: 
         "looked": "looked up in a table",
         "stopped": "stopped before the end",
         "gone": "gone.safetensors is missing",
-        "unknown": "No architecture 'unknown' in ",
+        "unknown": "No architecture 'unknown' in .* It has 4, such as ",
+        5: "5 is no architecture: give 'best', an id, or a row",
     }
     for which, reason in reasons.items():
         with pytest.raises(InvalidInput, match=reason) as error:
@@ -250,7 +251,8 @@ def changed(data: bytes, metadata: dict[str, str] | None = None, **changes: Any)
     for name, value in changes.items():
         (values["size"] if name in values["size"] else values)[name] = value
     metadata = {"nasray": json.dumps(values)} if metadata is None else metadata
-    return safetensors.torch.save(safetensors.torch.load(data), metadata)
+    digest = {"sha256": header["__metadata__"]["sha256"]}
+    return safetensors.torch.save(safetensors.torch.load(data), {**metadata, **digest})
 
 
 @pytest.mark.timeout(60)
@@ -263,6 +265,7 @@ def test_weights_that_are_damaged_or_lie_are_refused_in_one_line(tmp_path: Path)
     cases = {
         "cut": whole[:-100],
         "empty": b"",
+        "bits": whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:],
         "other": b"PK" * 500,
         "unnamed": changed(whole, metadata={"format": "pt"}),
         "no JSON": changed(whole, metadata={"nasray": "{"}),

@@ -41,6 +41,7 @@ from nasray.runs import (
     write_front,
     write_row,
 )
+from nasray.runs.parquet import to_bytes
 from tests.run_files import Row
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -641,6 +642,11 @@ def test_long_texts_of_many_rows_are_held_once_and_written_as_texts(storage: Sto
     assert len(rows) == 151
     assert rows["architecture"].dtype == "str"
     assert len({id(text) for text in rows["architecture"]}) == 1
+    foreign = pa.Table.from_pandas(rows.drop(columns="settings")).append_column("settings", pa.array([["a"]] * 151))
+    storage.write_bytes("candidates/compact-foreign.parquet", to_bytes(foreign))
+    with pytest.raises(DamagedFiles, match="compact-foreign"):
+        read(storage, CANDIDATES)
+    storage.delete("candidates/compact-foreign.parquet")
     compact(storage, CANDIDATES)
     (name,) = storage.list("candidates", ".parquet")
     assert pd.read_parquet(io.BytesIO(storage.read_bytes(name)))["architecture"].dtype == "str"

@@ -44,7 +44,7 @@ def test_the_demonstration_ends_in_a_front(digits: Demonstration) -> None:
     assert "front of" in digits.stderr
 
 
-@pytest.mark.parametrize("page", ["tutorial", "budgets", "resume", "strengths"])
+@pytest.mark.parametrize("page", ["tutorial", "results", "budgets", "resume", "strengths"])
 def test_the_pages_go_on_from_there(page: str, digits: Demonstration, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands on this run and Python, in the page's order; sweeps of other settings are understood elsewhere."""
     monkeypatch.chdir(digits.folder)

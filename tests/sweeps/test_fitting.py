@@ -62,7 +62,7 @@ def test_more_time_gives_longer_and_then_larger_networks(
         # It ends in time, with a tenth to spare.
         assert forecast.forecast(sweep).seconds <= 60 * minutes * 0.9
         assert f"{settings.channels} channels, {settings.cells} cells" in rules[0]
-        assert f"{minutes} minutes, or the smallest (measured on this machine)" in rules[0]
+        assert f"{minutes} minutes, or the smallest (measured on this machine as it is now)" in rules[0]
         assert (sweep.arms[0].settings.channels, sweep.arms[0].settings.epochs) == (settings.channels, settings.epochs)
     assert found[4][:2] == (4, 3)
     assert list(found.values()) == sorted(found.values(), key=lambda one: one[:2])

@@ -15,6 +15,7 @@ from nasray.errors import InvalidInput
 from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.search import Search
+from tests.benchmarks.own_images import draw
 
 TINY: dict[str, Any] = {
     **{"batch_size": 32, "channels": 2, "cells": 3, "auxiliary_weight": 0.0, "augmentation": "standard"},
@@ -126,7 +127,7 @@ def test_a_published_architecture_is_trained_and_taken_away(
 
 def test_what_cannot_be_trained_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     refused: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
-        (("DARTS_V2",), {}, "^space None: expected its name"),
+        (("DARTS_V2",), {}, "^No space of the architecture: give its name"),
         (("DARTS_V2", "darts"), {}, "^dataset None: expected its name"),
         (({"space": "darts"},), {}, "^This row has no architecture"),
         (("DARTS_V9", "darts", "digits"), {}, "^architecture 'DARTS_V9': expected DARTS_V1"),
@@ -200,3 +201,31 @@ def test_a_killed_search_goes_on_by_its_folder_alone(
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"nasray {nasray.__version__}\n"
+
+
+def test_the_sizes_of_a_search_are_those_of_what_it_finds_and_of_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"epochs": 1, "train_examples": 64, "batch_size": 32, "auxiliary_weight": 0.0, "quiet": True}
+    found = nasray.search("random", "gold", "digits", channels=2, cells=3, **given)
+    best = found.best()
+    assert (best["channels"], best["cells"]) == (2, 3)
+    trained = nasray.train(best, drop_path=0.0, **given).evaluations
+    assert trained["macs"].item() == best["macs"]
+    with pytest.raises(InvalidInput, match=r"no network of space 'gold' is that small"):
+        nasray.search("random", "gold", "digits", channels=2, cells=3, budget=1e-6, out="small", **given)
+    assert not Path("small").exists()
+    with pytest.raises(InvalidInput, match=r"^dataset 42: expected its name"):
+        nasray.search("random", "gold", 42, **given)  # type: ignore[arg-type]
+
+
+def test_images_that_change_between_two_calls_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"epochs": 1, "channels": 1, "cells": 3, "augmentation": "none", "auxiliary_weight": 0.0, "quiet": True}
+    digests = []
+    for count in (60, 90):
+        draw(tmp_path / "imgs", count)
+        found = nasray.search("random", "darts", "folder:imgs?size=8x8", out=f"run{count}", **given)
+        digests.append(found.candidates["dataset_digest"].item())
+    assert digests[0] != digests[1]

@@ -86,15 +86,55 @@ def test_parts_that_are_given_are_taken(tmp_path: Path) -> None:
     ("modes", "channels"), [(("L", "1", "L"), 1), (("L", "RGB", "L"), 3), (("LA", "P", "RGBA"), 3), (("CMYK",) * 3, 3)]
 )
 def test_grey_or_colour_and_any_size(modes: tuple[str, ...], channels: int, tmp_path: Path) -> None:
-    for number in range(9):
-        ending = "jpg" if modes[0] == "CMYK" else "png"
-        size = (20 + number, 30 + number)
-        draw(tmp_path / str(number % 3) / f"{number}.{ending}", size, modes[number // 3], number)
+    for number in range(18):
+        ending, same = "jpg" if modes[0] == "CMYK" else "png", number % 9
+        draw(tmp_path / str(number % 3) / f"{number}.{ending}", (20 + same, 30 + same), modes[same // 3], number)
     dataset = folders.folder(str(tmp_path))
     assert dataset.input_shape == (channels, 34, 24)  # the median
     sized = load_dataset(f"folder:{tmp_path}?size=12x10")
     assert sized.input_shape == (channels, 12, 10)
     assert sized.train[0].shape[1:] == (channels, 12, 10)
+
+
+def test_links_are_followed_and_hidden_files_are_none(images: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    for name in ("cat", "dog"):
+        (linked / name).mkdir(parents=True)
+        (linked / name / "more").symlink_to(images / name)
+        (linked / name / "round").symlink_to(linked)  # a circle ends
+        (linked / name / "._0.png").write_bytes(b"what macOS leaves")
+    dataset = folders.folder(str(linked))
+    assert torch.bincount(torch.cat([dataset.train[1], dataset.test[1]])).tolist() == [20, 20]
+
+
+def test_parts_are_parts_however_they_are_spelt(images: Path) -> None:
+    (images.parent / "d").mkdir()
+    images.rename(images.parent / "d" / "Train")
+    whole = images.parent / "d"
+    for name in ("cat", "dog"):
+        draw(whole / "TEST" / name / "0.png")
+    dataset = folders.folder(str(whole))
+    assert (dataset.classes, len(dataset.train[0]), len(dataset.test[0])) == (3, 30, 2)
+    (whole / "Train").rename(whole / "bus")
+    with pytest.raises(InvalidInput, match="has a part 'TEST', and no part 'train'"):
+        folders.folder(str(whole))
+
+
+def test_a_class_that_would_not_be_tested_is_refused(images: Path) -> None:
+    draw(images / "yak" / "0.png")
+    with pytest.raises(InvalidInput, match=r"yak has so few images that none tests: give it five or more"):
+        folders.folder(str(images))
+
+
+def test_what_is_kept_of_one_folder_is_not_another_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(image_cache, "SMALL_BYTES", 0)
+    found = []
+    for value in (1, 2):
+        path = draw(tmp_path / str(value) / "a" / "0.bmp", value=value)
+        os.utime(path, (10**9, 10**9))  # as an archive may have it
+        found.append(image_cache.cached_pixels([path], Size(6, 8, 3), tmp_path / str(value)))
+    assert not torch.equal(*found)
 
 
 def test_cameras_that_were_held_upright_and_16_bits(tmp_path: Path) -> None:
