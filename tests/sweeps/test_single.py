@@ -128,7 +128,7 @@ def test_a_published_architecture_is_trained_and_taken_away(
 def test_what_cannot_be_trained_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     refused: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
         (("DARTS_V2",), {}, "^No space of the architecture: give its name"),
-        (("DARTS_V2", "darts"), {}, "^dataset None: expected its name"),
+        (("DARTS_V2", "darts"), {}, "^No dataset of the architecture: give its name"),
         (({"space": "darts"},), {}, "^This row has no architecture"),
         (("DARTS_V9", "darts", "digits"), {}, "^architecture 'DARTS_V9': expected DARTS_V1"),
         (("DARTS_V2", "darts", "digits"), {"epoch": 3}, "unknown setting 'epoch': did you mean 'epochs'"),
