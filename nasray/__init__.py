@@ -1,9 +1,9 @@
 """nasray: differentiable architecture search under Ray Tune, ending in a Pareto front of accuracy against FLOPs.
 
 Run something: :func:`sweep`, :func:`search`, :func:`train`, :func:`retrain`, :func:`resume`. Look at what came out:
-:func:`open`, :func:`load`, :func:`pareto_front`, :func:`hypervolume`, :func:`plot_front`. Take a network away:
-:func:`export`, :func:`network`. Ask what there is, what an architecture costs and how it looks: :func:`list`,
-:func:`cost`, :func:`draw`.
+:func:`open`, :func:`load`, :func:`pareto_front`, :func:`hypervolume`, :func:`plot_front`. What mattered of
+what was varied: :func:`importance`, :func:`effects`. Take a network away: :func:`export`, :func:`network`. Ask what
+there is, what an architecture costs and how it looks: :func:`list`, :func:`cost`, :func:`draw`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nasray.pictures.drawing import draw
     from nasray.pictures.plots import plot_front
     from nasray.registry import listed as list
+    from nasray.results.effects import effects
+    from nasray.results.importance import importance
     from nasray.results.run import Run, export, open, report
     from nasray.runs.front_file import load
     from nasray.settings import Choice, Range
@@ -37,8 +39,10 @@ _ROOMS = {
     "Sweep": "nasray.sweeps.sweep",
     "cost": "nasray.sweeps.cost",
     "draw": "nasray.pictures.drawing",
+    "effects": "nasray.results.effects",
     "export": "nasray.results.run",
     "hypervolume": "nasray.fronts.pareto",
+    "importance": "nasray.results.importance",
     "list": "nasray.registry:listed",
     "load": "nasray.runs.front_file",
     "network": "nasray.networks.build",
@@ -64,8 +68,10 @@ __all__ = [
     "Sweep",
     "cost",
     "draw",
+    "effects",
     "export",
     "hypervolume",
+    "importance",
     "list",
     "load",
     "network",

@@ -84,4 +84,4 @@ def sortable(column: pd.Series[Any]) -> pd.Series[Any]:
 def _networks(rows: pd.DataFrame) -> npt.NDArray[np.intp]:
     """A number for the network of each row, from 0."""
     names = [name for name in _NETWORK if name in rows.columns]
-    return rows.groupby(names, sort=False, dropna=False).ngroup().to_numpy(dtype=np.intp)
+    return np.asarray(rows.groupby(names, sort=False, dropna=False).ngroup(), dtype=np.intp)

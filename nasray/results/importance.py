@@ -1,0 +1,175 @@
+"""How much of what searches are worth each setting explains, by fANOVA.
+
+F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014:
+Optuna's own evaluator. Its default, PED-ANOVA, asks what tells the best tenth of the trials from the others: of the 16
+searches of a sweep these are two (of 12 searches that were pure noise it gave one of three settings 0.75 of the
+importance), and multiply-adds have no best. fANOVA takes all searches, and has settings only that all of them have:
+each method is a study of its own. Studies are made of the rows and kept nowhere.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nasray.errors import InvalidInput
+from nasray.results.run import Run, named_storages
+from nasray.results.searches import Searches, searches_of
+
+FEWEST = 8
+"""Searches below which nothing is said: of six, a forest predicts one that it has not seen from none of its settings."""
+_MOST = 150
+"""Searches that are taken, at most: what fANOVA takes grows with the square, and is seconds there."""
+_TREES = 64
+_FEW = 12
+"""Values below which numbers are taken for the steps of a grid: each counts alike, however far apart they lie."""
+
+
+def importance(
+    *runs: Run | str | Path,
+    table: str | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How important each setting that a sweep varied is, for the metric, for macs and for the hypervolume.
+
+    A search is worth the metric and the multiply-adds of its final architecture, and the hypervolume of all that it
+    gave, from the runs' reference point. Importance is the share of the variance between searches that a setting alone
+    explains, over all values of the others (fANOVA), as shares of what all settings explain so: they sum to 1 for each
+    method and metric. What settings do only together is in none of them. Numbers count evenly over their range, on a
+    logarithmic scale where the largest is more than ten times the smallest, and the steps of a grid alike.
+
+    It has none (NaN), and `note` says why, where there are fewer than eight searches, where they are all the same, and
+    where `explained` is not above 0: a forest that learnt all other searches then predicts none of a search that it has
+    not seen, and what importance it has is chance. One that is only slightly above 0 says little.
+
+    Args:
+        runs: one or more, as :func:`open` gives or takes them, of one dataset. What differs between runs is a setting.
+        table: ``candidates`` (inherited accuracy) or ``evaluations`` (trained from scratch); None is evaluations where
+            the training was varied (``training.NAME``), and candidates else, which every search has.
+        seed: of the forests: the same seed gives the same figures.
+
+    Returns:
+        A row for each method, space, metric and setting: `method`, `space`, `metric`, `setting`, `importance` (0 to 1),
+        `explained` (share of the variance that is predicted of unseen searches, at most 1), `searches` (their number)
+        and `note`.
+
+    Raises:
+        InvalidInput: the runs varied nothing, have no rows of that table, or rows that do not compare.
+    """
+    return importances(varied_searches(*runs, table=table), seed)
+
+
+def varied_searches(*runs: Run | str | Path, table: str | None = None) -> list[Searches]:
+    """The searches of runs.
+
+    Raises:
+        InvalidInput: the runs varied nothing, or as of :func:`importance`.
+    """
+    storages = named_storages(runs)
+    found = searches_of(storages, table)
+    if not found:
+        raise InvalidInput(f"Nothing was varied in {', '.join(storages)}: all searches of a method had one setting.")
+    return found
+
+
+def importances(found: Sequence[Searches], seed: int = 0) -> pd.DataFrame:
+    """Importances of searches: see :func:`importance`."""
+    names = ["method", "space", "metric", "setting", "importance", "explained", "searches", "note"]
+    return pd.DataFrame([row for own in found for row in _of_method(own, seed)], columns=names)
+
+
+def _of_method(own: Searches, seed: int) -> Iterator[dict[str, Any]]:
+    complete = own.rows.dropna(subset=list(own.settings))
+    for metric in own.metrics:
+        rows = complete[np.isfinite(complete[metric])]
+        told = {"method": own.method, "space": own.space, "metric": metric, "searches": len(rows)}
+        shares: dict[str, float] = {}
+        explained, note = np.nan, ""
+        settings = [name for name in own.settings if rows[name].nunique() > 1]
+        if len(rows) < FEWEST:
+            note = f"too few searches: {len(rows)}, of at least {FEWEST}"
+        elif not settings:
+            note = "all searches that have every setting have the same"
+        elif rows[metric].max() - rows[metric].min() <= 1e-12 * abs(rows[metric].max()):
+            note = f"{metric} is the same in all searches"
+        else:
+            if len(rows) > _MOST:
+                note = f"of {_MOST} searches, drawn from {len(rows)}"
+                rows = rows.sample(_MOST, random_state=seed).sort_index()
+            shares, explained = _shares(rows, settings, metric, seed)
+            if explained <= 0:
+                shares, note = {}, f"the settings predict no {metric} of an unseen search: importance would be chance"
+        for name in own.settings:
+            share = shares.get(name, 0.0 if shares else np.nan)
+            yield {**told, "setting": name, "importance": share, "explained": explained, "note": note}
+
+
+def _shares(rows: pd.DataFrame, settings: Sequence[str], metric: str, seed: int) -> tuple[dict[str, float], float]:
+    """Importance of each setting, and the share of the variance that a forest predicts of what it has not seen."""
+    import optuna
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+    from sklearn.ensemble import RandomForestRegressor
+
+    scales = [_scale(rows[name]) for name in settings]
+    values = rows[metric].to_numpy(dtype=np.float64)
+    # Of the size of 1, for the evaluator takes a variance near 0 for none.
+    values = (values - values.mean()) / values.std()
+    trials = [
+        optuna.trial.create_trial(
+            params={name: of[row] for name, (of, _) in zip(settings, scales, strict=True)},
+            distributions={name: own for name, (_, own) in zip(settings, scales, strict=True)},
+            value=float(value),
+        )
+        for row, value in enumerate(values)
+    ]
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a study says that it was made
+    try:
+        study = optuna.create_study()
+    finally:
+        optuna.logging.set_verbosity(before)
+    study.add_trials(trials)
+    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=_TREES, seed=seed))
+    forest = RandomForestRegressor(_TREES, oob_score=True, random_state=seed)
+    inputs = np.column_stack([_input(of, own) for of, own in scales])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of few searches some may be in every tree
+        forest.fit(inputs, values)
+    return shares, float(forest.oob_score_)
+
+
+def _scale(column: pd.Series[Any]) -> tuple[list[Any], Any]:
+    """A setting's values as a study has them, and their distribution."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    is_number = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+    if not is_number:
+        texts = [str(value) for value in column]
+        return texts, CategoricalDistribution(sorted(set(texts)))
+    numbers = column.to_numpy(dtype=np.float64)
+    steps = np.unique(numbers)
+    if len(steps) <= min(_FEW, len(numbers) // 2):
+        places = np.searchsorted(steps, numbers)
+        return [int(place) for place in places], IntDistribution(0, len(steps) - 1)
+    if is_wide(steps):
+        numbers = np.log10(numbers)
+    return [float(one) for one in numbers], FloatDistribution(float(numbers.min()), float(numbers.max()))
+
+
+def is_wide(values: npt.NDArray[np.float64]) -> bool:
+    """Whether numbers are best seen on a logarithmic scale."""
+    return bool(values.min() > 0 and values.max() > 10 * values.min())
+
+
+def _input(values: Sequence[Any], distribution: Any) -> npt.NDArray[np.float64]:
+    """A setting as columns for a forest: categories have one each."""
+    choices = getattr(distribution, "choices", None)
+    if choices is None:
+        return np.asarray(values, dtype=np.float64)[:, None]
+    return np.asarray([[float(value == choice) for choice in choices] for value in values])
