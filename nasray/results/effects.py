@@ -24,11 +24,11 @@ _COVERED = 0.95
 def effects(*runs: Run | str | Path, setting: str | None = None, table: str | None = None) -> pd.DataFrame:
     """Mean metric, macs and hypervolume of searches over the values of a setting, with 95 % intervals.
 
-    A search is worth what :func:`importance` says. The steps of a grid stand each for itself; values that were drawn are
-    put together in two to eight bins of equally many searches. Means are of the searches as they are, no model between:
-    with the few that a sweep has, a forest's partial dependence hides how little it stands on. The other settings are
-    averaged as they fell, evenly in a grid or a Latin hypercube; in a sweep that learnt, they moved along, and the
-    effect is theirs too.
+    A search is worth what :func:`importance` says. The steps of a grid stand each for itself; values that were drawn
+    are put together in two to eight bins of equally many searches. Means are of the searches as they are, no model
+    between: with the few that a sweep has, a forest's partial dependence hides how little it stands on. The other
+    settings are averaged as they fell, evenly in a grid or a Latin hypercube; in a sweep that learnt, they moved along,
+    and the effect is theirs too.
 
     Args:
         runs: one or more, as :func:`open` gives or takes them.
@@ -37,9 +37,10 @@ def effects(*runs: Run | str | Path, setting: str | None = None, table: str | No
         table: as of :func:`importance`.
 
     Returns:
-        A row for each method, space, setting, metric and bin: `method`, `space`, `setting`, `metric`, `value` (median of
-        the bin's values), `least` and `most` (of them), `mean`, `low` and `high` (Student's interval for the mean, by the
-        spread within all bins of the setting together; NaN where none has two searches), `searches` (their number).
+        A row for each method, space, setting, metric and bin: `method`, `space`, `setting`, `metric`, `value` (median
+        of the bin's values), `least` and `most` (of them), `mean`, `low` and `high` (Student's interval for the mean,
+        by the spread within all bins of the setting together; NaN where none has two searches), `searches` (their
+        number).
 
     Raises:
         InvalidInput: as of :func:`importance`, or the setting was not varied.

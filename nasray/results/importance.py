@@ -23,7 +23,7 @@ from nasray.results.run import Run, named_storages
 from nasray.results.searches import Searches, searches_of
 
 FEWEST = 8
-"""Searches below which nothing is said: of six, a forest predicts one that it has not seen from none of its settings."""
+"""Searches below which nothing is said: learnt from five, a forest does not predict the sixth even of a plain line."""
 _MOST = 150
 """Searches that are taken, at most: what fANOVA takes grows with the square, and is seconds there."""
 _TREES = 64

@@ -179,7 +179,7 @@ def _surfaces(runs: Sequence[RunTables]) -> dict[str, Any] | None:
 
 
 def _mattered(runs: Sequence[RunTables]) -> list[dict[str, Any]]:
-    """Importance and effects of what each method's searches varied; empty where that is nothing, or they are too few."""
+    """Importance and effects of what each method's searches varied; empty where that is nothing, or they are few."""
     try:
         from nasray.results.importance import FEWEST, importances
         from nasray.results.searches import searches_of

@@ -70,7 +70,9 @@ def searches_of(runs: Mapping[str, Storage], table: str | None = None) -> list[S
     together = pd.concat([own.assign(run=run) for run, own in found.of.items()], ignore_index=True)
     check_comparable(together)
     reference = common_reference(runs, together, found.metric)
-    finders = pd.concat([read(run, CANDIDATES, strict=False).assign(run=name) for name, run in runs.items()], ignore_index=True)
+    finders = pd.concat(
+        [read(run, CANDIDATES, strict=False).assign(run=name) for name, run in runs.items()], ignore_index=True
+    )
     rows = _searched(found, together, finders)
     names = _settings(rows, runs)
     if found.table is EVALUATIONS:
@@ -135,9 +137,7 @@ def _means(rows: pd.DataFrame, names: Sequence[str], metric: Metric) -> pd.DataF
     return pd.concat([groups[own].first(), means], axis="columns").reset_index()
 
 
-def _search(
-    rows: pd.DataFrame, names: Sequence[str], metric: Metric, reference: tuple[float, float]
-) -> dict[str, Any]:
+def _search(rows: pd.DataFrame, names: Sequence[str], metric: Metric, reference: tuple[float, float]) -> dict[str, Any]:
     last = rows.iloc[int(rows["place"].to_numpy().argmax())]
     points = rows[["macs", metric.name]].reset_index(drop=True)
     return {
@@ -149,9 +149,7 @@ def _search(
     }
 
 
-def _by_method(
-    found: Rows, rows: pd.DataFrame, names: Sequence[str], finders: pd.DataFrame
-) -> Iterator[Searches]:
+def _by_method(found: Rows, rows: pd.DataFrame, names: Sequence[str], finders: pd.DataFrame) -> Iterator[Searches]:
     texts = finders.drop_duplicates(["run", "trial_id"]).set_index(["run", "trial_id"])["settings"].to_dict()
     for (method, space), own in rows.groupby(["method", "space"], sort=True):
         given = own.dropna(axis="columns", how="all").reset_index(drop=True)
