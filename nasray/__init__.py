@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from nasray.pictures.drawing import draw
     from nasray.pictures.plots import plot_front
     from nasray.registry import listed as list
-    from nasray.results.effects import effects
-    from nasray.results.importance import importance
     from nasray.results.run import Run, export, open, report
+    from nasray.results.varied import effects, importance
     from nasray.runs.front_file import load
     from nasray.settings import Choice, Range
     from nasray.sweeps.arm import Arm
@@ -39,10 +38,10 @@ _ROOMS = {
     "Sweep": "nasray.sweeps.sweep",
     "cost": "nasray.sweeps.cost",
     "draw": "nasray.pictures.drawing",
-    "effects": "nasray.results.effects",
+    "effects": "nasray.results.varied",
     "export": "nasray.results.run",
     "hypervolume": "nasray.fronts.pareto",
-    "importance": "nasray.results.importance",
+    "importance": "nasray.results.varied",
     "list": "nasray.registry:listed",
     "load": "nasray.runs.front_file",
     "network": "nasray.networks.build",

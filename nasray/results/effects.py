@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasray.errors import InvalidInput, shown
-from nasray.results.importance import varied_searches
-from nasray.results.run import Run
 from nasray.results.searches import Searches
 
 _MOST_BINS = 8
@@ -21,39 +17,8 @@ _IN_A_BIN = 4
 _COVERED = 0.95
 
 
-def effects(*runs: Run | str | Path, setting: str | None = None, table: str | None = None) -> pd.DataFrame:
-    """Mean metric, macs and hypervolume of searches over the values of a setting, with 95 % intervals.
-
-    A search is worth what :func:`importance` says. The steps of a grid stand each for itself; values that were drawn
-    are put together in two to eight bins of equally many searches. Means are of the searches as they are, no model
-    between: with the few that a sweep has, a forest's partial dependence hides how little it stands on. The other
-    settings are averaged as they fell, evenly in a grid or a Latin hypercube; in a sweep that learnt, they moved along,
-    and the effect is theirs too.
-
-    Args:
-        runs: one or more, as :func:`open` gives or takes them.
-        setting: name of the setting, a column of the tables (``lambda0``, ``training.learning_rate``); None is all that
-            were varied.
-        table: as of :func:`importance`.
-
-    Returns:
-        A row for each method, space, setting, metric and bin: `method`, `space`, `setting`, `metric`, `value` (median
-        of the bin's values), `least` and `most` (of them), `mean`, `low` and `high` (Student's interval for the mean,
-        by the spread within all bins of the setting together; NaN where none has two searches), `searches` (their
-        number).
-
-    Raises:
-        InvalidInput: as of :func:`importance`, or the setting was not varied.
-    """
-    found = varied_searches(*runs, table=table)
-    if setting is not None and not any(setting in own.settings for own in found):
-        known = ", ".join(dict.fromkeys(name for own in found for name in own.settings))
-        raise InvalidInput(f"setting {shown(setting)}: not varied. Varied are {known}.")
-    return effects_of(found, None if setting is None else [setting])
-
-
 def effects_of(found: Sequence[Searches], settings: Sequence[str] | None = None) -> pd.DataFrame:
-    """Effects of settings, all that were varied where None are given: see :func:`effects`."""
+    """Effects of settings, all that were varied where None are given: see :func:`nasray.effects`."""
     names = ["method", "space", "setting", "metric", "value", "least", "most", "mean", "low", "high", "searches"]
     rows = [
         {"method": own.method, "space": own.space, "setting": name, **row}

@@ -9,21 +9,22 @@ each method is a study of its own. Studies are made of the rows and kept nowhere
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nasray.errors import InvalidInput
-from nasray.results.run import Run, named_storages
-from nasray.results.searches import Searches, searches_of
+from nasray.results.searches import Searches
 
 FEWEST = 8
 """Searches below which nothing is said: learnt from five, a forest does not predict the sixth even of a plain line."""
+_A_SETTING = 4
+"""Combinations of settings for each setting, below which they are not told apart, unless all combinations are there:
+of a Latin hypercube of four points in two settings either explains what the other does."""
 _MOST = 150
 """Searches that are taken, at most: what fANOVA takes grows with the square, and is seconds there."""
 _TREES = 64
@@ -31,55 +32,8 @@ _FEW = 12
 """Values below which numbers are taken for the steps of a grid: each counts alike, however far apart they lie."""
 
 
-def importance(
-    *runs: Run | str | Path,
-    table: str | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """How important each setting that a sweep varied is, for the metric, for macs and for the hypervolume.
-
-    A search is worth the metric and the multiply-adds of its final architecture, and the hypervolume of all that it
-    gave, from the runs' reference point. Importance is the share of the variance between searches that a setting alone
-    explains, over all values of the others (fANOVA), as shares of what all settings explain so: they sum to 1 for each
-    method and metric. What settings do only together is in none of them. Numbers count evenly over their range, on a
-    logarithmic scale where the largest is more than ten times the smallest, and the steps of a grid alike.
-
-    It has none (NaN), and `note` says why, where there are fewer than eight searches, where they are all the same, and
-    where `explained` is not above 0: a forest that learnt all other searches then predicts none of a search that it has
-    not seen, and what importance it has is chance. One that is only slightly above 0 says little.
-
-    Args:
-        runs: one or more, as :func:`open` gives or takes them, of one dataset. What differs between runs is a setting.
-        table: ``candidates`` (inherited accuracy) or ``evaluations`` (trained from scratch); None is evaluations where
-            the training was varied (``training.NAME``), and candidates else, which every search has.
-        seed: of the forests: the same seed gives the same figures.
-
-    Returns:
-        A row for each method, space, metric and setting: `method`, `space`, `metric`, `setting`, `importance` (0 to 1),
-        `explained` (share of the variance that is predicted of unseen searches, at most 1), `searches` (their number)
-        and `note`.
-
-    Raises:
-        InvalidInput: the runs varied nothing, have no rows of that table, or rows that do not compare.
-    """
-    return importances(varied_searches(*runs, table=table), seed)
-
-
-def varied_searches(*runs: Run | str | Path, table: str | None = None) -> list[Searches]:
-    """The searches of runs.
-
-    Raises:
-        InvalidInput: the runs varied nothing, or as of :func:`importance`.
-    """
-    storages = named_storages(runs)
-    found = searches_of(storages, table)
-    if not found:
-        raise InvalidInput(f"Nothing was varied in {', '.join(storages)}: all searches of a method had one setting.")
-    return found
-
-
 def importances(found: Sequence[Searches], seed: int = 0) -> pd.DataFrame:
-    """Importances of searches: see :func:`importance`."""
+    """Importances of what searches varied: see :func:`nasray.importance`."""
     names = ["method", "space", "metric", "setting", "importance", "explained", "searches", "note"]
     return pd.DataFrame([row for own in found for row in _of_method(own, seed)], columns=names)
 
@@ -96,6 +50,9 @@ def _of_method(own: Searches, seed: int) -> Iterator[dict[str, Any]]:
             note = f"too few searches: {len(rows)}, of at least {FEWEST}"
         elif not settings:
             note = "all searches that have every setting have the same"
+        elif (combinations := len(rows.drop_duplicates(settings))) < _needed(rows, settings):
+            least = _A_SETTING * len(settings)
+            note = f"too few combinations of {len(settings)} settings: {combinations}, of at least {least}"
         elif rows[metric].max() - rows[metric].min() <= 1e-12 * abs(rows[metric].max()):
             note = f"{metric} is the same in all searches"
         else:
@@ -108,6 +65,11 @@ def _of_method(own: Searches, seed: int) -> Iterator[dict[str, Any]]:
         for name in own.settings:
             share = shares.get(name, 0.0 if shares else np.nan)
             yield {**told, "setting": name, "importance": share, "explained": explained, "note": note}
+
+
+def _needed(rows: pd.DataFrame, settings: Sequence[str]) -> int:
+    """Combinations of settings that tell apart what each does."""
+    return min(_A_SETTING * len(settings), math.prod(rows[name].nunique() for name in settings))
 
 
 def _shares(rows: pd.DataFrame, settings: Sequence[str], metric: str, seed: int) -> tuple[dict[str, float], float]:

@@ -170,7 +170,7 @@ def _others(texts: Sequence[Any], names: Sequence[str]) -> dict[str, list[Any]]:
     for name in sorted({name for one in values for name in one} - known - _NEUTRAL):
         column = [one.get(name) for one in values]
         if len({json.dumps(value, sort_keys=True) for value in column}) > 1:
-            plain = all(isinstance(value, int | float | str | None) for value in column)
+            plain = all(isinstance(value, int | float | str) for value in column)  # none is a value as well
             found[name] = column if plain else [json.dumps(value) for value in column]
     return found
 

@@ -112,6 +112,11 @@ def test_what_is_chance_has_no_importance(write_run: WriteRun) -> None:
     few = nasray.importance(str(write_run("few", rows[:7])))
     assert few["importance"].isna().all()
     assert set(few["note"]) == {"too few searches: 7, of at least 8"}
+    # Four points of two settings, with each of which there are four searches: either could explain them.
+    twins = [searched(f"u{i:02d}", 0.5 + 0.01 * i, lambda0=float(i % 4), mu=float(3 - i % 4)) for i in range(16)]
+    assert set(nasray.importance(str(write_run("twins", twins)))["note"]) == {
+        "too few combinations of 2 settings: 4, of at least 8"
+    }
     same = [{**row, "lambda0": 1.0, "mu": 1.0} for row in rows]
     with pytest.raises(InvalidInput, match=r"^Nothing was varied in same: all searches of a method had one setting\.$"):
         nasray.importance(str(write_run("same", same)))
@@ -192,13 +197,13 @@ def test_what_differs_between_runs_is_a_setting_too(write_run: WriteRun) -> None
             for place in range(6)
         ]
         runs.append(write_run(name, [{**row, "settings": settings(epochs, epochs)} for row in rows]))
-    told = nasray.importance(*map(str, runs))
+    told = nasray.importance([str(run) for run in runs])
     assert set(told["searches"]) == {12}
     assert set(told["setting"]) == {"lambda0", "epochs"}  # threads change no result
     assert shares(told, "accuracy")["epochs"] > 0.9
     other = write_run("other", [searched("t", 0.5, dataset="cifar10", lambda0=0.1)])
     with pytest.raises(InvalidInput, match="dataset"):
-        nasray.importance(str(runs[0]), str(other))
+        nasray.importance([str(runs[0]), nasray.open(str(other))])
 
 
 def test_only_a_few_of_many_searches_are_taken(write_run: WriteRun, monkeypatch: pytest.MonkeyPatch) -> None:

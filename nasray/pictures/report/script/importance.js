@@ -25,17 +25,27 @@ function drawImportance() {
     marker: { color: colourOf(place) },
     hovertemplate: `${plain(axisTitle(name))}: %{x:.2f}<extra>%{y}</extra>`,
   }));
-  Plotly.react("importance-plot", traces, layoutOf({
+  byId("importance-plot").hidden = told.importance.every(one => one === null);
+  if (!byId("importance-plot").hidden) Plotly.react("importance-plot", traces, layoutOf({
     barmode: "group",
     xaxis: { title: { text: "share of what the settings explain" }, range: [0, 1] },
     yaxis: { type: "category", autorange: "reversed" },
   }), config);
-  const said = own.metrics.map(([name, note, explained]) => `${axisTitle(name)}: ` + [
-    explained === null ? "" : `${Math.round(100 * Math.max(explained, 0))} % of the variance predicted of unseen searches`,
-    note
-  ].filter(Boolean).join("; ") + ".");
-  byId("importance-said").textContent = `${own.searches} searches of ${own.method} on ${own.space}, ${own.kind}. ` +
-    said.join(" ") + " Importance is fANOVA's, of all of these searches: filters do not change it.";
+  const title = name => (name === metric.name ? metric.label : axisTitle(name).replace(" (M)", ""));
+  const known = own.metrics.filter(([, , explained]) => explained !== null).map(([name, , explained]) =>
+    `${Math.round(100 * Math.max(explained, 0))} % for ${title(name)}`);
+  const noted = own.metrics.filter(([, note]) => note).map(([name, note]) => [note, title(name)]);
+  const notes = [...new Set(noted.map(([note]) => note))].map(note => {
+    const of = noted.filter(([other]) => other === note).map(([, name]) => name);
+    return `${of.join(", ")}: ${note}.`;
+  });
+  byId("importance-said").textContent = [
+    `${own.searches} searches of ${own.method} on ${own.space}, ${own.kind}; filters do not change this.`,
+    "Importance is fANOVA's, of each setting by itself.",
+    known.length ? `Of searches that were not learnt from, the settings predict this share of the variance: ${known.join(
+      ", ")}.` : "",
+    ...notes,
+  ].filter(Boolean).join(" ");
   drawEffect(own);
 }
 
