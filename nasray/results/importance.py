@@ -2,9 +2,13 @@
 
 F. Hutter, H. Hoos, K. Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014:
 Optuna's own evaluator. Its default, PED-ANOVA, asks what tells the best tenth of the trials from the others: of the 16
-searches of a sweep these are two (of 12 searches that were pure noise it gave one of three settings 0.75 of the
-importance), and multiply-adds have no best. fANOVA takes all searches, and has settings only that all of them have:
-each method is a study of its own. Studies are made of the rows and kept nowhere.
+searches of a sweep these are two (in four draws of 12 searches of pure noise it gave one of three settings 0.75 of the
+importance on average), and multiply-adds have no best. fANOVA takes all searches, and has settings only that all of
+them have: each method is a study of its own. Studies are made of the rows and kept nowhere.
+
+Shares of noise sum to 1 too, so a forest has to predict searches that its trees did not learn from first (`explained`).
+Of 50 draws of pure noise 4 to 8 % passed with 16 searches and 6 to 10 % with 8; of 30 in which 2 x + y lay under a
+deviation of 0.3, x and y from 0 to 1, all passed with 16, and 77 % with 8.
 """
 
 from __future__ import annotations
