@@ -1,9 +1,9 @@
 """nasray: differentiable architecture search under Ray Tune, ending in a Pareto front of accuracy against FLOPs.
 
 Run something: :func:`sweep`, :func:`search`, :func:`train`, :func:`retrain`, :func:`resume`. Look at what came out:
-:func:`open`, :func:`load`, :func:`pareto_front`, :func:`hypervolume`, :func:`plot_front`. Take a network away:
-:func:`export`, :func:`network`. Ask what there is, what an architecture costs and how it looks: :func:`list`,
-:func:`cost`, :func:`draw`.
+:func:`open`, :func:`load`, :func:`pareto_front`, :func:`hypervolume`, :func:`plot_front`. What mattered of
+what was varied: :func:`importance`, :func:`effects`. Take a network away: :func:`export`, :func:`network`. Ask what
+there is, what an architecture costs and how it looks: :func:`list`, :func:`cost`, :func:`draw`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasray.pictures.plots import plot_front
     from nasray.registry import listed as list
     from nasray.results.run import Run, export, open, report
+    from nasray.results.varied import effects, importance
     from nasray.runs.front_file import load
     from nasray.settings import Choice, Range
     from nasray.sweeps.arm import Arm
@@ -37,8 +38,10 @@ _ROOMS = {
     "Sweep": "nasray.sweeps.sweep",
     "cost": "nasray.sweeps.cost",
     "draw": "nasray.pictures.drawing",
+    "effects": "nasray.results.varied",
     "export": "nasray.results.run",
     "hypervolume": "nasray.fronts.pareto",
+    "importance": "nasray.results.varied",
     "list": "nasray.registry:listed",
     "load": "nasray.runs.front_file",
     "network": "nasray.networks.build",
@@ -64,8 +67,10 @@ __all__ = [
     "Sweep",
     "cost",
     "draw",
+    "effects",
     "export",
     "hypervolume",
+    "importance",
     "list",
     "load",
     "network",

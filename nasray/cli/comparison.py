@@ -37,6 +37,8 @@ class FrontOptions:
     """Take the runs, or their seeds, for repetitions of one sweep, and show how far they lie apart."""
     only: tuple[str, ...] = ()
     """Take only rows with these values of columns or settings, as in ``epochs=50 method=random``."""
+    equal_tries: bool = False
+    """Where the training was varied: take of every network as many trainings as the one with the fewest has."""
     references: tuple[str, ...] = ()
     """Published architectures to show beside it, by name, or ``all``: their accuracy is on the test split."""
     csv: str | None = field(default=None, metadata={"unit": "FILE"})
@@ -63,7 +65,14 @@ def _common_front(runs: Mapping[str, Storage], options: FrontOptions) -> Iterato
     from nasray.pictures import plot_front
 
     cost = options.cost
-    found = front_across(runs, budget=options.budget, table=options.table, only=options.only, cost=cost)
+    found = front_across(
+        runs,
+        budget=options.budget,
+        table=options.table,
+        only=options.only,
+        cost=cost,
+        equal_tries=options.equal_tries,
+    )
     references = _references(options.references, found.rows)
     front = found.front.assign(mark=marks(len(found.front))) if options.plot is not None else found.front
     if options.plot is not None:
@@ -103,7 +112,15 @@ def _repeated_fronts(runs: Mapping[str, Storage], options: FrontOptions) -> Iter
 
     assert options.repeats is not None
     cost = options.cost
-    found = repetitions(runs, options.repeats, budget=options.budget, table=options.table, only=options.only, cost=cost)
+    found = repetitions(
+        runs,
+        options.repeats,
+        budget=options.budget,
+        table=options.table,
+        only=options.only,
+        cost=cost,
+        equal_tries=options.equal_tries,
+    )
     references = _references(options.references, found.rows)
     if options.plot is not None:
         rows = {method: pd.concat(own.values(), ignore_index=True) for method, own in found.fronts.items()}
@@ -182,7 +199,7 @@ def _for_spreadsheets(front: pd.DataFrame) -> pd.DataFrame:
 
 def columns_of(metric: Metric) -> list[str]:
     """The columns of figures that a front is shown with."""
-    return ["macs", "params", metric.name, f"{metric.name}_std", metric.test_column]
+    return ["macs", "params", metric.name, f"{metric.name}_std", metric.test_column, "tries"]
 
 
 def hypervolume_line(

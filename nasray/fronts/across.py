@@ -62,6 +62,7 @@ def front_across(
     table: str | None = None,
     only: Sequence[str] = (),
     cost: str = "macs",
+    equal_tries: bool = False,
 ) -> Across:
     """The front of runs, each at the highest fidelity that it has.
 
@@ -73,9 +74,12 @@ def front_across(
         table: ``evaluations`` or ``candidates``; None is evaluations where every run has some.
         only: conditions that rows must meet, as :func:`rows_of_runs` takes them.
         cost: column of the cost.
+        equal_tries: take equally many trainings of every network, as :func:`pareto_front` does: of each front as many
+            as its own rows have of the network with the fewest.
 
     Raises:
-        InvalidInput: a run has no rows of that kind or no such cost, or the runs' rows must not share a front.
+        InvalidInput: a run has no rows of that kind or no such cost, the runs' rows must not share a front, or equal
+            tries of candidates.
     """
     rows = rows_of_runs(runs, budget=budget, table=table, only=only, cost=cost)
     everything = pd.concat(rows.of.values(), ignore_index=True)
@@ -83,22 +87,13 @@ def front_across(
     if rows.table is EVALUATIONS and everything["seed"].nunique() > 1:
         everything = average_over_seeds(everything, cost=cost)
         parts = {name: average_over_seeds(frame, cost=cost) for name, frame in parts.items()}
-    front, metric = pareto_front(everything, minimise=cost), rows.metric
-    worst = min if metric.higher_is_better else max
-    points = [point for run in runs.values() if (point := reference_of(run)) is not None]
-    if points:
-        reference = (max(macs for macs, _ in points), worst(value for _, value in points))
-    elif not len(everything):
-        reference = (0.0, 0.0)
-    else:  # single searches state none: their own worst corner
-        bound = metric.low if metric.higher_is_better else metric.high
-        value = bound if math.isfinite(bound) else worst(everything[metric.name].dropna(), default=0.0)
-        reference = (float(everything["macs"].max()), float(value))
+    front, metric = pareto_front(everything, minimise=cost, equal_tries=equal_tries), rows.metric
+    reference = common_reference(runs, everything, metric)
     if cost != "macs" and len(everything):
         reference = (float(everything[cost].max()), reference[1])
     return Across(
         front=front,
-        fronts={name: pareto_front(frame, minimise=cost) for name, frame in parts.items()},
+        fronts={name: pareto_front(own, minimise=cost, equal_tries=equal_tries) for name, own in parts.items()},
         rows=dataclasses.replace(rows, of=parts),
         hypervolume=hypervolume(front, reference, minimise=cost) if len(front) else 0.0,
         reference=reference,
@@ -163,6 +158,25 @@ def rows_of_runs(
         metric=metric_of(pd.concat(of.values(), ignore_index=True)),
         cost=cost,
     )
+
+
+def common_reference(runs: Mapping[str, Storage], rows: pd.DataFrame, metric: Metric) -> tuple[float, float]:
+    """The hypervolume's reference point for several runs: the worst of those that they have written down.
+
+    Args:
+        runs: folders by name.
+        rows: of all runs; where no run states a point, as single searches do not, it is their own worst corner.
+        metric: of the rows.
+    """
+    worst = min if metric.higher_is_better else max
+    points = [point for run in runs.values() if (point := reference_of(run)) is not None]
+    if points:
+        return max(macs for macs, _ in points), worst(value for _, value in points)
+    if not len(rows):
+        return 0.0, 0.0
+    bound = metric.low if metric.higher_is_better else metric.high
+    value = bound if math.isfinite(bound) else worst(rows[metric.name].dropna(), default=0.0)
+    return float(rows["macs"].max()), float(value)
 
 
 def reference_of(run: Storage) -> tuple[float, float] | None:

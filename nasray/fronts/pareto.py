@@ -4,8 +4,8 @@ A front is worth what its worst row is worth, so rows of several datasets, kinds
 refused, and what was stopped early is left out. The fidelity of a training from scratch is its length and all other
 settings of it: an architecture that looks better because its learning rate was better has no place on a front (our
 choice). Hyperparameters that a sweep varied for all of the rows, each of which has its value in a column
-`training.NAME`, are what was searched. Columns that a frame does not have are not checked, so that frames of any
-origin can be used.
+`training.NAME`, are what was searched: each network stands with its best row, and `tries` says of how many. Columns
+that a frame does not have are not checked, so that frames of any origin can be used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import moocore
 import numpy as np
@@ -21,8 +21,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from nasray.errors import InvalidInput, printable, shown
+from nasray.fronts.tries import TRIES, VARIED, best_tries, equally_many, has_tries, sortable
 from nasray.runs.schema import CANDIDATES, EPOCHS, EVALUATION, EVALUATIONS, SEARCH, kinds_of, metric_of
-from nasray.settings import HYPERPARAMETERS, TRAINED, TrainingSettings
+from nasray.settings import TrainingSettings
 from nasray.spaces.metric import METRICS, Metric, measured
 
 # Depth and the examples that measured it; an inherited accuracy has no epochs of its own, its cost is counted at one
@@ -38,14 +39,18 @@ _FIDELITY = {
 _RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
     *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction", "threads", "device", "precision",
 }  # fmt: skip
-_VARIED = {f"{TRAINED}{name}": name for name in HYPERPARAMETERS}
-"""Columns of what a sweep varied of the training, and the settings that they hold."""
 _MEASURED_ON = {"latency_ms": ("device", "latency_batch")}
 """Costs that were measured, and the columns that say on what: those of two devices do not compare."""
 _SAMPLE = 4096
 
 
-def pareto_front(frame: pd.DataFrame, *, metric: Metric | str | None = None, minimise: str = "macs") -> pd.DataFrame:
+def pareto_front(
+    frame: pd.DataFrame,
+    *,
+    metric: Metric | str | None = None,
+    minimise: str = "macs",
+    equal_tries: bool = False,
+) -> pd.DataFrame:
     """The rows that no other row beats, by rising `minimise` (M for macs); the metric betters strictly with it.
 
     metric: or a column of one, such as `test_accuracy`; None is what the rows' column `metric` says, and accuracy where
@@ -55,10 +60,22 @@ def pareto_front(frame: pd.DataFrame, *, metric: Metric | str | None = None, min
     say; the index is renumbered. Rows that are not complete, or not finite in one of the two columns, are
     left out.
     Accuracies of several seeds count as they stand: see `average_over_seeds`.
+
+    Where a sweep varied the training (columns `training.NAME`), each network stands with its best row, and the column
+    `tries` says of how many complete rows of that network it is the best; several seeds that count as they stand are
+    several tries, a mean over them is one. The best of many is biased upwards: `equal_tries` takes of every network
+    only as many as the network with the fewest has, those of the lowest seed first, of one seed those that were written
+    first (`created_at`).
     InvalidInput: one of the two columns is missing or holds no numbers; rows of several datasets, kinds of
-    accuracy or fidelities, among those that could be on the front.
+    accuracy or fidelities, among those that could be on the front; `equal_tries` of rows of candidates, or of rows that
+    are the best of several already.
     """
-    usable, cost, gain = _usable(frame, metric, minimise)
+    usable, cost, gain, tries = _usable(frame, metric, minimise, equal_tries=equal_tries)
+    if tries is not None:
+        # Whole numbers in a new column; a written front that is read again has them already.
+        told = np.ones(len(frame), dtype=np.int64)
+        told[usable] = tries
+        frame = frame.assign(**{TRIES: told})
     if not len(cost):
         return frame.iloc[:0].reset_index(drop=True)
     on_front = _non_dominated(cost, gain)
@@ -73,7 +90,7 @@ def near_front(frame: pd.DataFrame, within: float) -> pd.DataFrame:
     several times the best row is kept. InvalidInput: as `pareto_front`.
     """
     metric = metric_of(frame)
-    usable, cost, gain = _usable(frame, metric, "macs")
+    usable, cost, gain, _ = _usable(frame, metric, "macs")
     if not len(cost):
         return frame.iloc[:0].reset_index(drop=True)
     front = _non_dominated(cost, gain)
@@ -103,7 +120,7 @@ def hypervolume(
     name, sign = column_of(frame, metric)
     if corner.shape != (2,) or not np.isfinite(corner).all():
         raise InvalidInput(f"reference {reference!r}: expected two finite numbers, ({minimise}, {name})")
-    _, cost, gain = _usable(frame, metric, minimise)
+    _, cost, gain, _ = _usable(frame, metric, minimise)
     corner = corner * [1.0, sign]
     inside = (cost < corner[0]) & (-gain < corner[1])
     if not inside.any():
@@ -117,14 +134,15 @@ def average_over_seeds(evaluations: pd.DataFrame, *, cost: str = "macs") -> pd.D
     """One row for each architecture and fidelity: means over its seeds, of which a front can be taken.
 
     The metric (`accuracy`, `test_accuracy`), `seconds` and a further `cost` are means; `accuracy_std` and
-    `test_accuracy_std` sample standard deviations (missing for one seed); `seeds` counts the different seeds. Rows that
-    are not complete are left out. Where runs or methods found the same architecture, their names are joined by a comma.
+    `test_accuracy_std` sample standard deviations (missing for one seed); `seeds` counts the different seeds;
+    `created_at` is when the first of them was written. Rows that are not complete are left out. Where runs or methods
+    found the same architecture, their names are joined by a comma.
     InvalidInput: a column that it takes to tell architectures, fidelities and seeds apart is missing.
     """
     fidelity = [name for name in EVALUATIONS.key if name not in ("method", "settings", "seed")]
     fidelity += ["train_examples", "validation_examples"]
     told_apart = ("dataset_digest", "code_digest", *_MEASURED_ON.get(cost, ()))
-    fidelity += [name for name in evaluations.columns if name in told_apart or name in _VARIED]
+    fidelity += [name for name in evaluations.columns if name in told_apart or name in VARIED]
     metric = metric_of(evaluations)
     values = (metric.name, metric.test_column)
     missing = [n for n in (*fidelity, "seed", metric.name, "complete") if n not in evaluations.columns]
@@ -145,6 +163,7 @@ def average_over_seeds(evaluations: pd.DataFrame, *, cost: str = "macs") -> pd.D
     means = [*values, "seconds", *([] if cost in columns else [cost])]
     columns |= {n: groups[n].mean() for n in means if n in rows.columns}
     columns |= {f"{n}_std": groups[n].std() for n in values if n in rows.columns}
+    columns |= {n: finders[n].min() for n in ("created_at",) if n in rows.columns}
     averaged = pd.DataFrame({**columns, "seeds": groups["seed"].nunique()}).reset_index()
     return averaged.drop(columns="recipe", errors="ignore").assign(complete=True)
 
@@ -193,11 +212,19 @@ def comparable_parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
             yield part
 
 
-def _usable(
-    frame: pd.DataFrame, metric: Metric | str | None, minimise: str
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Positions of the rows that may be on a front, their cost, and their metric so that more of it is better; refuses
-    what does not compare."""
+class _Points(NamedTuple):
+    """The rows that may be on a front."""
+
+    positions: npt.NDArray[np.intp]
+    cost: npt.NDArray[np.float64]
+    gain: npt.NDArray[np.float64]
+    """The metric, so that more of it is better."""
+    tries: npt.NDArray[np.intp] | None
+    """Of how many trainings of its network each is the best; None where the training was not varied."""
+
+
+def _usable(frame: pd.DataFrame, metric: Metric | str | None, minimise: str, *, equal_tries: bool = False) -> _Points:
+    """The rows that may be on a front; refuses what does not compare."""
     if {SEARCH, EVALUATION, EPOCHS.kind} & set(kinds_of(frame)):
         raise InvalidInput("Rows of epochs have no front. Give rows of candidates, or of evaluations.")
     name, sign = column_of(frame, metric)
@@ -207,12 +234,18 @@ def _usable(
     told_by = {
         *("dataset", "dataset_digest", "metric", "kind", "settings", "training"),
         *(CANDIDATES.mark, EVALUATIONS.mark),
-        *_VARIED,
+        *VARIED,
     }
     told_by = told_by.union(*_FIDELITY.values(), *_MEASURED_ON.values())
     checked = frame[[name for name in frame.columns if name in told_by]]
     check_comparable(checked if len(usable) == len(frame) else checked.iloc[usable], cost=minimise)
-    return usable, cost[usable], gain[usable]
+    if equal_tries:
+        usable = usable[equally_many(frame.iloc[usable])]
+    if not (equal_tries or has_tries(frame)):
+        return _Points(usable, cost[usable], gain[usable], None)
+    best, tries = best_tries(frame.iloc[usable], cost[usable], gain[usable])
+    usable = usable[best]
+    return _Points(usable, cost[usable], gain[usable], tries)
 
 
 def column_of(frame: pd.DataFrame, metric: Metric | str | None) -> tuple[str, float]:
@@ -244,7 +277,7 @@ def _differing_settings(frame: pd.DataFrame) -> dict[str, list[str]]:
     """The settings of trainings from scratch that are not the same in all rows, with their values."""
     rows = frame[_from_scratch(frame)]
     recipes = [json.loads(_recipe(text)) for text in rows["settings"].unique()]
-    varied = {_VARIED[name] for name in rows.columns if name in _VARIED and rows[name].notna().all()}
+    varied = {VARIED[name] for name in rows.columns if name in VARIED and rows[name].notna().all()}
     found: dict[str, list[str]] = {}
     for name in sorted({name for recipe in recipes for name in recipe} - varied):
         values = {json.dumps(recipe[name]) if name in recipe else "missing" for recipe in recipes}
@@ -304,14 +337,9 @@ def _one_each(rows: pd.DataFrame, cost: npt.NDArray[np.float64], minimise: str) 
     tied = np.append(False, same) | np.append(same, False)
     order = [minimise, *(["architecture_id"] if "architecture_id" in rows.columns else [])]
     order += sorted((name for name in rows.columns if name not in order), key=str)
-    several = rows[tied].reset_index(drop=True).sort_values(order, key=_sortable, kind="stable")
+    several = rows[tied].reset_index(drop=True).sort_values(order, key=sortable, kind="stable")
     first = several.drop_duplicates(minimise).index.to_numpy()
     return np.sort(np.append(np.flatnonzero(~tied), np.flatnonzero(tied)[first]))
-
-
-def _sortable(column: pd.Series[Any]) -> pd.Series[Any]:
-    plain = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)
-    return column if plain else column.astype(str)
 
 
 def _joined(names: pd.Series[Any]) -> str:

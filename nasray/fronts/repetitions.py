@@ -52,6 +52,7 @@ def repetitions(
     only: Sequence[str] = (),
     fractions: Sequence[float] = QUARTILES,
     cost: str = "macs",
+    equal_tries: bool = False,
 ) -> Repetitions:
     """Fronts of repetitions of a sweep, with their attainment surfaces and hypervolumes.
 
@@ -64,6 +65,7 @@ def repetitions(
         only: conditions that rows must meet, as :func:`rows_of_runs` takes them.
         fractions: of the repetitions, one for each attainment surface.
         cost: column of the cost.
+        equal_tries: take equally many trainings of every network of a front, as :func:`pareto_front` does.
 
     Raises:
         InvalidInput: fewer than two repetitions, sweeps or reference points that differ, rows that do not compare.
@@ -80,7 +82,7 @@ def repetitions(
         raise InvalidInput(f"{len(parts)} repetition over {over}: expected two or more")
     methods = sorted({name for frame in rows.of.values() for names in frame["method"] for name in names.split(", ")})
     fronts = {
-        method: {name: _front(rows, frame[_found_by(frame, method)]) for name, frame in parts.items()}
+        method: {name: _front(rows, frame[_found_by(frame, method)], equal_tries) for name, frame in parts.items()}
         for method in methods
     }
     surfaces = {
@@ -141,9 +143,9 @@ def _found_by(frame: pd.DataFrame, method: str) -> npt.NDArray[np.bool_]:
     return np.array([method in names.split(", ") for names in frame["method"]], dtype=bool)
 
 
-def _front(rows: Rows, frame: pd.DataFrame) -> pd.DataFrame:
+def _front(rows: Rows, frame: pd.DataFrame, equal_tries: bool) -> pd.DataFrame:
     means = average_over_seeds(frame, cost=rows.cost) if rows.table is EVALUATIONS else frame
-    return pareto_front(means, minimise=rows.cost)
+    return pareto_front(means, minimise=rows.cost, equal_tries=equal_tries)
 
 
 def _spread(surfaces: pd.DataFrame, fronts: Sequence[pd.DataFrame], cost: str) -> pd.DataFrame:

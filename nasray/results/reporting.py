@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,9 @@ from nasray.runs import Storage
 from nasray.runs.schema import metric_of
 from nasray.spaces import CellSpace
 from nasray.spaces.metric import Metric
+
+if TYPE_CHECKING:
+    from nasray.results.searches import Searches
 
 REPORT = "report.html"
 """In a run's folder."""
@@ -111,6 +114,7 @@ def _figures(
         "sizes": counted,
         "hypervolume": front,
         "surfaces": _surfaces(runs),
+        "mattered": _mattered(runs),
         "curves": curves_of(runs, metric),
         "hours": sum(sum(device_seconds(run).values()) for run in runs) / 3600,
     }
@@ -172,3 +176,38 @@ def _surfaces(runs: Sequence[RunTables]) -> dict[str, Any] | None:
             },
         }
     return None
+
+
+def _mattered(runs: Sequence[RunTables]) -> list[dict[str, Any]]:
+    """Importance and effects of what each method's searches varied; empty where that is nothing, or they are few."""
+    try:
+        from nasray.results.importance import FEWEST, importances
+        from nasray.results.searches import searches_of
+
+        found = [one for one in searches_of({run.name: run.storage for run in runs}) if len(one.rows) >= FEWEST]
+        return [_of_searches(one, importances([one])) for one in found]
+    except InvalidInput:  # rows that do not compare, or none
+        return []
+    except ModuleNotFoundError as error:
+        if error.name not in ("optuna", "sklearn", "scipy"):
+            raise
+        return []
+
+
+def _of_searches(own: Searches, told: pd.DataFrame) -> dict[str, Any]:
+    from nasray.results.effects import effects_of
+
+    notes = {str(metric): str(rows["note"].iloc[0]) for metric, rows in told.groupby("metric")}
+    explained = {str(metric): float(rows["explained"].iloc[0]) for metric, rows in told.groupby("metric")}
+    drawn = ("value", "least", "most", "mean", "low", "high", "searches")
+    return {
+        **{"method": own.method, "space": own.space, "kind": own.kind, "searches": len(own.rows)},
+        "metrics": [
+            [name, notes[name], None if np.isnan(explained[name]) else explained[name]] for name in own.metrics
+        ],
+        "importance": columns(told, {name: name for name in ("metric", "setting", "importance")}),
+        "effects": {
+            name: columns(effect, {"metric": "metric", **{one: one for one in drawn}})
+            for name, effect in ((name, effects_of([own], [name]).infer_objects()) for name in own.settings)
+        },
+    }

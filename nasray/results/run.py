@@ -283,6 +283,22 @@ def open(where: str | Path, code: str | Path | Sequence[str | Path] | None = Non
     return Run(storage, registry.code_files(code))
 
 
+def named_storages(runs: Sequence[Run | str | Path]) -> dict[str, Storage]:
+    """Folders of runs, as :func:`open` gives or takes them, by the names under which they are shown.
+
+    Raises:
+        InvalidInput: there is none, or no run lies there.
+    """
+    if not runs:
+        raise InvalidInput("No run was given: give the folder or URI of one, such as runs/digits.")
+    storages = [(run if isinstance(run, Run) else open(run)).storage for run in runs]
+    names = [storage.name for storage in storages]
+    return {
+        name if names.count(name) == 1 else f"{name} ({place + 1})": storage
+        for place, (name, storage) in enumerate(zip(names, storages, strict=True))
+    }
+
+
 def export(
     run: Run | str | Path,
     which: str | Mapping[str, Any] | pd.Series[Any] = "best",
@@ -326,16 +342,15 @@ def report(
     if not runs:
         raise InvalidInput("No run to report: give the folder or URI of one, such as runs/digits.")
     opened = [run if isinstance(run, Run) else open(run, code) for run in runs]
-    names = [run.storage.name for run in opened]
     tables = [
         RunTables(
-            name=name if names.count(name) == 1 else f"{name} ({place + 1})",
+            name=name,
             storage=run.storage,
             candidates=run.candidates,
             evaluations=run.evaluations,
             epochs=getattr(run, "epochs", None),
         )
-        for place, (name, run) in enumerate(zip(names, opened, strict=True))
+        for name, run in zip(named_storages(opened), opened, strict=True)
     ]
     found: dict[str, CellSpace | None] = {}
     for run in opened:

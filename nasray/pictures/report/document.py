@@ -18,7 +18,7 @@ from typing import Any
 from nasray.errors import InvalidInput, printable
 from nasray.pictures.report.facts import Facts
 
-_SCRIPT = ("rows", "filters", "front", "table", "cells", "figures", "controls")
+_SCRIPT = ("rows", "filters", "front", "table", "cells", "figures", "importance", "controls")
 """Files of the page's script, which is one function: each knows the names of those before it."""
 
 

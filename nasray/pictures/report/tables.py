@@ -12,7 +12,7 @@ import pandas as pd
 
 from nasray.fronts import comparable_parts, kendall_tau
 from nasray.fronts.across import COSTS
-from nasray.runs import CANDIDATES, EVALUATIONS, TABLES, Storage
+from nasray.runs import CANDIDATES, EVALUATIONS, Storage
 from nasray.runs.schema import is_looked_up, metric_of
 from nasray.spaces.metric import Metric, measured
 
@@ -22,7 +22,7 @@ SEARCH, TRAINING = "search", "evaluation"
 """Kinds of trials in the table of epochs."""
 _MOST_POINTS = 20_000
 """Of learning curves: more are thinned out, for no screen shows them."""
-_SCHEMA = frozenset(name for table in TABLES.values() for name in table.names)
+_SCHEMA = frozenset({*CANDIDATES.names, *EVALUATIONS.names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,12 +145,22 @@ def test_the_page_is_filtered_sorted_and_clicked(browser: Browser, made: Path) -
     browser.click("#table tbody tr", 0)
     assert browser.elements("#details table.choices")
     choose(browser, "part", "0")
-    for section in ("search", "knobs", "retrained", "curves"):
+    for section in ("search", "knobs", "importance", "retrained", "curves"):
         browser.run(f"document.getElementById('{section}').scrollIntoView()")
         wait(lambda one=section: browser.run(f"return (document.getElementById('{one}-plot').data || []).length"), 20)
     assert browser.run("return document.getElementById('search-plot').data.length") == 8
     assert "Kendall's tau is " in browser.text()
     assert browser.run("return document.getElementById('curves-plot').data[0].x.length") == 15
+    # The one knob has all of the importance, and its effect is that of eight searches at four values, with intervals.
+    told = nasray.importance(made)
+    bars = browser.run("return document.getElementById('importance-plot').data.map(one => one.x[0])")
+    assert bars == pytest.approx(told["importance"].tolist())
+    effect = nasray.effects(made, setting="lambda0")
+    for panel, name in enumerate(("accuracy", "macs", "hypervolume")):
+        own = effect[effect["metric"] == name]
+        line = browser.run(f"const one = document.getElementById('effects-plot').data[{panel}]; return [one.x, one.y]")
+        assert line == [pytest.approx(own["value"].tolist()), pytest.approx(own["mean"].tolist())]
+    assert "8 searches of gold_nas on gold" in browser.text()
     picture(browser, "report_desktop.png")
 
     severe = [one for one in browser.log() if one["level"] == "SEVERE"]
@@ -180,6 +190,8 @@ def test_the_keyboard_is_enough(browser: Browser, made: Path) -> None:
     browser.press(RIGHT)
     assert selected(browser) == last
 
+    browser.run("document.getElementById('effect').focus()")
+    assert browser.run("return document.activeElement.id") == "effect"
     browser.run("document.querySelector('#methods input').focus()")
     browser.press(SPACE)
     assert list(fronts(browser)) == ["random"]
@@ -219,6 +231,9 @@ def test_a_phone_shows_all_of_it(browser: Browser, made: Path) -> None:
     browser.run("document.getElementById('rows').scrollIntoView()")
     browser.click("#table tbody tr", 1)
     assert selected(browser) == cells(browser, headings(browser).index("Architecture"))[1]
+    assert browser.run("return document.documentElement.scrollWidth") == 390
+    browser.run("document.getElementById('importance').scrollIntoView()")
+    wait(lambda: browser.run("return (document.getElementById('effects-plot').data || []).length"), 20)
     assert browser.run("return document.documentElement.scrollWidth") == 390
     choose(browser, "budget-number", "")
     browser.click("#filters-box summary")

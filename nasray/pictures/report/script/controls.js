@@ -1,7 +1,8 @@
 // What happens when.
 
 // A figure is drawn when it is first seen, and from then on at every change.
-const later = { search: drawSearch, knobs: drawKnobs, retrained: drawRetrained, curves: drawCurves };
+const later = { search: drawSearch, knobs: drawKnobs, importance: drawImportance, retrained: drawRetrained,
+  curves: drawCurves };
 const seen = new Set();
 const eyes = new IntersectionObserver(entries => {
   for (const { target, isIntersecting } of entries) {
@@ -160,6 +161,15 @@ byId("search-figure").addEventListener("change", drawSearch);
 byId("knobs").hidden = !Object.keys(data.knobs).length;
 fill(byId("knob"), Object.keys(data.knobs).map(name => [name, name]));
 byId("knob").addEventListener("change", drawKnobs);
+byId("importance").hidden = !data.mattered.length;
+if (data.mattered.length) {
+  fill(byId("importance-of"), data.mattered.map((own, place) => [place, `${own.method} on ${own.space}`]));
+  byId("importance-of-label").hidden = data.mattered.length < 2;
+  fillEffects();
+  byId("importance-of").addEventListener("change", () => { fillEffects();
+    drawImportance(); });
+  byId("effect").addEventListener("change", () => drawEffect(matteredOf()));
+}
 byId("curves").hidden = data.curves === null;
 if (data.curves) {
   const kinds = data.curves.kind.of;

@@ -9,7 +9,7 @@ function layoutOf(changes) {
   const ink = style("--ink"),
     grid = style("--grid");
   const axis = { gridcolor: grid, zeroline: false, linecolor: style("--line"), automargin: true };
-  const { xaxis, yaxis, yaxis2, ...rest } = changes;
+  const { xaxis, yaxis, yaxis2, yaxis3, ...rest } = changes;
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -22,6 +22,7 @@ function layoutOf(changes) {
     xaxis: { ...axis, ...xaxis },
     yaxis: { ...axis, ...yaxis },
     ...(yaxis2 ? { yaxis2: { ...axis, ...yaxis2 } } : {}),
+    ...(yaxis3 ? { yaxis3: { ...axis, ...yaxis3 } } : {}),
     ...rest,
   };
 }
