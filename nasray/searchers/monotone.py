@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 CONCENTRATION = 3.0
 """c: as large as the costs of a smooth curve allow, and small enough for a step."""
-NOISE, NOISE_COUNT = 0.03, 4
+NOISE, NOISE_COUNT = 0.03, 8
 """Standard deviation of log cost that is assumed before any is told, and of how many tellings it is worth."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 

@@ -1,14 +1,15 @@
-"""Filling a front: how many targets are met, by how many searches, of made-up methods whose form the model does not know.
+"""Filling a front: targets met, and searches used, of made-up methods whose form the model does not know.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/fill.py [--seeds 100] [--at-once 1] [--noise 0.03]
 
 prints a Markdown table. Each made-up method gives one candidate a search, whose multiply-adds are monotone in the knob
-with log-normal noise of 3 %. Eight targets lie evenly in their logarithm from the cheapest to the dearest (of those that
-fall into a jump or between two whole values, the nearest reachable cost in their place), each is to be met within 5 %
-by at most 20 searches in all. A single search at the perfect value of the knob meets a target with probability 0.90.
+with log-normal noise of 3 %. Eight targets lie evenly in their logarithm from the cheapest to the dearest; in the place
+of one that falls into a jump or between two whole values stands the nearest cost that can be reached, and there are
+fewer where two have the same. Each is to be met within 5 %, by at most 20 searches in all. A single search at the
+perfect value of the knob meets a target with probability 0.90.
 
-``all met`` counts the seeds for which all eight were. ``grid`` is the share of targets that 20 searches at values evenly
-over the knob's range meet, and ``met`` that of the filling.
+``all met`` counts the seeds for which all were; ``met`` is the share of targets that the filling met, and ``grid`` that
+of 20 searches at values evenly over the knob's range.
 """
 
 from __future__ import annotations
@@ -73,15 +74,15 @@ METHODS: Mapping[str, Method] = {
         lambda k: 100 * k**0.25 * (1.8 if k > 160 else 1.0), Range(low=1.0, high=1e4, log=True)
     ),
     "power law with a step and a plateau, falling": Method(
-        lambda k: 700 * max(k, 0.02) ** -0.3 * (0.5 if k > 3 else 1.0), Range(low=1e-3, high=100.0, log=True), falls=True
+        lambda k: 700 * max(k, 0.02) ** -0.3 * (0.5 if k > 3 else 1.0),
+        Range(low=1e-3, high=100.0, log=True),
+        falls=True,
     ),
     "saturating, rising": Method(lambda k: 60 + 900 * (1 - math.exp(-k / 12.5)), Range(low=0.0, high=100.0)),
     "saturating, falling": Method(lambda k: 30 + 300 / (1 + 8 * k), Range(low=0.0, high=10.0), falls=True),
     "two rises and a plateau": Method(two_rises, Range(low=0.0, high=1.0)),
     "whole knob, rising": Method(lambda k: 60 * k**0.8, Range(low=1, high=16, integer=True)),
-    "whole knob of seven, falling": Method(
-        lambda k: 400 * 0.8**k + 20, Range(low=1, high=7, integer=True), falls=True
-    ),
+    "whole knob of seven, falling": Method(lambda k: 400 * 0.8**k + 20, Range(low=1, high=7, integer=True), falls=True),
     "two plateaus, falling": Method(
         lambda k: 500 - 200 * logistic(k, 2.0, 0.1) - 220 * logistic(k, 7.0, 0.3), Range(low=0.0, high=10.0), falls=True
     ),
