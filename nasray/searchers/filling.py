@@ -23,10 +23,13 @@ TOLERANCE = 0.05
 """Share of a target by which a candidate may miss it."""
 _PARTS = 32
 """Into which a gap between two told values is divided to choose one inside."""
-_FINEST = 1 / 4096
+_FINEST = 1 / 2048
 """Of a knob's range: a gap that is narrower is not divided, for the cost jumps there."""
 _WHOLE = 1024
 """Most whole values of a knob that are all looked at."""
+_UNSURE, _WIDE = 0.2, 1 / 32
+"""A target that no value meets with a greater probability, as long as the best one lies in a gap wider than this share
+of the range: it needs to be located, which serves its neighbours too."""
 _HOPELESS = 0.01
 """A target that no value of the knob meets with a greater probability is given up."""
 _FAILURES = 2
@@ -227,7 +230,11 @@ class Filling:
         return MonotoneModel(places, costs)
 
     def _most_likely(self) -> float | None:
-        """The place where a search is likely to meet most targets; None where none is worth a search now."""
+        """The place where a search is likely to meet most targets; None where none is worth a search now.
+
+        Targets that are still to be located come first. The order matters little but for the searches that a jump
+        takes: a gap that narrows and stays unsure is a jump, and what cannot be reached is left for the end.
+        """
         model = self._model()
         if model is None:
             return None
@@ -236,9 +243,13 @@ class Filling:
         if not len(sought) or not len(places):
             return None
         found_TG = model.probabilities(places, *self._bounds(sought))
-        found_TG[found_TG.max(axis=1) < _HOPELESS] = 0.0
-        score_G = found_TG.sum(axis=0)
-        return float(places[score_G.argmax()]) if score_G.max() > 0 else None
+        best_T = found_TG.max(axis=1)
+        hope_T = best_T >= _HOPELESS
+        if not hope_T.any():
+            return None
+        to_locate_T = hope_T & (best_T < _UNSURE) & (model.gaps(places[found_TG.argmax(axis=1)]) > _WIDE)
+        score_G = found_TG[to_locate_T if to_locate_T.any() else hope_T].sum(axis=0)
+        return float(places[score_G.argmax()])
 
     def _sought(self, model: MonotoneModel) -> list[float]:
         """Targets that are not met, without those nearest to what is believed of the searches under way."""

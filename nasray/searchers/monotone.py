@@ -4,7 +4,7 @@ Between two told values the cost has risen from the one's to the other's, and wh
 may creep, or jump. A Dirichlet process over monotone functions says just that. At a point inside a gap the share of
 the rise that has been made is
 
-    Beta(c m, c (1 - m)),        c = 3,
+    Beta(c m, c (1 - m)),        c = 3.5,
 
 where m is the share that a monotone cubic through the neighbours has made there (F. N. Fritsch, R. E. Carlson, SIAM
 J. Numer. Anal. 17, 1980). The law has mass near 0 and 1, so that a target in a wide gap is sought by halving the gap
@@ -27,7 +27,7 @@ from scipy.special import betainc, ndtr
 
 Floats = npt.NDArray[np.float64]
 
-CONCENTRATION = 3.0
+CONCENTRATION = 3.5
 """c: as large as the costs of a smooth curve allow, and small enough for a step."""
 NOISE, NOISE_COUNT = 0.03, 8
 """Standard deviation of log cost that is assumed before any is told, and of how many tellings it is worth."""
@@ -60,18 +60,26 @@ class MonotoneModel:
         inside_G = np.clip(at_G, self.places_K[0], self.places_K[-1])
         return np.asarray(PchipInterpolator(self.places_K, self.fitted_K)(inside_G))
 
+    def gaps(self, at_G: Floats) -> Floats:
+        """How far the places told on both sides lie apart."""
+        below_G, above_G = self._neighbours(at_G)
+        return np.asarray(self.places_K[above_G] - self.places_K[below_G])
+
+    def _neighbours(self, at_G: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        last = len(self.places_K) - 1
+        below_G = np.clip(np.searchsorted(self.places_K, at_G, side="right") - 1, 0, max(last - 1, 0))
+        return below_G, np.minimum(below_G + 1, last)
+
     def probabilities(self, at_G: Floats, low_T: Floats, high_T: Floats) -> Floats:
         """(T, G): how likely a search at each place has a log cost from ``low`` to ``high``."""
         mean_G = self.mean(at_G)
-        last = max(len(self.places_K) - 2, 0)
-        gap_G = np.clip(np.searchsorted(self.places_K, at_G, side="right") - 1, 0, last)
-        above_G = np.minimum(gap_G + 1, len(self.places_K) - 1)
-        width_G = np.maximum(self.places_K[above_G] - self.places_K[gap_G], 1e-12)
-        along_G = np.clip((at_G - self.places_K[gap_G]) / width_G, 0.0, 1.0)
-        start_G, rise_G = self.fitted_K[gap_G], np.maximum(self.fitted_K[above_G] - self.fitted_K[gap_G], 1e-9)
+        below_G, above_G = self._neighbours(at_G)
+        width_G = np.maximum(self.places_K[above_G] - self.places_K[below_G], 1e-12)
+        along_G = np.clip((at_G - self.places_K[below_G]) / width_G, 0.0, 1.0)
+        start_G, rise_G = self.fitted_K[below_G], np.maximum(self.fitted_K[above_G] - self.fitted_K[below_G], 1e-9)
         share_G = np.clip((mean_G - start_G) / rise_G, 1e-6, 1 - 1e-6)
         # Of the search itself, and of what was told on both sides.
-        told_G = (1 - along_G) ** 2 / self._counts_K[gap_G] + along_G**2 / self._counts_K[above_G]
+        told_G = (1 - along_G) ** 2 / self._counts_K[below_G] + along_G**2 / self._counts_K[above_G]
         noise_G = self.noise * np.sqrt(1 + 0.7 * told_G)
 
         spread_G = np.hypot(noise_G, rise_G * np.sqrt(share_G * (1 - share_G) / (CONCENTRATION + 1)))
