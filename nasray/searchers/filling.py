@@ -28,8 +28,8 @@ _FINEST = 1 / 2048
 _WHOLE = 1024
 """Most whole values of a knob that are all looked at."""
 _UNSURE, _WIDE = 0.2, 1 / 32
-"""A target that no value meets with a greater probability, as long as the best one lies in a gap wider than this share
-of the range: it needs to be located, which serves its neighbours too."""
+"""A target that no value meets with this probability is unsure, and still to be located where the best value for it
+lies in a gap wider than this share of the range."""
 _HOPELESS = 0.01
 """A target that no value of the knob meets with a greater probability is given up."""
 _FAILURES = 2
@@ -49,13 +49,14 @@ class Probe:
 class Filling:
     """Searches of one method, by the value of its cost knob, until each target has a candidate near it.
 
-    The first two are at the ends of the knob's range; more at once spread over it. From then on a search is where it is
-    likely to meet most of the targets that are not met yet, by a monotone model of the log cost over the knob. The
-    model is of what a search *ends* with: that is what the knob moves, and what a method that passes through many
-    costs (gradual pruning) gives last. A target is met by any candidate.
+    The first two are at the ends of the knob's range, beside them runs one in the middle. From then on a search is
+    where it is likely to meet most of the targets that are not met yet, by a monotone model of the log cost over the
+    knob. The model is of what a search *ends* with: that is what the knob moves, and what a method that passes through
+    many costs (gradual pruning) gives last. A target is met by any candidate.
 
-    Of searches under way it is believed that they come to what is expected of them, and each target is sought by one
-    search at a time: so that parallel ones seek different targets, and the last target has them one by one.
+    Of searches under way it is believed that they come to what is expected of them. Each target is sought by one search
+    at a time, and one that is still far from located not where another search will soon tell more: so parallel ones
+    differ, few are wasted, and there are not always as many as could run.
 
     Args:
         targets: multiply-adds (M); or how many, then they lie evenly in their logarithm from the cheapest to the
@@ -188,18 +189,13 @@ class Filling:
         return not {self._value(end) for end in self._ends} <= told
 
     def _next_start(self) -> float | None:
-        """An end, or what is farthest from all asked for: halves, quarters, eighths. None where all was."""
-        under_way = [self._place(probe.value) for probe in self._open]
-        told = [self._place(value) for value, costs in self._told if costs]
-        low, high = self._ends
-        known = {self._value(place) for place in [*under_way, *told]}
-        for end in (low, high):
-            if self._value(end) not in known:
-                return end
-        near = [*under_way, *told]
-        inside = [low + (high - low) * part / 16 for part in range(1, 16)]
-        free = [place for place in inside if self._value(place) not in known and not self._fails(self._value(place))]
-        return max(free, key=lambda place: min(abs(place - one) for one in near), default=None)
+        """An end that is to be told, or the middle beside them; None where all are under way."""
+        known = {probe.value for probe in self._open} | {value for value, costs in self._told if costs}
+        for place in (*self._ends, sum(self._ends) / 2):
+            value = self._value(place)
+            if value not in known and (place in self._ends or not self._fails(value)):
+                return place
+        return None
 
     def _fails(self, value: float) -> bool:
         outcomes = [bool(costs) for one, costs in self._told if one == value]
@@ -209,7 +205,7 @@ class Filling:
         for index in (0, 1):
             while self._fails(self._value(self._ends[index])):
                 here, other = self._ends[index], self._ends[1 - index]
-                inwards = here + (other - here) / 4
+                inwards = here + (other - here) / 8
                 if self._within.integer and self._value(inwards) == self._value(here):
                     step = self._value(here) + (1 if self._value(other) > self._value(here) else -1)
                     inwards = self._place(step)
@@ -232,8 +228,8 @@ class Filling:
     def _most_likely(self) -> float | None:
         """The place where a search is likely to meet most targets; None where none is worth a search now.
 
-        Targets that are still to be located come first. The order matters little but for the searches that a jump
-        takes: a gap that narrows and stays unsure is a jump, and what cannot be reached is left for the end.
+        Targets that are still to be located come first, for that serves their neighbours too. A gap that has become
+        narrow and is still unsure is a jump: what cannot be reached is left for the end.
         """
         model = self._model()
         if model is None:
@@ -243,13 +239,20 @@ class Filling:
         if not len(sought) or not len(places):
             return None
         found_TG = model.probabilities(places, *self._bounds(sought))
-        best_T = found_TG.max(axis=1)
-        hope_T = best_T >= _HOPELESS
+        unsure_T = found_TG.max(axis=1) < _UNSURE
+        found_TG[np.ix_(unsure_T, self._are_beside_open(places))] = 0.0
+        hope_T = found_TG.max(axis=1) >= _HOPELESS
         if not hope_T.any():
             return None
-        to_locate_T = hope_T & (best_T < _UNSURE) & (model.gaps(places[found_TG.argmax(axis=1)]) > _WIDE)
+        to_locate_T = hope_T & unsure_T & (model.gaps(places[found_TG.argmax(axis=1)]) > _WIDE)
         score_G = found_TG[to_locate_T if to_locate_T.any() else hope_T].sum(axis=0)
         return float(places[score_G.argmax()])
+
+    def _are_beside_open(self, places: Floats) -> npt.NDArray[np.bool_]:
+        """Which places lie in a gap between two told ones in which a search is under way."""
+        told = np.unique([self._place(value) for value, costs in self._told if costs])
+        under_way = np.searchsorted(told, [self._place(probe.value) for probe in self._open], side="right")
+        return np.isin(np.searchsorted(told, places, side="right"), under_way)
 
     def _sought(self, model: MonotoneModel) -> list[float]:
         """Targets that are not met, without those nearest to what is believed of the searches under way."""
@@ -289,12 +292,12 @@ class Filling:
             return f"it is still sought; {seen}"
         costs_K = np.exp(model.fitted_K)
         above = int(np.searchsorted(costs_K, target))
-        if above == 0:
-            return f"the method gets no cheaper than {costs_K[0]:.4g} M, at {self._said(model.places_K[0])}"
-        if above == len(costs_K):
-            return f"the method gets no dearer than {costs_K[-1]:.4g} M, at {self._said(model.places_K[-1])}"
-        low, high = (f"{costs_K[k]:.4g} M at {self._said(model.places_K[k])}" for k in (above - 1, above))
-        return f"the cost jumps from {low} to {high}, with no value of the knob between them"
+        if 0 < above < len(costs_K):
+            low, high = (f"{costs_K[k]:.4g} M at {self._said(model.places_K[k])}" for k in (above - 1, above))
+            return f"the cost jumps from {low} to {high}, with no value of the knob between them"
+        side, last = ("cheaper", 0) if above == 0 else ("dearer", -1)
+        failing = ", and searches beyond fail" if self._ends[last] not in (0.0, 1.0) else ""
+        return f"the method gets no {side} than {costs_K[last]:.4g} M, at {self._said(model.places_K[last])}{failing}"
 
     def _said(self, place: float) -> str:
         return f"{self._value(place):.6g}"

@@ -48,8 +48,8 @@ class MonotoneModel:
         self.fitted_K: Floats = isotonic_regression(means_K, weights=self._counts_K).x
         """Log cost at the places told, monotone."""
         left_N = costs_N - self.fitted_K[kinds_N]
-        # A fit of free values takes part of the noise with it: what is left of N tellings is worth about N / 2.
-        worth = NOISE_COUNT + len(costs_N) / 2
+        # Each level of the fit takes the noise of one telling with it.
+        worth = NOISE_COUNT + len(costs_N) - len(np.unique(self.fitted_K))
         self.noise = math.sqrt((NOISE_COUNT * NOISE**2 + float(left_N @ left_N)) / worth)
         """Standard deviation of the log cost of another search at the same place."""
 
