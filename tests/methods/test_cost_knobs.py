@@ -22,6 +22,7 @@ OWN: dict[str, dict[str, Any]] = {
     # So short a search reaches no limit but those that are lowered.
     "gold_nas": {"epochs": 6, "stop_macs": 0.001},
     "ista_nas_one_stage": {"final_epochs": 1, "max_params": None, "drop_path": 0.0},
+    "pc_darts": {"channels": 4},
     "dso_nas": {"cells": 5, "evaluation_cells": 5, "rebuild_epochs": 1},
 }
 SPACES = {"gold_nas": "gold", "dso_nas": "dso"}
