@@ -31,7 +31,8 @@ _UNSURE, _WIDE = 0.2, 1 / 32
 """A target that no value meets with this probability is unsure, and still to be located where the best value for it
 lies in a gap wider than this share of the range."""
 _HOPELESS = 0.01
-"""A target that no value of the knob meets with a greater probability is given up."""
+"""A target that no value of the knob meets with this probability is given up, unless it lies in a gap that can still be
+narrowed."""
 _FAILURES = 2
 """A value at which so many searches failed, and none did not, is left."""
 
@@ -43,7 +44,7 @@ class Probe:
     value: float
     """Of the knob; an int where the knob is whole."""
     turn: int
-    """How many searches had this value before: each needs another seed, for the same one would find the same."""
+    """0 for the first search at this value, then 1, 2, ...: each needs another seed, or it would find the same."""
 
 
 class Filling:
@@ -61,7 +62,8 @@ class Filling:
     Args:
         targets: multiply-adds (M); or how many, then they lie evenly in their logarithm from the cheapest to the
             dearest of what the first searches ended with, and are set once both ends of the range were told.
-        within: values of the knob.
+        knob: its name, for what is said.
+        within: its values.
         falls: whether the cost falls as the knob rises.
         searches: most searches, failed ones and those told from elsewhere included.
         tolerance: share of a target by which a candidate may miss it.
@@ -71,7 +73,14 @@ class Filling:
     """
 
     def __init__(
-        self, targets: Sequence[float] | int, within: Range, *, falls: bool, searches: int, tolerance: float = TOLERANCE
+        self,
+        targets: Sequence[float] | int,
+        knob: str,
+        within: Range,
+        *,
+        falls: bool,
+        searches: int,
+        tolerance: float = TOLERANCE,
     ) -> None:
         check_number("searches", searches, low=1, whole=True)
         check_number("tolerance", tolerance, above=0.0)
@@ -87,8 +96,9 @@ class Filling:
         self._wanted = targets if isinstance(targets, int) else None
         self.targets: tuple[float, ...] = () if isinstance(targets, int) else tuple(sorted(set(map(float, targets))))
         """Multiply-adds (M), rising; none while they are still to be set."""
-        self.searches, self.tolerance, self._within, self._falls = searches, tolerance, within, falls
-        self._told: list[tuple[float, tuple[float, ...]]] = []
+        self.searches, self.tolerance = searches, tolerance
+        self._knob, self._within, self._falls = knob, within, falls
+        self._told: list[tuple[Probe, tuple[float, ...]]] = []
         self._open: list[Probe] = []
         self._ends = [0.0, 1.0]
         """Places of the range's cheap and dear end; one where searches fail moves inwards."""
@@ -105,12 +115,18 @@ class Filling:
         if place is None:
             return None
         value = self._value(place)
-        probe = Probe(value, self._turns(value))
+        turns = {one.turn for one in [*self._open, *(told for told, _ in self._told)] if one.value == value}
+        probe = Probe(value, next(turn for turn in range(len(turns) + 1) if turn not in turns))
         self._open.append(probe)
         return probe
 
     def resume(self, probe: Probe) -> None:
-        """Take a search for one that was asked for: an earlier session began it, and it is still under way."""
+        """Take a search for one that was asked for: an earlier session began it, and it is still under way.
+
+        Raises:
+            InvalidInput: its value lies outside the range.
+        """
+        self._check(probe)
         self._open.append(probe)
 
     def tell(self, probe: Probe, macs: Sequence[float]) -> None:
@@ -121,16 +137,17 @@ class Filling:
             macs: multiply-adds (M) of all its candidates, the last one at the end; none of a search that failed.
 
         Raises:
-            InvalidInput: a cost that is not above zero.
+            InvalidInput: a cost that is not above zero, or a value outside the range.
         """
+        self._check(probe)
         for one in macs:
             check_number("macs", one, above=0.0)
         if probe in self._open:
             self._open.remove(probe)
-        self._told.append((probe.value, tuple(map(float, macs))))
+        self._told.append((probe, tuple(map(float, macs))))
         self._leave_failing_ends()
         if self._wanted is not None and not self.targets and not self._starts():
-            ended = [costs[-1] for _, costs in self._told if costs]
+            ended = [cost for _, cost in self._modelled()]
             self.targets = targets_between(min(ended), max(ended), self._wanted)
 
     @property
@@ -163,8 +180,14 @@ class Filling:
         costs = [cost for _, costs in self._told for cost in costs]
         return min(costs, key=lambda cost: abs(cost - target), default=None)
 
-    def _turns(self, value: float) -> int:
-        return sum(one == value for one, _ in self._told) + sum(probe.value == value for probe in self._open)
+    def _check(self, probe: Probe) -> None:
+        low, high = self._within.low, self._within.high
+        if not low <= probe.value <= high:
+            raise InvalidInput(f"{self._knob} {probe.value:g}: expected a value from {low:g} to {high:g}")
+
+    def _modelled(self) -> list[tuple[float, float]]:
+        """Value of the knob and last cost of every search that gave a candidate."""
+        return [(probe.value, costs[-1]) for probe, costs in self._told if costs]
 
     def _place(self, value: float) -> float:
         """Where a value lies in the range, from its cheap end (0) to its dear one (1)."""
@@ -185,12 +208,12 @@ class Filling:
 
     def _starts(self) -> bool:
         """Whether an end of the range is still to be told."""
-        told = {self._value(self._place(value)) for value, costs in self._told if costs}
+        told = {self._value(self._place(value)) for value, _ in self._modelled()}
         return not {self._value(end) for end in self._ends} <= told
 
     def _next_start(self) -> float | None:
         """An end that is to be told, or the middle beside them; None where all are under way."""
-        known = {probe.value for probe in self._open} | {value for value, costs in self._told if costs}
+        known = {probe.value for probe in self._open} | {value for value, _ in self._modelled()}
         for place in (*self._ends, sum(self._ends) / 2):
             value = self._value(place)
             if value not in known and (place in self._ends or not self._fails(value)):
@@ -198,7 +221,7 @@ class Filling:
         return None
 
     def _fails(self, value: float) -> bool:
-        outcomes = [bool(costs) for one, costs in self._told if one == value]
+        outcomes = [bool(costs) for probe, costs in self._told if probe.value == value]
         return len(outcomes) >= _FAILURES and not any(outcomes)
 
     def _leave_failing_ends(self) -> None:
@@ -215,7 +238,7 @@ class Filling:
 
     def _model(self) -> MonotoneModel | None:
         """Of what was told, and believed of what is under way; None where nothing was told."""
-        told = [(self._place(value), math.log(costs[-1])) for value, costs in self._told if costs]
+        told = [(self._place(value), math.log(cost)) for value, cost in self._modelled()]
         if not told:
             return None
         places, costs = map(np.array, zip(*told, strict=True))
@@ -241,7 +264,7 @@ class Filling:
         found_TG = model.probabilities(places, *self._bounds(sought))
         unsure_T = found_TG.max(axis=1) < _UNSURE
         found_TG[np.ix_(unsure_T, self._are_beside_open(places))] = 0.0
-        hope_T = found_TG.max(axis=1) >= _HOPELESS
+        hope_T = np.array([_has_hope(model, places, *one) for one in zip(sought, found_TG, strict=True)])
         if not hope_T.any():
             return None
         to_locate_T = hope_T & unsure_T & (model.gaps(places[found_TG.argmax(axis=1)]) > _WIDE)
@@ -250,7 +273,7 @@ class Filling:
 
     def _are_beside_open(self, places: Floats) -> npt.NDArray[np.bool_]:
         """Which places lie in a gap between two told ones in which a search is under way."""
-        told = np.unique([self._place(value) for value, costs in self._told if costs])
+        told = np.unique([self._place(value) for value, _ in self._modelled()])
         under_way = np.searchsorted(told, [self._place(probe.value) for probe in self._open], side="right")
         return np.isin(np.searchsorted(told, places, side="right"), under_way)
 
@@ -285,8 +308,8 @@ class Filling:
         if nearest is None or model is None:
             return f"no search gave a candidate: {len(self._told)} failed"
         seen = f"the nearest candidate has {nearest:.4g} M"
-        (likely_G,) = model.probabilities(self._places(model), *self._bounds([target]))
-        if likely_G.max() >= _HOPELESS:
+        (likely_G,) = model.probabilities(places := self._places(model), *self._bounds([target]))
+        if _has_hope(model, places, target, likely_G):
             if len(self._told) >= self.searches:
                 return f"all {self.searches} searches are spent; {seen}"
             return f"it is still sought; {seen}"
@@ -294,13 +317,22 @@ class Filling:
         above = int(np.searchsorted(costs_K, target))
         if 0 < above < len(costs_K):
             low, high = (f"{costs_K[k]:.4g} M at {self._said(model.places_K[k])}" for k in (above - 1, above))
-            return f"the cost jumps from {low} to {high}, with no value of the knob between them"
+            return f"the cost jumps from {low} to {high}, and no value between them is worth a search"
         side, last = ("cheaper", 0) if above == 0 else ("dearer", -1)
         failing = ", and searches beyond fail" if self._ends[last] not in (0.0, 1.0) else ""
         return f"the method gets no {side} than {costs_K[last]:.4g} M, at {self._said(model.places_K[last])}{failing}"
 
     def _said(self, place: float) -> str:
-        return f"{self._value(place):.6g}"
+        return f"{self._knob} {self._value(place):.6g}"
+
+
+def _has_hope(model: MonotoneModel, places: Floats, target: float, likely_G: Floats) -> bool:
+    """Whether a target is likely somewhere, or lies in a gap that can be narrowed, however tall."""
+    above = int(np.searchsorted(model.fitted_K, math.log(target)))
+    between = 0 < above < len(model.fitted_K) and bool(
+        np.any((places > model.places_K[above - 1]) & (places < model.places_K[above]) & (likely_G > 0))
+    )
+    return between or bool(likely_G.max() >= _HOPELESS)
 
 
 def targets_between(cheapest: float, dearest: float, count: int) -> tuple[float, ...]:

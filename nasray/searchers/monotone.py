@@ -78,7 +78,7 @@ class MonotoneModel:
         along_G = np.clip((at_G - self.places_K[below_G]) / width_G, 0.0, 1.0)
         start_G, rise_G = self.fitted_K[below_G], np.maximum(self.fitted_K[above_G] - self.fitted_K[below_G], 1e-9)
         share_G = np.clip((mean_G - start_G) / rise_G, 1e-6, 1 - 1e-6)
-        # Of the search itself, and of what was told on both sides.
+        # Of the search itself, and of what was told on both sides: not all of that, for the fit has smoothed it.
         told_G = (1 - along_G) ** 2 / self._counts_K[below_G] + along_G**2 / self._counts_K[above_G]
         noise_G = self.noise * np.sqrt(1 + 0.7 * told_G)
 

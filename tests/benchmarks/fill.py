@@ -102,7 +102,7 @@ def fill(method: Method, seed: int, *, at_once: int = 1, noise: float = NOISE, s
     """Fill once; with several searches under way at once, the earliest ends first."""
     draw = np.random.default_rng(seed)
     targets = method.targets()
-    filling = Filling(targets, method.within, falls=method.falls, searches=searches, tolerance=TOLERANCE)
+    filling = Filling(targets, "knob", method.within, falls=method.falls, searches=searches, tolerance=TOLERANCE)
     under_way: list[Probe] = []
     told = 0
     while True:
