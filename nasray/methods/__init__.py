@@ -1,6 +1,7 @@
 """One paper a file, and the solvers that they need beside them."""
 
 from nasray.methods.method import (
+    CostKnob,
     EpochEnd,
     Learner,
     Problem,
@@ -13,6 +14,7 @@ from nasray.networks import Batch
 
 __all__ = [
     "Batch",
+    "CostKnob",
     "EpochEnd",
     "Learner",
     "Problem",

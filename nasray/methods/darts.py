@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.method import (
+    CostKnob,
     Learner,
     Problem,
     SearchMethod,
@@ -25,7 +26,7 @@ from nasray.methods.method import (
     weight_step,
 )
 from nasray.networks import Batch
-from nasray.settings import TrainingSettings, knob, setting
+from nasray.settings import Range, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellGraph
 
 
@@ -45,6 +46,8 @@ class DARTS(SearchMethod):
         """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours). Without
         effect where the space gives every edge one operation."""
 
+    cost_knob = CostKnob("edges_per_node", Range(low=1, high=8, integer=True), falls=False)
+    """Our choice: the papers keep 2. It moves nothing where the space gives every edge one operation."""
     config: Config
     architecture_fraction = 0.5
 

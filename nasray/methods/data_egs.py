@@ -33,9 +33,9 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.ensemble_gumbel import Floats, Sample, most_likely_support, sample
-from nasray.methods.method import Learner, Problem, SearchMethod, gradients, update_architecture
+from nasray.methods.method import CostKnob, Learner, Problem, SearchMethod, gradients, update_architecture
 from nasray.networks import Batch
-from nasray.settings import TrainingSettings, knob, setting
+from nasray.settings import Range, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellGraph, CellSpace
 
 Indices = npt.NDArray[np.int64]
@@ -76,6 +76,8 @@ class DataEGS(SearchMethod):
         """Whether the architecture step computes only the operations that were drawn. It is faster and needs less
         memory, but is not the published estimator: operations that were not drawn get no gradient of their own."""
 
+    cost_knob = CostKnob("samples", Range(low=1, high=16, integer=True), falls=False)
+    """The paper's M, most operations that a node can keep; published are 1 to 9, the range is our choice."""
     config: Config
     architecture_fraction = 0.5
     _position_GK: Tensor

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of
-from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, gradients, weight_step
+from nasray.methods.method import CostKnob, EpochEnd, Learner, Problem, SearchMethod, gradients, weight_step
 from nasray.methods.proximal import apg_nag_step
 from nasray.networks import Batch
-from nasray.settings import Schedule, TrainingSettings, knob, setting
+from nasray.settings import Range, Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace, live
 
 MEMORY_ACCESS = {"sep_3x3": 0.986, "sep_5x5": 1.0, "max_pool_3x3": 0.447, "avg_pool_3x3": 0.447}
@@ -76,6 +76,9 @@ class DSONAS(SearchMethod):
         """Epochs of search between two rebuilds of the network without its zeros."""
 
     shrunk_by = ("gamma", "epochs")
+    cost_knob = CostKnob("gamma", Range(low=1e-4, high=10.0, log=True), falls=True)
+    """The paper's strength of sparsity. The range is our choice: from a tenth of the released value for CIFAR-10 to
+    where searches of a few epochs prune all that can be."""
     config: Config
     architecture_fraction = 0.5
     kept_K: Tensor

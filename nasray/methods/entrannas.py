@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of, binary_gates, candidate_mask, strongest_on_edges
 from nasray.methods.darts import derive
-from nasray.methods.method import Learner, Problem, SearchMethod, first_order_step
+from nasray.methods.method import CostKnob, Learner, Problem, SearchMethod, first_order_step
 from nasray.networks import Batch, Needs
-from nasray.settings import TrainingSettings, knob, setting
+from nasray.settings import Range, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellGraph, CellSpace
 
 
@@ -85,6 +85,8 @@ class EnTranNAS(SearchMethod):
         """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours). Without
         effect where the space gives every edge one operation."""
 
+    cost_knob = CostKnob("edges_per_node", Range(low=1, high=8, integer=True), falls=False)
+    """Our choice: the papers keep 2. It moves nothing where the space gives every edge one operation."""
     config: Config
     architecture_fraction = 0.5
 
@@ -180,6 +182,9 @@ class EnTranNASDST(SearchMethod):
         """Weight of mean(1 - t), which rewards high thresholds and so few connections (our choice; 0: the paper's
         equations alone)."""
 
+    cost_knob = CostKnob("beta", Range(low=-4.0, high=8.0), falls=True)
+    """Our choice: where the thresholds begin, from 0.02 to 0.9997 of a node's strongest connection. It moves the cost
+    of short searches too, in which ``threshold_penalty`` hardly moves a threshold."""
     config: Config
     architecture_fraction = 0.5
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from nasray.costs import macs
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, architecture_of, candidate_mask, strongest_on_edges
-from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, joint_step
+from nasray.methods.method import CostKnob, EpochEnd, Learner, Problem, SearchMethod, joint_step
 from nasray.networks import Batch
-from nasray.settings import Schedule, TrainingSettings, knob, setting
+from nasray.settings import Range, Schedule, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
 
 STOP_SHARE = 240 / 777.025152
@@ -68,6 +68,9 @@ class GoldNAS(SearchMethod):
         the largest architecture's: the released code's 240 M for CIFAR-10, at any size."""
 
     shrunk_by = ("lambda0", "mu", "epochs")
+    cost_knob = CostKnob("lambda0", Range(low=1e-5, high=1.0, log=True), falls=True)
+    """Our choice: the released code fixes it at 1e-5, where short searches prune next to nothing. ``mu`` moves the cost
+    only where ``lambda0`` prunes, and less. Nothing ends much below ``stop_macs``."""
     config: Config
     kept_CEO: Tensor
     _node_E: Tensor

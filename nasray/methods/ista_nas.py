@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from nasray.errors import NonFiniteLoss
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask
 from nasray.methods.lasso import lasso
-from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, first_order_step
+from nasray.methods.method import CostKnob, EpochEnd, Learner, Problem, SearchMethod, first_order_step
 from nasray.networks import Batch
-from nasray.settings import TrainingSettings, knob, setting
+from nasray.settings import Range, TrainingSettings, knob, setting
 from nasray.spaces import Architecture
 
 Measurement = Literal["uniform", "gaussian"]
@@ -194,6 +194,8 @@ class ISTANAS(SearchMethod):
         """End once every node has kept its selection for this many epochs (our choice: the released search has no
         stopping test); None means never."""
 
+    cost_knob = CostKnob("sparsity", Range(low=1, high=7, integer=True), falls=False)
+    """s of the paper, which fixes it at 2; that it is varied is our choice."""
     config: Config
     architecture_fraction = 0.5
 

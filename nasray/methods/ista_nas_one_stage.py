@@ -26,10 +26,10 @@ from nasray.costs import cost_table
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of
 from nasray.methods.ista_nas import Measurement, SparseCoding
-from nasray.methods.method import EpochEnd, Learner, Problem, SearchMethod, joint_step
+from nasray.methods.method import CostKnob, EpochEnd, Learner, Problem, SearchMethod, joint_step
 from nasray.networks import Batch, Needs
 from nasray.networks.affine import cannot_absorb
-from nasray.settings import TrainingSettings, knob, setting
+from nasray.settings import Range, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace, Normalisation
 
 NORMALISATION = Normalisation(affine=True, after_pool=True, after_identity=True)
@@ -81,6 +81,9 @@ class ISTANASOneStage(SearchMethod):
         out, its normalisations after poolings and identities included, the auxiliary head not. The architecture that
         the search begins with is not checked."""
 
+    cost_knob = CostKnob("sparsity", Range(low=1, high=7, integer=True), falls=False)
+    """s of the paper, which fixes it at 2; that it is varied is our choice. ``max_params``
+    bounds what it reaches."""
     config: Config
 
     def __init__(self, config: Config, problem: Problem) -> None:

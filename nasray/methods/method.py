@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nasray.costs import CostTable, cost_table
 from nasray.gates import Gates, Mask
 from nasray.networks import Batch, Needs
-from nasray.settings import TrainingSettings
+from nasray.settings import Range, TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 
 
@@ -73,6 +73,17 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
+class CostKnob:
+    """The one setting by which a method is made to find cheaper or dearer architectures, where a front is filled."""
+
+    name: str
+    within: Range
+    """Values that it is given: from nothing pruned to all that can be, also of searches shorter than published."""
+    falls: bool
+    """Whether the cost falls as the setting rises."""
+
+
+@dataclass(frozen=True)
 class EpochEnd:
     """What a method says after an epoch."""
 
@@ -94,6 +105,9 @@ class SearchMethod(nn.Module, ABC):
     """Share of the training examples kept for the architecture parameters; 0 where one level uses all for both."""
     shrunk_by: ClassVar[tuple[str, ...]] = ()
     """Settings that, raised, give smaller architectures, of a method that may also prune nothing at all."""
+
+    cost_knob: ClassVar[CostKnob | None] = None
+    """What moves the cost of its final architecture; None where nothing of its own does."""
 
     def __init__(self, config: TrainingSettings, problem: Problem) -> None:
         super().__init__()

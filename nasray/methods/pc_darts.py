@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, architecture_of, candidate_mask
 from nasray.methods.darts import derive
-from nasray.methods.method import Learner, Problem, SearchMethod, first_order_step, weight_step
+from nasray.methods.method import CostKnob, Learner, Problem, SearchMethod, first_order_step, weight_step
 from nasray.networks import Batch, Needs
-from nasray.settings import TrainingSettings, knob, setting
+from nasray.settings import Range, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellSpace
 
 
@@ -52,6 +52,8 @@ class PCDARTS(SearchMethod):
         """Edges kept at each node when deriving. The paper's value is 2; others trade accuracy for cost (ours). Without
         effect where the space gives every edge one operation."""
 
+    cost_knob = CostKnob("edges_per_node", Range(low=1, high=8, integer=True), falls=False)
+    """Our choice: the papers keep 2. It moves nothing where the space gives every edge one operation."""
     config: Config
     architecture_fraction = 0.5
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
-from nasray.methods.method import Learner, Problem, SearchMethod, weight_step
+from nasray.methods.method import CostKnob, Learner, Problem, SearchMethod, weight_step
 from nasray.networks import Batch
-from nasray.settings import TrainingSettings, knob
+from nasray.settings import Range, TrainingSettings, knob
 from nasray.spaces import Architecture, CellGraph, CellSpace, live
 
 
@@ -31,6 +31,8 @@ class Random(SearchMethod):
         it is the random baseline of DARTS. In a block, connections drawn for each node; those that lead nowhere are
         left out. Without effect where the space gives every edge one operation."""
 
+    cost_knob = CostKnob("operations_per_node", Range(low=1, high=16, integer=True), falls=False)
+    """Our choice. It moves nothing where the space gives every edge one operation."""
     config: Config
 
     def __init__(self, config: Config, problem: Problem) -> None:
