@@ -40,8 +40,11 @@ class Range:
     log: bool = False
     """Whether to draw evenly on a logarithmic scale."""
     integer: bool = False
+    when: tuple[str, Any] | None = None
+    """Name and value of another setting that is varied: without it, this one keeps the value that it has else."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "when", _condition(self.when))
         if not self.low <= self.high or (self.log and self.low <= 0):
             positive = " above 0" if self.log else ""
             raise InvalidInput(f"range {self.low} to {self.high}: expected low <= high{positive}")
@@ -56,11 +59,23 @@ class Choice:
     """
 
     values: tuple[Any, ...]
+    when: tuple[str, Any] | None = None
+    """As of a :class:`Range`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "when", _condition(self.when))
         object.__setattr__(self, "values", as_tuple("values of a Choice:", self.values))
         if len(self.values) < 2:
             raise InvalidInput(f"Choice({shown(self.values)}): expected two values or more")
+
+
+def _condition(when: Any) -> tuple[str, Any] | None:
+    """A condition as it is kept; JSON has a list for it."""
+    if when is None:
+        return None
+    if not isinstance(when, list | tuple) or len(when) != 2 or not isinstance(when[0], str):
+        raise InvalidInput(f"when {shown(when)}: expected the name of a setting and a value of it")
+    return (when[0], when[1])
 
 
 def setting(default: Any, *, low: float | None = None, high: float | None = None, unit: str = "") -> Any:
@@ -257,6 +272,11 @@ def changes(settings: Settings) -> dict[str, Any]:
 
 def typed(value: Any) -> list[str]:
     """The words that stand for a value on the command line."""
+    if isinstance(value, Range):
+        ends = ":".join(word for end in (value.low, value.high) for word in typed(end))
+        return [f"{ends}:log" if value.log else ends]
+    if isinstance(value, Choice):
+        return [",".join(word for one in value.values for word in typed(one))]
     if isinstance(value, tuple | list):
         return [word for one in value for word in typed(one)]
     if isinstance(value, float):

@@ -39,6 +39,8 @@ class Option:
     """Smallest and largest value, both accepted."""
     rare: bool = False
     """Whether only ``--help-all`` shows it."""
+    varies: bool = False
+    """Whether it also takes what it is drawn from: a range ``LOW:HIGH`` or ``LOW:HIGH:log``, or choices ``A,B,C``."""
     also: tuple[str, ...] = ()
     """Other names of it."""
     called: str = ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from nasray import registry
 from nasray.cli.option import NOTHING, Option, documented, options_of_fields
-from nasray.settings import TRAINED, Choice, Range, typed
+from nasray.settings import HYPERPARAMETERS, TRAINED, Choice, Range, typed
 from nasray.sweeps import AccuracySource, Arm, Execution, Sweep
 from nasray.sweeps.changes import with_method
 from nasray.sweeps.fitting import find_sweep
@@ -96,6 +96,7 @@ def _settings(sweep: Sweep) -> Iterator[Option]:
             unit=declared.metadata.get("unit", ""),
             low=declared.metadata.get("low"),
             high=declared.metadata.get("high"),
+            varies=True,
             rare=not (varied or "knob" in declared.metadata or name in _OFTEN or set_by_sweep),
         )
 
@@ -113,6 +114,7 @@ def _training(sweep: Sweep) -> Iterator[Option]:
     settings = options_of_fields(training.settings, group=TRAIN, prefix=TRAINED, rare=True)
     for one in [*own, *settings]:
         name = one.name.removeprefix(TRAINED)
+        one = dataclasses.replace(one, varies=name in HYPERPARAMETERS)
         if name in sweep.varied_training:
             spaces = [arm.param_space[one.name] for arm in sweep.arms if one.name in arm.param_space]
             told = "; ".join(dict.fromkeys(map(_spoken, spaces)))

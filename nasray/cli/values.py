@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from nasray.cli.option import Option
 from nasray.errors import InvalidInput, shown
+from nasray.settings import Choice, Range
 
 _NONE = type(None)
 _WORDS = {
@@ -35,7 +36,8 @@ def read(option: Option, words: Sequence[str]) -> Any:
     try:
         if several is None:
             (word,) = words
-            return _within(_one(word, kinds), option)
+            drawn = _drawn(word, option) if option.varies else None
+            return _within(_one(word, kinds), option) if drawn is None else drawn
         inner, *rest = get_args(several)
         if rest and rest[0] is not Ellipsis and len(words) != 1 + len(rest):
             raise ValueError
@@ -63,6 +65,7 @@ def accepted(option: Option) -> str:
     if option.low is not None:
         text += f" from {option.low:g}" + (f" to {option.high:g}" if option.high is not None else "")
     text += f" ({option.unit})" if option.unit == "M" else ""
+    text += ", a range LOW:HIGH or LOW:HIGH:log, or choices A,B,C" if option.varies else ""
     return text + (", or none" if _NONE in _kinds(option.type) and option.default is None else "")
 
 
@@ -104,6 +107,24 @@ def _one(word: str, kinds: Sequence[Any]) -> Any:
     if str in kinds:
         return word
     raise ValueError(word)
+
+
+def _drawn(word: str, option: Option) -> Range | Choice | None:
+    """What an option is to be drawn from; None where one value was typed.
+
+    Raises:
+        ValueError: it is no range or choice of accepted values.
+    """
+    kinds = _kinds(option.type)
+    if "," in word:
+        return Choice(tuple(_within(_one(part, kinds), option) for part in word.split(",")))
+    if ":" not in word or not {int, float} & set(kinds):
+        return None
+    low, high, *scale = word.split(":")
+    if scale not in ([], ["log"]):
+        raise ValueError(word)
+    ends = [_within(_one(end, kinds), option) for end in (low, high)]
+    return Range(low=ends[0], high=ends[1], log=bool(scale), integer=float not in kinds)
 
 
 def _within(value: Any, option: Option) -> Any:

@@ -51,7 +51,16 @@ def sweep(
     preset: Annotated[str | None, Says(help="The same sweep in another size.", group="run", unit="NAME")] = None,
     method: Annotated[str | None, Says(help="Run this method or searcher alone.", group="run", unit="NAME")] = None,
     space: Annotated[str | None, Says(help="Search this space in every arm.", group="run", unit="NAME")] = None,
-    draws: Annotated[int | None, Says(help="Number of draws from the ranges that are varied.", group="run")] = None,
+    draws: Annotated[int | None, Says(help="Number of values of the ranges that are varied.", group="run")] = None,
+    searcher: Annotated[
+        str | None,
+        Says(
+            help="Who chooses them: latin, or what learns (nasray list searchers).",
+            group="run",
+            unit="NAME",
+            shown_default="latin",
+        ),
+    ] = None,
     image_size: Annotated[
         str | None, Says(help="Resize images of folder: and torchvision: to it.", group="run", unit="HxW")
     ] = None,
@@ -71,7 +80,7 @@ def sweep(
     from nasray.sweeps.made import sweep_of
     from nasray.sweeps.run import check_run, run_sweep
 
-    given = {"preset": preset, "method": method, "space": space, "draws": draws, **options}
+    given = {"preset": preset, "method": method, "space": space, "draws": draws, "searcher": searcher, **options}
     chosen = sweep_of(find_sweep(sweep), {**given, "image_size": image_size, "minutes": minutes})
     if dry_run:
         check_run(chosen)

@@ -65,8 +65,11 @@ class Outcome:
     """Which memory was short when it last ran out of some."""
     idle_cpus: float | None = None
     """Cores that are kept idle beside it, so that fewer trials share the node's memory."""
-    architecture: str | None = None
-    """What a proposed trial trains, as JSON."""
+    proposal: str | None = None
+    """What a searcher proposed: the proposal's key."""
+    told: int | None = None
+    """Which of all results its searcher was told, counted from 1; None where it was not told yet, or it was proposed by
+    none."""
 
     def __post_init__(self) -> None:
         if self.state not in get_args(State):

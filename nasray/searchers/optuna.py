@@ -1,4 +1,4 @@
-"""Optuna's samplers for several objectives, over the categorical parameters of architectures.
+"""Optuna's samplers for one objective or several, over the parameters of architectures and settings.
 
 Trials that were stopped early are reported as pruned, without values, and budgets as constraints: samplers prefer
 trials without violations. The study lives in memory. What another searcher proposed is added to it.
@@ -6,17 +6,20 @@ trials without violations. The study lives in memory. What another searcher prop
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import abstractmethod
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import TrialState, create_trial
 
 from nasray.errors import InvalidInput
+from nasray.searchers.parameters import is_active
 from nasray.searchers.searcher import Feedback, Proposal, Searcher, SearchProblem, check_values
-from nasray.spaces.encoding import decode, encode
+from nasray.settings import Choice, Range
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 """What a feedback's states are to Optuna."""
@@ -30,23 +33,31 @@ class OptunaSearcher(Searcher):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(
             directions=["maximize" if mode == "max" else "minimize" for mode in problem.objectives.values()],
-            sampler=self.sampler(problem.seed),
+            sampler=self.sampler(problem.seed, config.evaluations),
         )
-        self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(values) for name, values in problem.parameters.items()
+        self._distributions = distributions(problem)
+        self._always = {
+            name: one
+            for name, one in self._distributions.items()
+            if name not in problem.settings or problem.settings[name].when is None
         }
         self._open: dict[int, optuna.Trial] = {}
 
     @staticmethod
     @abstractmethod
-    def sampler(seed: int) -> BaseSampler:
-        """The sampler, with Optuna's defaults unless set otherwise."""
+    def sampler(seed: int, evaluations: int) -> BaseSampler:
+        """The sampler, with Optuna's defaults unless set otherwise.
+
+        Args:
+            seed: of all that it draws.
+            evaluations: how many proposals are made in all: at most a quarter of them are drawn before it learns.
+        """
 
     def ask(self) -> Proposal:
         """What the sampler proposes: it may have been proposed before."""
-        trial = self.study.ask(self._distributions)
+        trial = self._asked()
         self._open[trial.number] = trial
-        return Proposal(decode(self.problem.space, trial.params, self.problem.cells), trial.number)
+        return self.problem.proposal(trial.params, trial.number)
 
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
         """Tell the study what a trial came to, or add one to it.
@@ -60,22 +71,29 @@ class OptunaSearcher(Searcher):
                 raise InvalidInput(f"Proposal {proposal.number} is not open: tell each proposal once.")
             self._close(self._open.pop(proposal.number), feedback)
             return
-        params = encode(self.problem.space, proposal.architecture)
+        params = self.problem.values(proposal)
         if isinstance(sampler := self.study.sampler, BaseGASampler):
             # A genetic sampler counts only trials of a generation, which it can give to open ones alone.
             self.study.enqueue_trial(params)
-            asked = self.study.ask(self._distributions)
+            asked = self._asked()
             sampler.get_trial_generation(self.study, self.study.get_trials(deepcopy=False)[asked.number])
             self._close(asked, feedback)
             return
         trial = create_trial(
             state=STATES[feedback.state],
             values=list(feedback.values) or None,
-            params=dict(params),
-            distributions=self._distributions,
+            params=params,
+            distributions={name: self._distributions[name] for name in params},
             constraints=dict(feedback.constraints),
         )
         self.study.add_trial(trial)
+
+    def _asked(self) -> optuna.Trial:
+        trial = self.study.ask(self._always)
+        for name, one in self.problem.settings.items():
+            if one.when is not None and is_active(one, trial.params):
+                suggest(trial, name, self._distributions[name])
+        return trial
 
     def _close(self, trial: optuna.Trial, feedback: Feedback) -> None:
         for name, above in feedback.constraints.items():
@@ -92,35 +110,71 @@ class TPE(OptunaSearcher):
     """
 
     @staticmethod
-    def sampler(seed: int) -> BaseSampler:
+    def sampler(seed: int, evaluations: int) -> BaseSampler:
         """The sampler of Optuna's that proposes."""
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=startup(evaluations))
 
 
 class GP(OptunaSearcher):
     """Gaussian processes, Optuna's: for evaluations that take minutes, for it takes seconds itself."""
 
     @staticmethod
-    def sampler(seed: int) -> BaseSampler:
+    def sampler(seed: int, evaluations: int) -> BaseSampler:
         """The sampler of Optuna's that proposes."""
-        return optuna.samplers.GPSampler(seed=seed)
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup(evaluations))
 
 
 class NSGA2(OptunaSearcher):
     """NSGA-II, Optuna's (Deb et al., 2002)."""
 
     @staticmethod
-    def sampler(seed: int) -> BaseSampler:
+    def sampler(seed: int, evaluations: int) -> BaseSampler:
         """The sampler of Optuna's that proposes."""
-        return optuna.samplers.NSGAIISampler(seed=seed)
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=population(evaluations))
 
 
 class NSGA3(OptunaSearcher):
     """NSGA-III, Optuna's (Deb and Jain, 2014): for three objectives and more."""
 
     @staticmethod
-    def sampler(seed: int) -> BaseSampler:
+    def sampler(seed: int, evaluations: int) -> BaseSampler:
         """The sampler of Optuna's that proposes. Optuna calls it experimental; its warning at every use is silenced."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.NSGAIIISampler(seed=seed)
+            return optuna.samplers.NSGAIIISampler(seed=seed, population_size=population(evaluations))
+
+
+def startup(evaluations: int) -> int:
+    """Proposals that are drawn before a model is made: Optuna's ten, or a quarter of all where that is less."""
+    return min(10, max(1, evaluations // 4))
+
+
+def population(evaluations: int) -> int:
+    """Proposals of a generation: Optuna's fifty, or a quarter of all where that is less."""
+    return min(50, max(4, evaluations // 4))
+
+
+def distributions(problem: SearchProblem) -> dict[str, BaseDistribution]:
+    """What all parameters are drawn from, as Optuna has it."""
+    return {
+        **{name: CategoricalDistribution(values) for name, values in problem.architecture_parameters.items()},
+        **{name: _distribution(one) for name, one in problem.settings.items()},
+    }
+
+
+def _distribution(one: Range | Choice) -> BaseDistribution:
+    if isinstance(one, Choice):
+        return CategoricalDistribution(one.values)
+    if one.integer:
+        return IntDistribution(math.ceil(one.low), math.floor(one.high), log=one.log)
+    return FloatDistribution(one.low, one.high, log=one.log)
+
+
+def suggest(trial: optuna.Trial, name: str, one: BaseDistribution) -> Any:
+    """A value of a setting that only some trials have."""
+    if isinstance(one, CategoricalDistribution):
+        return trial.suggest_categorical(name, one.choices)
+    if isinstance(one, IntDistribution):
+        return trial.suggest_int(name, one.low, one.high, log=one.log)
+    assert isinstance(one, FloatDistribution)
+    return trial.suggest_float(name, one.low, one.high, log=one.log)

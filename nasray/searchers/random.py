@@ -1,24 +1,22 @@
-"""Random architectures within a budget, none twice: the baseline of the other searchers."""
+"""Random proposals within a budget, none twice: the baseline of the other searchers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 import numpy as np
 
 from nasray.errors import InvalidInput
 from nasray.searchers.searcher import Feedback, Proposal, Searcher, SearchProblem, check_values
-from nasray.spaces import Architecture
-from nasray.spaces.encoding import decode, mutate, sample
 
 ATTEMPTS = 200
-"""How often an architecture is drawn, or a parent mutated, until a new one is found."""
+"""How often a proposal is drawn, or a parent mutated, until a new one is found."""
 _STEPS = 5_000
 """Mutations by which a random architecture is brought within the budget."""
 
 
 class RandomSearch(Searcher):
-    """Random architectures within the budget, none of them proposed twice."""
+    """Random architectures within the budget, random settings, or both; none is proposed twice."""
 
     def __init__(self, config: Searcher.Config, problem: SearchProblem) -> None:
         super().__init__(config, problem)
@@ -26,51 +24,54 @@ class RandomSearch(Searcher):
         self._seen: set[str] = set()
 
     def ask(self) -> Proposal | None:
-        """An architecture that was neither proposed nor told before; None where no further one was found.
+        """What was neither proposed nor told before; None where nothing further was found.
 
         Raises:
             InvalidInput: no architecture within the budget was found.
         """
-        found = unseen(lambda: random_architecture(self.problem, self._generator), self._seen)
-        if found is None:
-            return None
-        self._seen.add(found.id)
-        return Proposal(found, len(self._seen))
+        return unseen(lambda: random_proposal(self.problem, self._generator), self._seen)
 
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
-        """Remember an architecture, so that it is not proposed again."""
+        """Remember a proposal, so that it is not made again."""
         check_values(feedback, self.problem)
-        self._seen.add(proposal.architecture.id)
+        self._seen.add(proposal.key)
 
 
-def unseen(draw_one: Callable[[], Architecture], seen: Container[str]) -> Architecture | None:
-    """The first of some draws whose id was not seen; None where all were."""
+def unseen(draw_one: Callable[[], Proposal], seen: set[str]) -> Proposal | None:
+    """The first of some draws whose key was not seen, numbered, and now is; None where all were."""
     for _ in range(ATTEMPTS):
         found = draw_one()
-        if found.id not in seen:
-            return found
+        if found.key not in seen:
+            return numbered(found, seen)
     return None
 
 
-def random_architecture(problem: SearchProblem, generator: np.random.Generator) -> Architecture:
-    """A random architecture within the budget.
+def numbered(proposal: Proposal, seen: set[str]) -> Proposal:
+    """A proposal with the next number, seen from now on."""
+    seen.add(proposal.key)
+    return Proposal(proposal.architecture, proposal.settings, len(seen))
+
+
+def random_proposal(problem: SearchProblem, generator: np.random.Generator) -> Proposal:
+    """A random proposal within the budget.
 
     One above it is mutated, one step after another that leads no further away, until it meets the budget.
 
     Raises:
-        InvalidInput: so no architecture within the budget was found.
+        InvalidInput: so nothing within the budget was found.
     """
-    values = sample(problem.parameters, generator)
-    found = decode(problem.space, values, problem.cells)
+    values = problem.draw(generator)
+    found = problem.proposal(values)
     excess = problem.excess(found)
     for _ in range(_STEPS):
         if excess <= 0:
             return found
-        nearby = mutate(problem.parameters, values, generator)
-        candidate = decode(problem.space, nearby, problem.cells)
+        nearby = problem.neighbour(values, generator)
+        candidate = problem.proposal(nearby)
         if (its := problem.excess(candidate)) <= excess:
             values, found, excess = nearby, candidate, its
+    name = "" if problem.space is None else problem.space.name
     raise InvalidInput(
-        f"No architecture of {problem.space.name!r} was found within the budget of {problem.budget:g} M multiply-adds; "
+        f"No architecture of {name!r} was found within the budget of {problem.budget:g} M multiply-adds; "
         f"the nearest is {excess:.6g} M above. Give a larger budget."
     )

@@ -1,4 +1,4 @@
-"""What a black-box searcher is: it is asked for architectures, and told what their evaluations came to.
+"""What a searcher is: it is asked for architectures, or settings, and told what they came to.
 
 Searchers stand beside the methods: a sweep takes either by name, and both leave rows in the same tables. A searcher
 keeps nothing on disk. It is rebuilt by being asked and told again (:func:`rebuilt`).
@@ -6,6 +6,7 @@ keeps nothing on disk. It is rebuilt by being asked and told again (:func:`rebui
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from nasray.errors import InvalidInput
-from nasray.settings import Settings, setting
+from nasray.searchers.parameters import draw, neighbour
+from nasray.settings import Choice, Range, Settings, setting
 from nasray.spaces import Architecture, CellSpace
-from nasray.spaces.encoding import Parameters, parameters
+from nasray.spaces.encoding import Parameters, decode, encode, parameters
 from nasray.spaces.metric import ACCURACY, Metric
 
 Mode = Literal["min", "max"]
@@ -35,19 +37,25 @@ BASELINE = "random_search"
 """The searcher that stands beside the others."""
 EPOCH = "epoch"
 """In results of trials: epochs of training done."""
+ENDED = "ended"
+"""In results of trials: whether a trial came to its own end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchProblem:
     """What a searcher searches."""
 
-    space: CellSpace
-    cells: int
+    space: CellSpace | None
+    """Whose architectures are proposed; None where settings alone are."""
+    cells: int = 0
     """Cells of the networks that are evaluated."""
+    settings: Mapping[str, Range | Choice] = field(default_factory=dict)
+    """Settings that are proposed, by name, with what they are drawn from."""
     objectives: Mapping[str, Mode]
     """Names in a result, each with whether less or more is better, in the order of a :class:`Feedback`'s values."""
-    epochs: int
-    """Epochs of a complete evaluation."""
+    epochs: int | None
+    """Epochs of a complete evaluation; None where each has its own number, as searches do, and a result says
+    (:data:`ENDED`) whether it came to its end."""
     budget: float | None
     """Most multiply-adds (M); None means no budget."""
     macs: Callable[[Architecture], float]
@@ -55,22 +63,67 @@ class SearchProblem:
     seed: int
 
     @cached_property
-    def parameters(self) -> Parameters:
-        """The parameters that stand for an architecture (:mod:`nasray.spaces.encoding`)."""
-        return parameters(self.space, self.cells)
+    def architecture_parameters(self) -> Parameters:
+        """The parameters that stand for an architecture (:mod:`nasray.spaces.encoding`); none without a space."""
+        return {} if self.space is None else parameters(self.space, self.cells)
 
-    def excess(self, architecture: Architecture) -> float:
-        """Multiply-adds (M) above the budget; zero and below are within it."""
-        return 0.0 if self.budget is None else self.macs(architecture) - self.budget
+    def draw(self, generator: np.random.Generator) -> dict[str, Any]:
+        """Random values of all parameters."""
+        return draw(self.architecture_parameters, self.settings, generator)
+
+    def neighbour(self, values: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+        """The same values but for one parameter."""
+        return neighbour(self.architecture_parameters, self.settings, values, generator)
+
+    def proposal(self, values: Mapping[str, Any], number: int | None = None) -> Proposal:
+        """The proposal that values of all parameters stand for."""
+        settings = {name: value for name, value in values.items() if name in self.settings}
+        if self.space is None:
+            return Proposal(None, settings, number)
+        own = {name: value for name, value in values.items() if name not in self.settings}
+        return Proposal(decode(self.space, own, self.cells), settings, number)
+
+    def values(self, proposal: Proposal) -> dict[str, Any]:
+        """The values that stand for a proposal."""
+        if self.space is None or proposal.architecture is None:
+            return dict(proposal.settings)
+        return {**encode(self.space, proposal.architecture), **proposal.settings}
+
+    def excess(self, proposal: Proposal) -> float:
+        """Multiply-adds (M) above the budget; zero and below are within it. What an architecture costs is known before
+        it is trained, and what a search will find is not."""
+        if self.budget is None or proposal.architecture is None:
+            return 0.0
+        return self.macs(proposal.architecture) - self.budget
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """An architecture, and by what the searcher that proposed it recognises it."""
+    """An architecture, settings, or both, and by what the searcher that proposed them recognises them."""
 
-    architecture: Architecture
+    architecture: Architecture | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Values by name."""
     number: int | None = None
-    """Number of the searcher's own proposal; None for an architecture that it did not propose."""
+    """Number of the searcher's own proposal; None for what it did not propose."""
+
+    @cached_property
+    def key(self) -> str:
+        """What is proposed, as JSON: the same for the same, whoever proposes it."""
+        architecture = None if self.architecture is None else json.loads(self.architecture.to_json())
+        return json.dumps({"architecture": architecture, "settings": dict(self.settings)}, sort_keys=True)
+
+    @classmethod
+    def of(cls, key: str, space: CellSpace | None) -> Proposal:
+        """A proposal from its key.
+
+        Raises:
+            InvalidInput: it is none of the space.
+        """
+        values = json.loads(key)
+        architecture = values["architecture"]
+        found = None if space is None else Architecture.from_json(space, json.dumps(architecture))
+        return cls(found, values["settings"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +139,7 @@ class Feedback:
 
 
 class Searcher(ABC):
-    """A way of proposing architectures.
+    """A way of proposing architectures, settings, or both.
 
     A subclass is found through the entry points ``nasray.searchers``, or as ``file.py:NAME``. It proposes by what it
     was told and by a generator of its own that begins at the problem's seed, and by nothing else: asked and told the
@@ -102,7 +155,7 @@ class Searcher(ABC):
         """Settings of every searcher."""
 
         evaluations: int = setting(100, low=1)
-        """Number of architectures that the searcher proposes."""
+        """Number of proposals."""
 
     def __init__(self, config: Config, problem: SearchProblem) -> None:
         self.config = config
@@ -125,7 +178,7 @@ def feedback_of(
     result: Mapping[str, Any] | None,
     *,
     objectives: Iterable[str],
-    epochs: float,
+    epochs: float | None,
     budget: float | None,
     error: bool = False,
     time_attr: str = EPOCH,
@@ -139,7 +192,7 @@ def feedback_of(
     Args:
         result: the trial's last one; None or empty if it ended before it began.
         objectives: names of the objectives in a result.
-        epochs: of a complete evaluation.
+        epochs: of a complete evaluation; None where the result says whether it is one.
         budget: largest multiply-adds (M).
         error: whether the trial raised an error.
         time_attr: what counts epochs in a result.
@@ -151,7 +204,7 @@ def feedback_of(
     if _is_missing(result, time_attr) or (budget is not None and _is_missing(result, "macs")):
         return Feedback(state="failed")
     constraints = {} if budget is None else {"macs": float(result["macs"]) - budget}
-    if result[time_attr] < epochs:
+    if result[time_attr] < epochs if epochs is not None else not result.get(ENDED):
         refused = result[time_attr] <= 0 and not any(above > 0 for above in constraints.values())
         return Feedback(state="failed") if refused else Feedback(state="pruned", constraints=constraints)
     names = tuple(objectives)
@@ -170,7 +223,7 @@ def rebuilt(
     kind: type[Searcher],
     config: Searcher.Config,
     problem: SearchProblem,
-    told: Iterable[tuple[Architecture, Feedback]],
+    told: Iterable[tuple[Proposal, Feedback]],
 ) -> Searcher:
     """A searcher that continues from earlier results, whoever proposed them.
 
@@ -182,12 +235,12 @@ def rebuilt(
         kind: the searcher's class.
         config: its settings.
         problem: what is searched, with the seed of the whole search.
-        told: architectures with what they came to, in the order in which they were told.
+        told: proposals with what they came to, in the order in which they were told.
     """
     results = list(told)
     searcher = kind(config, replace(problem, seed=seed_after(problem.seed, len(results))))
-    for architecture, feedback in results:
-        searcher.tell(Proposal(architecture), feedback)
+    for proposal, feedback in results:
+        searcher.tell(replace(proposal, number=None), feedback)
     return searcher
 
 

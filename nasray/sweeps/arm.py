@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 from nasray import registry
 from nasray.errors import InvalidInput, shown
 from nasray.searchers import find_searcher, is_searcher
+from nasray.searchers.parameters import active
 from nasray.settings import HYPERPARAMETERS, TRAINED, Choice, Range, Settings, as_tuple, check_fields, check_names
 from nasray.spaces import CellSpace
 from nasray.sweeps.points import ParamSpace, drawn_of, ends, grid_points, latin_hypercube, whole
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.search_config import find_method
+
+LATIN = "latin"
+"""The searcher of settings that learns nothing: a Latin hypercube."""
 
 
 class Point(NamedTuple):
@@ -31,10 +35,12 @@ class Point(NamedTuple):
 class Arm:
     """A method or searcher on a space, and what is varied of its settings.
 
-    Its searches are all combinations of the param space's tuples and ``samples`` draws from its ranges. Any setting
-    can be varied: knobs, learning rates, channels, epochs. So can hyperparameters of the training from scratch, as
+    Its searches are all combinations of the param space's tuples and ``samples`` values of its ranges: drawn before the
+    first search, or chosen by a searcher that learns from the searches before. Any setting can be varied: knobs,
+    learning rates, channels, epochs. So can hyperparameters of the training from scratch, as
     ``training.learning_rate``: what a search finds is trained with the values of that search. What says which trainings
-    compare, such as their epochs and size, cannot.
+    compare, such as their epochs and size, cannot. A black-box searcher proposes the values of ranges with each
+    architecture.
 
     Raises:
         InvalidInput: a part that does not exist, a setting that the method does not have, a value out of its range, a
@@ -52,7 +58,11 @@ class Arm:
     """Settings that are varied, those of the training as ``training.NAME``: a tuple of values, all of which are
     searched, or a :class:`Range` or :class:`Choice` to draw from."""
     samples: int = 1
-    """Number of draws from the ranges and choices of the param space (a Latin hypercube). Without any it must be 1."""
+    """Number of values of the ranges and choices of the param space. Without any, and of a black-box searcher, whose
+    evaluations have a value each, it must be 1."""
+    searcher: str = LATIN
+    """Who chooses these values for a differentiable method: ``latin``, a Latin hypercube that is drawn before the first
+    search; or a searcher (``nasray list searchers``), which is told what each search was worth."""
 
     def __post_init__(self) -> None:
         for kind in ("method", "space"):
@@ -78,8 +88,17 @@ class Arm:
             raise InvalidInput("device in a param space: a run computes on one kind of device. Give it in settings.")
         check_names(config, dict.fromkeys(own))
         _check_trained(self.varied_training)
-        if self.samples > 1 and not drawn_of(self.param_space):
+        drawn = drawn_of(self.param_space)
+        if self.samples > 1 and not drawn:
             raise InvalidInput(f"samples {self.samples} of a param space without ranges: expected 1")
+        if self.samples > 1 and self.is_black_box:
+            raise InvalidInput(f"samples {self.samples} of searcher {self.method}: expected 1. Set its evaluations.")
+        if self.is_black_box and (known := [name for name in drawn if name in own]):
+            raise InvalidInput(
+                f"{known[0]} of searcher {self.method} over a range: give a tuple, whose values are all searched with."
+            )
+        _check_conditions(drawn)
+        self._check_searcher()
         for name, values in whole(self.param_space).items():
             assert not isinstance(values, Choice)
             for value in (values.low, values.high) if isinstance(values, Range) else values:
@@ -87,6 +106,28 @@ class Arm:
                     dataclasses.replace(self.settings, **{name: value})
                 else:
                     EvaluationSettings(**{name.removeprefix(TRAINED): value})
+
+    def _check_searcher(self) -> None:
+        if self.searcher == LATIN:
+            return
+        if not isinstance(self.searcher, str) or not is_searcher(self.searcher):
+            raise InvalidInput(f"searcher {shown(self.searcher)}: expected {LATIN} or one of nasray list searchers")
+        if self.is_black_box:
+            raise InvalidInput(f"searcher {self.searcher} of an arm of {self.method}, itself a searcher. Leave it out.")
+        if not drawn_of(self.param_space):
+            raise InvalidInput(
+                f"searcher {self.searcher} for a param space without ranges: give one, as in --lambda0 1e-3:1e-1:log"
+            )
+        if self.varied_training:
+            raise InvalidInput(
+                f"searcher {self.searcher} with {TRAINED}{self.varied_training[0]} in the param space: what it is told "
+                f"are accuracies by inherited weights, in which that changes nothing. Leave it to {LATIN}."
+            )
+
+    @property
+    def learns(self) -> bool:
+        """Whether what its searches are set to follows from the searches before."""
+        return self.searcher != LATIN
 
     @property
     def is_black_box(self) -> bool:
@@ -105,9 +146,16 @@ class Arm:
         return [name.removeprefix(TRAINED) for name in self.param_space if name.startswith(TRAINED)]
 
     def points(self) -> list[Point]:
-        """What all its searches are set to, for one seed; the same at every call."""
-        draws = latin_hypercube(drawn_of(self.param_space), self.samples)
-        return [self._point(values) for values in grid_points(self.param_space, draws)]
+        """What all its searches are set to, for one seed; the same at every call. Where a searcher chooses values,
+        these stand for them: as many."""
+        drawn = drawn_of(self.param_space)
+        draws = [{}] if self.is_black_box else latin_hypercube(drawn, self.samples)
+        return [self._point(active(drawn, values)) for values in grid_points(self.param_space, draws)]
+
+    def grid(self) -> list[Point]:
+        """What a searcher's searches are set to beside the values that it chooses: one point for each combination of
+        tuples, for one seed."""
+        return [self._point(values) for values in grid_points(self.param_space, [{}])]
 
     def extremes(self) -> list[Point]:
         """The points between which all its searches lie: ranges at their ends, tuples with all of their values."""
@@ -116,7 +164,7 @@ class Arm:
         return [self._point(values) for values in grid_points(every, draws)]
 
     def _point(self, values: Mapping[str, Any]) -> Point:
-        training = {name: values[TRAINED + name] for name in self.varied_training}
+        training = {name: values[TRAINED + name] for name in self.varied_training if TRAINED + name in values}
         own = {name: value for name, value in values.items() if not name.startswith(TRAINED)}
         return Point(dataclasses.replace(self.settings, **own), training)
 
@@ -146,6 +194,19 @@ def _varied(name: Any, values: Any) -> Range | Choice | tuple[Any, ...]:
     if not found:
         raise InvalidInput(f"{name} () in a param space: expected at least one value")
     return found
+
+
+def _check_conditions(drawn: Mapping[str, Range | Choice]) -> None:
+    for name, one in drawn.items():
+        if one.when is None:
+            continue
+        other, value = one.when
+        on = drawn.get(other)
+        if other == name or not isinstance(on, Choice) or value not in on.values or on.when is not None:
+            raise InvalidInput(
+                f"{name} when {other} is {shown(value)}: expected another setting of the param space, a Choice that "
+                "has this value and no condition itself"
+            )
 
 
 def _check_trained(names: list[str]) -> None:

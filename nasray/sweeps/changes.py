@@ -8,8 +8,8 @@ from typing import Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.settings import TRAINED, DeviceKind, changes
-from nasray.sweeps.arm import Arm, config_of
+from nasray.settings import TRAINED, Choice, DeviceKind, Range, changes
+from nasray.sweeps.arm import LATIN, Arm, config_of
 from nasray.sweeps.points import drawn_of
 from nasray.sweeps.sweep import Sweep
 
@@ -59,23 +59,54 @@ def with_samples(sweep: Sweep, samples: int) -> Sweep:
 
 def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
     """The same sweep with settings fixed in every arm that has them: there they are no longer varied. Neither are those
-    of the training, ``training.NAME``, whose values are the training's own.
+    of the training, ``training.NAME``, whose values are the training's own. A range or choice in the place of a value
+    is what they are drawn from.
 
     Raises:
         InvalidInput: a value that a method does not accept.
     """
+    drawn = {name: value for name, value in values.items() if isinstance(value, Range | Choice)}
 
-    def fixed(arm: Arm) -> Arm:
+    def changed(arm: Arm) -> Arm:
         own = {one.name for one in dataclasses.fields(arm.settings)}
-        varied = {name: v for name, v in arm.param_space.items() if name not in values}
+        kept = {name: value for name, value in arm.param_space.items() if name not in values}
+        more = {name: one for name, one in drawn.items() if name in own or name.startswith(TRAINED)}
+        fixed = {name: value for name, value in values.items() if name in own and name not in drawn}
+        varied = {**kept, **more}
         return dataclasses.replace(
             arm,
-            settings=dataclasses.replace(arm.settings, **{n: v for n, v in values.items() if n in own}),
+            settings=dataclasses.replace(arm.settings, **fixed),
             param_space=varied,
             samples=arm.samples if drawn_of(varied) else 1,
+            searcher=arm.searcher if drawn_of(varied) else LATIN,
         )
 
-    return dataclasses.replace(sweep, arms=tuple(map(fixed, sweep.arms)))
+    return dataclasses.replace(sweep, arms=tuple(map(changed, sweep.arms)))
+
+
+def with_searcher(sweep: Sweep, searcher: str, samples: int | None) -> Sweep:
+    """The same sweep with a searcher that chooses the values of ranges in every arm of a method that has some.
+
+    Args:
+        sweep: that is changed.
+        searcher: its name.
+        samples: searches of each arm; None is as many as there are.
+
+    Raises:
+        InvalidInput: no arm varies anything over a range, or there is no such searcher.
+    """
+    arms = [
+        dataclasses.replace(arm, searcher=searcher, samples=samples or arm.samples)
+        if drawn_of(arm.param_space) and not arm.is_black_box
+        else arm
+        for arm in sweep.arms
+    ]
+    if tuple(arms) == sweep.arms and searcher != LATIN:
+        raise InvalidInput(
+            f"searcher {searcher}: sweep {sweep.name!r} varies nothing over a range. Give one, as in --lambda0 "
+            "1e-3:1e-1:log"
+        )
+    return dataclasses.replace(sweep, arms=tuple(arms))
 
 
 def with_training(sweep: Sweep, **fields: Any) -> Sweep:

@@ -13,6 +13,7 @@ from nasray.errors import InvalidInput
 from nasray.settings import TRAINED, as_words
 from nasray.sweeps.fitting import find_sweep, fitted_as
 from nasray.sweeps.options import ARMS, EXECUTION, OF_TABLE, OWN, TABLE, settings_of, with_options
+from nasray.sweeps.points import drawn_of
 from nasray.sweeps.sweep import Sweep
 
 _ELSEWHERE = ("storage", "address")
@@ -95,6 +96,16 @@ def _settings(before: Sweep, after: Sweep) -> dict[str, Any]:
         )
         if changed and all(value == values[0] for value in values):
             found[name] = values[0]
+    return found | _drawn(before, after)
+
+
+def _drawn(before: Sweep, after: Sweep) -> dict[str, Any]:
+    """Ranges and choices that one sweep draws from, and the other does not."""
+    spaces = [drawn_of(arm.param_space) for arm in after.arms]
+    old = [drawn_of(arm.param_space) for arm in before.arms]
+    found: dict[str, Any] = {}
+    for space, other in zip(spaces, old, strict=True):
+        found |= {name: one for name, one in space.items() if other.get(name) != one}
     return found
 
 

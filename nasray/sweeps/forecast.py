@@ -13,6 +13,7 @@ from nasray.gates import Gates
 from nasray.methods.method import Problem
 from nasray.networks import supernet
 from nasray.sweeps.arm import Arm
+from nasray.sweeps.learning import learners
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.sweep import Sweep
 from nasray.trials.check import any_architecture, check_search
@@ -63,6 +64,8 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
         InvalidInput: it could not run.
     """
     configs = [] if not sweep.search_arms else sweep.searches()
+    for learner in learners(sweep):
+        configs += [sweep.search_config(learner.arm, learner.settings, learner.seed)] * learner.arm.samples
     training = sweep.training
     finds = sum(not _trains_itself(sweep, arm) for arm in sweep.search_arms)
     a_method = 1 if training.select == "final" else training.most or FRONT

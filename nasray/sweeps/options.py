@@ -10,18 +10,26 @@ from typing import Any
 
 from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
-from nasray.settings import TRAINED
-from nasray.sweeps.changes import with_execution, with_method, with_samples, with_settings, with_space, with_training
+from nasray.settings import TRAINED, Choice, Range
+from nasray.sweeps.changes import (
+    with_execution,
+    with_method,
+    with_samples,
+    with_searcher,
+    with_settings,
+    with_space,
+    with_training,
+)
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.training import Training
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.tune.execution import Execution
 
-OWN = ("name", "dataset", "seeds", "objectives", "reference", "random_baseline")
+OWN = ("name", "dataset", "seeds", "objectives", "reference", "worth", "random_baseline")
 """Fields of a sweep that are options as they are."""
-ARMS = ("preset", "method", "space", "draws")
-"""Options that change arms: which there are, on which space, with how many draws."""
+ARMS = ("preset", "method", "space", "draws", "searcher")
+"""Options that change arms: which there are, on which space, with how many values of ranges, and who chooses them."""
 TABLE = "table_"
 """Before the fields of a table, which is itself given by its path."""
 OF_TABLE = tuple(one.name for one in fields(AccuracySource) if one.name != "path")
@@ -50,9 +58,9 @@ def with_options(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
         sweep: whose values hold where nothing is given.
         values: by name: fields of the sweep (``name``, ``dataset``, ``seeds``, ``objectives``, ``reference``,
             ``random_baseline``), ``budget`` (M), ``table`` (a path) and ``table_columns``, ..., fields of its execution
-            (``storage``, ``address``, ...), of its training as ``training.NAME``, ``preset``, ``method``, ``space`` and
-            ``draws``; and settings of its arms (``epochs``, ``lambda0``, ...). A setting is fixed in every arm that has
-            it: there it is no longer varied.
+            (``storage``, ``address``, ...), of its training as ``training.NAME``, ``preset``, ``method``, ``space``,
+            ``draws`` and ``searcher``; and settings of its arms (``epochs``, ``lambda0``, ...). A setting is fixed in
+            every arm that has it: there it is no longer varied; or it is drawn from a range or choice that is given.
 
     Raises:
         InvalidInput: an option that the sweep does not have, or a value that it does not accept.
@@ -66,7 +74,11 @@ def with_options(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
     _check_known(sweep, given, settings)
     if given.get("space") is not None:
         sweep = with_space(sweep, given["space"])
-    trained = {name.removeprefix(TRAINED): value for name, value in given.items() if name.startswith(TRAINED)}
+    trained = {
+        name.removeprefix(TRAINED): value
+        for name, value in given.items()
+        if name.startswith(TRAINED) and not isinstance(value, Range | Choice)
+    }
     fixed = {name: value for name, value in given.items() if name in settings or name.startswith(TRAINED)}
     if fixed:
         sweep = with_settings(sweep, fixed)
@@ -74,6 +86,8 @@ def with_options(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
         sweep = with_training(sweep, **trained)
     if given.get("draws") is not None:
         sweep = with_samples(sweep, given["draws"])
+    if given.get("searcher") is not None:
+        sweep = with_searcher(sweep, given["searcher"], given.get("draws"))
     execution = {name: value for name, value in given.items() if name in EXECUTION}
     if execution:
         sweep = with_execution(sweep, **execution)

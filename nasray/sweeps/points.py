@@ -25,7 +25,7 @@ def grid_points(param_space: ParamSpace, draws: Sequence[Mapping[str, Any]]) -> 
     found = []
     for draw, point in itertools.product(draws, itertools.product(*grids)):
         chosen = {**draw, **dict(point)}
-        found.append({name: chosen[name] for name in param_space})
+        found.append({name: chosen[name] for name in param_space if name in chosen})
     return found
 
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.searchers import BASELINE, Feedback, Searcher, SearchProblem, find_searcher, rebuilt
+from nasray.searchers import BASELINE, Feedback, Proposal, Searcher, SearchProblem, find_searcher, rebuilt
+from nasray.settings import Choice, Range
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode, parameters, sample
 from nasray.sweeps.arm import Arm, Point
+from nasray.sweeps.points import drawn_of
 from nasray.sweeps.selection import trained_size, training_trial
 from nasray.sweeps.sweep import Sweep
 from nasray.trials.trial import Origin
@@ -34,7 +36,9 @@ class Proposals:
     settings: Searcher.Config
     seed: int
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the training, where the arm varies them."""
+    """Settings of the training, where the arm has several values of them."""
+    drawn: Mapping[str, Range | Choice] = field(default_factory=dict)
+    """Settings of the training that it proposes beside the architecture, as ``training.NAME``."""
 
     @property
     def evaluations(self) -> int:
@@ -52,10 +56,11 @@ class Proposals:
         """Ten hexadecimal digits that name the search by all that it depends on."""
         names = map(registry.portable, (self.method, self.space))
         values = [*names, self.settings.to_dict(), self.seed, *([self.training] if self.training else [])]
+        values += [{name: repr(one) for name, one in self.drawn.items()}] if self.drawn else []
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
-    def searcher(self, sweep: Sweep, told: Sequence[tuple[Architecture, Feedback]] = ()) -> Searcher:
+    def searcher(self, sweep: Sweep, told: Sequence[tuple[Proposal, Feedback]] = ()) -> Searcher:
         """What proposes, as it stands once it was told results, in order."""
         space = self.cell_space
 
@@ -65,6 +70,7 @@ class Proposals:
         problem = SearchProblem(
             space=space,
             cells=sweep.cells_of(space),
+            settings=self.drawn,
             objectives=sweep.modes,
             epochs=sweep.fidelities(self.space)[-1],
             budget=sweep.most_macs,
@@ -95,7 +101,8 @@ def proposals(sweep: Sweep) -> list[Proposals]:
         arms = sweep.black_box_arms
         for arm in arms:
             found += [
-                Proposals(arm.method, arm.space, _settings(point), seed, point.training) for point in arm.points()
+                Proposals(arm.method, arm.space, _settings(point), seed, point.training, drawn_of(arm.param_space))
+                for point in arm.points()
             ]
         if sweep.random_baseline:
             found += [_baseline([arm for arm in arms if arm.space == space], seed) for space in _spaces(arms)]
@@ -111,7 +118,8 @@ def _spaces(arms: list[Arm]) -> list[str]:
 def _baseline(arms: list[Arm], seed: int) -> Proposals:
     most = max(_settings(point).evaluations for arm in arms for point in arm.points())
     settings = dataclasses.replace(find_searcher(BASELINE).Config(), evaluations=most)
-    return Proposals(BASELINE, arms[0].space, settings, seed)
+    drawn = {name: one for arm in arms for name, one in drawn_of(arm.param_space).items()}
+    return Proposals(BASELINE, arms[0].space, settings, seed, drawn=drawn)
 
 
 def _settings(point: Point) -> Searcher.Config:

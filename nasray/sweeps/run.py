@@ -29,6 +29,7 @@ from nasray.settings import DeviceKind
 from nasray.sweeps.changes import with_device, with_execution, with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.command import Source
+from nasray.sweeps.learning import Learner, learners
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.record import check_same, record
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
@@ -98,9 +99,11 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
         failures = run_phase(phase, storage, sweep.execution, session)
         if searches:
             say_unpruned(read(storage, CANDIDATES), {one.name: one.config for one in searches}, sweep.data)
+        for learner in learners(sweep):
+            failures += run_phase(_learning(sweep, learner, reference), storage, sweep.execution, session)
         for one in proposals(sweep):
             failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
-        if sweep.training.select == "nothing" and searches:
+        if sweep.training.select == "nothing" and sweep.search_arms:
             candidates = within_budget(read(storage, CANDIDATES), sweep.most_macs)
             return _finish(sweep, storage, candidates, reference, failures)
         return _train(sweep, storage, reference, failures, session)
@@ -231,6 +234,15 @@ def _shared(sweep: Sweep) -> dict[str, Any]:
     }
 
 
+def _learning(sweep: Sweep, learner: Learner, reference: tuple[float, float]) -> Phase:
+    return Phase(
+        name=f"{path_part(learner.arm.method)}-{learner.name}",
+        kind="searches",
+        proposing=learner.proposing(sweep, reference),
+        **_shared(sweep),
+    )
+
+
 def _proposing(sweep: Sweep, one: Proposals) -> Phase:
     return Phase(
         name=f"{path_part(one.method)}-{one.trial_id}",
@@ -284,7 +296,7 @@ def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:
     """The rows that share a front: with exactly settings of the sweep's, or trained in one stage for as long."""
     if not len(evaluations):
         return evaluations
-    own = evaluations["complete"] & evaluations["settings"].isin(sweep.fidelity)
+    own = evaluations["complete"] & sweep.fidelity.holds(evaluations["settings"])
     one_stage = evaluations["training"] == "one stage"
     epochs = sweep.training.settings.epochs
     other = sorted(set(evaluations.loc[one_stage & (evaluations["epochs"] != epochs), "epochs"]))

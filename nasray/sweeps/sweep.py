@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from nasray import registry
 from nasray.costs import Budget
@@ -26,10 +26,12 @@ from nasray.settings import (
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm, Point
+from nasray.sweeps.points import drawn_of
 from nasray.sweeps.training import Training
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
+from nasray.trials.fidelity import Fidelity
 from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
@@ -70,6 +72,9 @@ class Sweep:
     network of the spaces and the accuracy of guessing."""
     table: AccuracySource | None = None
     """Table of accuracies that are looked up in place of training."""
+    worth: Literal["hypervolume", "final"] = "hypervolume"
+    """What a search is worth to a searcher that chooses settings: the hypervolume of its own candidates, or accuracy
+    and multiply-adds of its final architecture; by inherited weights."""
     random_baseline: bool = True
     """Whether random architectures are trained too: one of similar multiply-adds beside each that a method found, and
     as many as proposed beside a black-box search."""
@@ -98,6 +103,8 @@ class Sweep:
             registry.find("dataset", self.dataset)
         check_seeds("seeds", self.seeds)
         self._check_objectives()
+        if self.worth not in ("hypervolume", "final"):
+            raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume or final")
         if self.reference is not None:
             if len(self.reference) != 2:
                 raise InvalidInput(f"reference {shown(self.reference)}: expected multiply-adds (M) and an accuracy")
@@ -217,16 +224,17 @@ class Sweep:
         return dataclasses.replace(self.training.settings, **point.training)
 
     def searches(self) -> list[SearchConfig]:
-        """The configs of all searches, the same at every call."""
+        """The configs of all searches that are known before the first one ends, the same at every call."""
         return list({json.dumps(config.to_dict()): config for config, _ in self.planned()}.values())
 
     def planned(self) -> list[tuple[SearchConfig, EvaluationSettings]]:
-        """All searches, each with the settings with which what it finds is trained. Points that differ in these alone
-        have one search, which occurs once for each of them."""
+        """All searches that are known before the first one ends, each with the settings with which what it finds is
+        trained. Points that differ in these alone have one search, which occurs once for each of them."""
         return [
             (self.search_config(arm, point.settings, seed), self.trained_with(point))
             for seed in self.seeds
             for arm in self.search_arms
+            if not arm.learns
             for point in arm.points()
         ]
 
@@ -302,14 +310,15 @@ class Sweep:
         return (*rungs, last)
 
     @property
-    def fidelity(self) -> tuple[str, ...]:
-        """What rows of one front were trained with, as their column ``settings`` says it: of all trainings, which
-        differ in what arms vary."""
+    def fidelity(self) -> Fidelity:
+        """What rows of one front were trained with: all trainings, which differ in what arms vary."""
         if self.table is not None:
-            return (self.table.settings,)
+            return Fidelity((self.table.settings,))
         points = (point for arm in self.arms if arm.varied_training for point in arm.points())
         settings = dict.fromkeys([self.training.settings, *map(self.trained_with, points)])
-        return tuple(json.dumps(one.to_dict()) for one in settings)
+        drawn = (name for arm in self.black_box_arms for name in drawn_of(arm.param_space))
+        names = tuple(dict.fromkeys(name.removeprefix(TRAINED) for name in drawn))
+        return Fidelity(tuple(json.dumps(one.to_dict()) for one in settings), names)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; its presets are not part of it."""

@@ -10,11 +10,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from nasray import registry
+from nasray.settings import TRAINED
 from nasray.spaces import Architecture
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
@@ -196,6 +197,23 @@ Trial = SearchTrial | TrainingTrial
 def trial_of(values: Mapping[str, Any]) -> Trial:
     """A trial from what its ``to_dict`` gave."""
     return SearchTrial.of(values) if "varied" in values else TrainingTrial.of(values)
+
+
+def proposed(shared: Trial, architecture: Architecture | None, settings: Mapping[str, Any]) -> Trial:
+    """The trial of what a searcher proposes.
+
+    Args:
+        shared: what all its trials have beside what is proposed.
+        architecture: that is trained; None of a search.
+        settings: values of those that are varied, of the training's under ``training.NAME``.
+    """
+    if isinstance(shared, SearchTrial):
+        own = {name: value for name, value in settings.items() if not name.startswith(TRAINED)}
+        return replace(shared, config=replace(shared.config, settings=replace(shared.config.settings, **own)))
+    assert architecture is not None
+    trained = {name.removeprefix(TRAINED): value for name, value in settings.items()}
+    config = replace(shared.config, architecture=architecture, settings=replace(shared.config.settings, **trained))
+    return replace(shared, config=config, origin=replace(shared.origin, knobs={**shared.origin.knobs, **settings}))
 
 
 def training_name(architecture_id: str, method: str, seed: int | str) -> str:

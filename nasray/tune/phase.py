@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from nasray.searchers import Feedback, Mode, Searcher
-from nasray.spaces import Architecture
+from nasray.runs.outcomes import Point
+from nasray.searchers import Feedback, Mode, Proposal, Searcher
+from nasray.trials.fidelity import Fidelity
 from nasray.trials.rows import ROW
 from nasray.trials.running import BEGUN, DONE, ENDED, EPOCH, GIVEN_UP, STATE, WAITS
-from nasray.trials.trial import Kind, TrainingTrial, Trial
+from nasray.trials.trial import Kind, SearchTrial, TrainingTrial, Trial, proposed
 
 TRIAL = "trial"
 """In Tune's config of a trial: its name."""
-ARCHITECTURE = "architecture"
-"""In Tune's config of a trial that a searcher proposed: what it trains, as JSON."""
+PROPOSAL = "proposal"
+"""In Tune's config of a trial that a searcher proposed: the proposal's key."""
 RESERVED = frozenset(
     {
         *(EPOCH, DONE, ENDED, WAITS, BEGUN, GIVEN_UP, STATE, ROW, "points", "events", "node", "told"),
@@ -29,18 +31,38 @@ WORKERS = "workers"
 """Folder in the run's folder in which Ray Train keeps what workers of one training have to say: never read."""
 
 
+def trial_of_key(shared: Trial, key: str) -> Trial:
+    """The trial of a proposal, by the proposal's key.
+
+    Args:
+        shared: what all proposed trials have beside what is proposed.
+        key: of the proposal.
+    """
+    proposal = Proposal.of(key, None if isinstance(shared, SearchTrial) else shared.config.cell_space)
+    return proposed(shared, proposal.architecture, proposal.settings)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proposing:
     """A searcher that proposes a phase's trials one after the other."""
 
-    searcher: Callable[[Sequence[tuple[Architecture, Feedback]]], Searcher]
+    searcher: Callable[[Sequence[tuple[Proposal, Feedback]]], Searcher]
     """Makes the searcher as it stands once it was told these results, in order."""
     evaluations: int
-    """How many architectures it proposes."""
-    shared: TrainingTrial
-    """What all proposed trials have beside their architecture."""
+    """How many proposals it makes."""
+    shared: Trial
+    """What all proposed trials have beside what is proposed: architecture, settings, or both."""
     cells: int
     """Number of cells of the networks that are trained."""
+    worth: Callable[[Sequence[Point]], Mapping[str, float]] = field(default=lambda points: {})
+    """Objectives by name of a search that gave these (multiply-adds in M, metric), the last one at its end."""
+
+    def valued(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A trial's result with the objectives that follow from what a search gave."""
+        points = result.get("points")
+        if not isinstance(self.shared, SearchTrial) or not points:
+            return result
+        return {**result, **self.worth([(float(macs), float(metric)) for macs, metric in points])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +88,8 @@ class Phase:
     """Processes that train one architecture together."""
     budget: float | None = None
     """Largest multiply-adds (M) of what counts for the front that live figures tell of."""
-    fidelity: tuple[str, ...] = ()
-    """Settings of the trainings that share that front, each as JSON."""
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    """Which trainings share that front."""
     one_stage_epochs: int | None = None
     """Epochs of trainings in one stage that share it."""
 

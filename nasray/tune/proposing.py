@@ -1,26 +1,30 @@
 """A searcher in a phase: rebuilt from the run's folder, asked under Ray Tune, told its results by number.
 
-Everything it needs lies in the rows of its trials and in their outcomes. The searcher is told trainings again in the
-order of the column ``told``; what was proposed and did not end comes first. Look-ups in a table are proposed again,
+Everything it needs lies in the rows of its trials and in their outcomes. The searcher is told results again in the
+order in which it was told them; what was proposed and did not end comes first. Look-ups in a table are proposed again,
 exactly as before, and get their known results.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from nasray.runs import EVALUATIONS, Storage, read
+from nasray.runs import CANDIDATES, EVALUATIONS, Storage, read
 from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcome, read_outcomes, write_outcome
-from nasray.runs.tables import amend_row
-from nasray.searchers import EPOCH, Feedback, feedback_of
+from nasray.runs.tables import amend_row, row_file
+from nasray.searchers import EPOCH, Feedback, Proposal, feedback_of
+from nasray.searchers.parameters import active
+from nasray.searchers.searcher import ENDED
+from nasray.settings import TRAINED
 from nasray.spaces import Architecture
 from nasray.trials.rows import ROW
-from nasray.trials.trial import TrainingTrial
+from nasray.trials.trial import SearchTrial, TrainingTrial, Trial, proposed
 from nasray.tune.phase import Phase, Proposing
 from nasray.tune.searcher import TOLD, AskTellSearch, Result
 
@@ -39,32 +43,40 @@ class Proposed:
         self.phase, self.storage = phase, storage
         self.digests: dict[str, str] = {}
         """Digests of the trials proposed since, by the trials' names."""
+        self._problem = self.proposing.searcher([]).problem
 
-    def trial(self, architecture: Architecture) -> TrainingTrial:
-        """The trial that trains an architecture."""
-        shared = self.proposing.shared
-        return replace(shared, config=replace(shared.config, architecture=architecture))
+    def trial(self, proposal: Proposal) -> Trial:
+        """The trial of a proposal."""
+        return proposed(self.proposing.shared, proposal.architecture, proposal.settings)
 
-    def begin(self, architecture: Architecture) -> str:
-        """Write down that an architecture was proposed, so that another driver finds it; gives its trial's name."""
-        trial = self.trial(architecture)
+    def begin(self, proposal: Proposal) -> str:
+        """Write down what was proposed, so that another driver finds it; gives its trial's name."""
+        trial = self.trial(proposal)
         self.digests[trial.name] = trial.digest
         if not trial.is_looked_up and read_outcome(self.storage, trial.name) is None:
-            waiting = Outcome(state="waiting", digest=trial.digest, architecture=architecture.to_json())
+            waiting = Outcome(state="waiting", digest=trial.digest, proposal=proposal.key)
             write_outcome(self.storage, trial.name, waiting)
         return trial.name
 
-    def told(self, result: Result, number: int) -> None:
-        """Write into its row which of all results the searcher was told."""
-        if result.get(ROW) is not None:
-            amend_row(self.storage, EVALUATIONS, result[ROW], told=number)
+    def told(self, proposal: Proposal, result: Result, number: int) -> None:
+        """Write down which of all results the searcher was told: into the rows, and of a search into its outcome."""
+        if not isinstance(self.proposing.shared, SearchTrial):
+            if result.get(ROW) is not None:
+                amend_row(self.storage, EVALUATIONS, result[ROW], told=number)
+            return
+        name = self.trial(proposal).name
+        rows = read(self.storage, CANDIDATES)
+        for row in rows[rows["trial_id"] == name].to_dict("records"):
+            own = {str(column): value for column, value in row.items()}
+            amend_row(self.storage, CANDIDATES, row_file(CANDIDATES, own), told=number)
+        outcome = read_outcome(self.storage, name)
+        if outcome is not None:
+            write_outcome(self.storage, name, dataclasses.replace(outcome, told=number))
 
     def name_of_row(self, row: Mapping[Any, Any]) -> str | None:
         """The name of the trial that left a row; None where the searcher did not propose it."""
-        shared = self.proposing.shared
-        if row["method"] != shared.method or row["search_trial_id"] != shared.origin.search_trial_id:
-            return None
-        return self.trial(Architecture.from_json(shared.config.cell_space, row["architecture"])).name
+        proposal = self._proposal_of_row(row)
+        return None if proposal is None else self.trial(proposal).name
 
     def outcomes(self) -> dict[str, Outcome]:
         """Those of the trials that the searcher proposed, by the trials' names."""
@@ -72,68 +84,100 @@ class Proposed:
             return read_outcomes(self.storage, self.digests)
         found = {}
         for name, outcome in read_outcomes(self.storage).items():
-            architecture = self._architecture(outcome)
-            if architecture is not None and self.trial(architecture).name == name:
+            proposal = self._proposal(outcome)
+            if proposal is not None and self.trial(proposal).name == name:
                 found[name] = outcome
         return found
 
     def search(self) -> AskTellSearch:
         """The searcher as it stands after all that the folder holds."""
         results, outcomes = self.results(), self.outcomes()
-        told: list[tuple[Architecture, Feedback]] = []
+        told: list[tuple[Proposal, Feedback]] = []
         numbers = [int(result[TOLD]) for result in results.values() if TOLD in result]
         searcher = self.proposing.searcher([])
         if not self.phase.looks_up:
             problem = searcher.problem
             ordered = sorted(results.items(), key=lambda item: item[1].get(TOLD, math.inf))
-            for text, result in ordered:
+            for key, result in ordered:
                 feedback = feedback_of(
                     result, objectives=problem.objectives, epochs=problem.epochs, budget=problem.budget
                 )
-                told.append((Architecture.from_json(problem.space, text), feedback))
+                told.append((Proposal.of(key, problem.space), feedback))
             searcher = self.proposing.searcher(told)
-        unfinished = [self._architecture(outcome) for outcome in outcomes.values() if outcome.is_open]
+        unfinished = [self._proposal(outcome) for outcome in outcomes.values() if outcome.is_open]
         return AskTellSearch(
             searcher,
             self.proposing.evaluations,
             name_of=self.begin,
-            known=lambda architecture: results.get(architecture.to_json()),
+            known=lambda proposal: results.get(proposal.key),
             on_told=self.told,
+            valued=self.proposing.valued,
             told=max([*numbers, len(told)]) if told else 0,
             distinct=len(told),
-            unfinished=[architecture for architecture in unfinished if architecture is not None],
+            unfinished=[proposal for proposal in unfinished if proposal is not None],
         )
 
-    def _architecture(self, outcome: Outcome) -> Architecture | None:
-        if outcome.architecture is None:
-            return None
-        return Architecture.from_json(self.proposing.shared.config.cell_space, outcome.architecture)
-
     def ended(self) -> dict[str, tuple[str, Result]]:
-        """Architecture, as JSON, and last result of the trials that ended for good, by their names."""
-        space = self.proposing.shared.config.cell_space
+        """Proposal's key and last result of the trials that ended for good, by their names."""
         return {
-            self.trial(Architecture.from_json(space, text)).name: (text, result)
-            for text, result in self.results().items()
+            self.trial(Proposal.of(key, self._problem.space)).name: (key, result)
+            for key, result in self.results().items()
         }
 
     def results(self) -> dict[str, Result]:
-        """The last result of every architecture whose trial ended for good, by its JSON."""
+        """The last result of every proposal whose trial ended for good, by its key."""
+        if isinstance(self.proposing.shared, SearchTrial):
+            return self._results_of_searches()
         shared, outcomes = self.proposing.shared, read_outcomes(self.storage)
         rows = read(self.storage, EVALUATIONS)
         results: dict[str, Result] = {}
         if len(rows):
             same = (rows["method"] == shared.method) & (rows["search_trial_id"] == shared.origin.search_trial_id)
-            same &= (rows["settings"] == shared.settings) & (rows["seed"] == shared.config.seed)
+            same &= rows["seed"] == shared.config.seed
             for row in rows[same].sort_values("epochs").to_dict("records"):
-                outcome = outcomes.get(str(self.name_of_row(row)))
+                proposal = self._proposal_of_row(row)
+                if proposal is None:
+                    continue
+                outcome = outcomes.get(self.trial(proposal).name)
                 # A trial that is still running may already have rows, of its rungs.
                 if row["complete"] if outcome is None else not outcome.is_open:
-                    results[row["architecture"]] = _result(row, self.phase.objectives)
+                    results[proposal.key] = _result(row, self.phase.objectives)
         for outcome in outcomes.values():
-            if outcome.architecture is not None and outcome.state in GAVE_UP:
-                results.setdefault(outcome.architecture, {EPOCH: 0})
+            if outcome.proposal is not None and outcome.state in GAVE_UP:
+                results.setdefault(outcome.proposal, {EPOCH: 0})
         return results
+
+    def _results_of_searches(self) -> dict[str, Result]:
+        results: dict[str, Result] = {}
+        for outcome in self.outcomes().values():
+            if outcome.is_open or outcome.proposal is None:
+                continue
+            result = {EPOCH: 0} if outcome.state in GAVE_UP else _result_of_search(outcome)
+            number = {} if outcome.told is None else {TOLD: outcome.told}
+            results[outcome.proposal] = {**self.proposing.valued(result), **number}
+        return results
+
+    def _proposal(self, outcome: Outcome) -> Proposal | None:
+        return None if outcome.proposal is None else Proposal.of(outcome.proposal, self._problem.space)
+
+    def _proposal_of_row(self, row: Mapping[Any, Any]) -> Proposal | None:
+        """What a row of the searcher's trainings is of; None where it is another's."""
+        shared = self.proposing.shared
+        if not isinstance(shared, TrainingTrial):
+            return None
+        if row["method"] != shared.method or row["search_trial_id"] != shared.origin.search_trial_id:
+            return None
+        settings = {} if not self._problem.settings else json.loads(row["settings"])
+        varied = {name: settings.get(name.removeprefix(TRAINED)) for name in self._problem.settings}
+        architecture = Architecture.from_json(shared.config.cell_space, row["architecture"])
+        found = Proposal(architecture, active(self._problem.settings, varied))
+        trial = self.trial(found)
+        return found if isinstance(trial, TrainingTrial) and trial.settings == row["settings"] else None
+
+
+def _result_of_search(outcome: Outcome) -> dict[str, Any]:
+    points = [list(point) for point in outcome.points]
+    return {EPOCH: outcome.epoch, ENDED: outcome.state == "done" and bool(points), "points": points}
 
 
 def _result(row: Mapping[Any, Any], objectives: Iterable[str]) -> Result:

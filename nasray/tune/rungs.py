@@ -27,7 +27,7 @@ def records(phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], nam
     rows = read(storage, EVALUATIONS)
     if not len(rows):
         return []
-    at_rungs = rows[rows["epochs"].isin(phase.rungs[:-1]) & rows["settings"].isin(phase.fidelity)]
+    at_rungs = rows[rows["epochs"].isin(phase.rungs[:-1]) & phase.fidelity.holds(rows["settings"])]
     found = []
     for row in at_rungs.sort_values("created_at", kind="stable").to_dict("records"):
         name = name_of(row)

@@ -11,9 +11,8 @@ from typing import Any
 from ray.tune.search import Searcher as TuneSearcher
 
 from nasray.searchers.searcher import EPOCH, Feedback, Proposal, Searcher, feedback_of
-from nasray.spaces import Architecture
 from nasray.trials.running import GIVEN_UP, WAITS
-from nasray.tune.phase import ARCHITECTURE, TRIAL
+from nasray.tune.phase import PROPOSAL, TRIAL
 
 TOLD = "told"
 """In a trial's config how many results its searcher had been told; in a known result which of them it was."""
@@ -25,11 +24,11 @@ Result = Mapping[str, Any]
 class AskTellSearch(TuneSearcher):
     """Proposes under Ray Tune what one of nasray's searchers proposes, and tells it what came of it.
 
-    A trial's config is ``{"trial": its name, "architecture": canonical JSON, "told": results told so far}``.
+    A trial's config is ``{"trial": its name, "proposal": its key, "told": results told so far}``.
 
-    An architecture whose result is known gets no trial: the searcher is told its result, and is asked for the next one.
-    If its trial is still under way, the searcher is told when that ends. Both count as proposals, so a search in a
-    space with fewer architectures than proposals ends too.
+    What has a known result gets no trial: the searcher is told its result, and is asked for the next proposal. If its
+    trial is still under way, the searcher is told when that ends. Both count as proposals, so a search in a space with
+    fewer architectures than proposals ends too.
 
     How many trials are open at once is ``max_concurrent_trials`` of Tune's ``TuneConfig``. Results that are looked up
     need a limit of 1: a second trial beside one that takes milliseconds gains nothing, for Tune starts a process for it
@@ -37,14 +36,16 @@ class AskTellSearch(TuneSearcher):
 
     Args:
         searcher: what is asked and told, by this adapter alone.
-        proposals: how many architectures it proposes in all, those of earlier sessions (``told``) included.
-        name_of: an architecture's trial, by what it is (architecture, fidelity, seed).
-        known: the last result of an architecture's trial if an earlier session ended it for good.
-        on_told: called with a trial's last result, and with which of all results it was that the searcher was told,
-            counted from 1. Of known results only with those that do not hold their number under ``told`` yet.
+        proposals: how many it makes in all, those of earlier sessions (``told``) included.
+        name_of: a proposal's trial, by what it is (architecture, settings, fidelity, seed).
+        known: the last result of a proposal's trial if an earlier session ended it for good.
+        on_told: called with a proposal, its trial's last result, and with which of all results it was that the
+            searcher was told, counted from 1. Of known results only with those that do not hold their number under
+            ``told`` yet.
+        valued: gives a result with the objectives that follow from it.
         told: how many results the searcher was told when it was rebuilt; the known ones hold their numbers.
-        distinct: how many architectures these were of; None is as many.
-        unfinished: architectures whose trials an earlier session began and did not end: they come first.
+        distinct: how many different proposals these were; None is as many.
+        unfinished: proposals whose trials an earlier session began and did not end: they come first.
     """
 
     def __init__(
@@ -52,35 +53,37 @@ class AskTellSearch(TuneSearcher):
         searcher: Searcher,
         proposals: int,
         *,
-        name_of: Callable[[Architecture], str],
-        known: Callable[[Architecture], Result | None] | None = None,
-        on_told: Callable[[Result, int], None] | None = None,
+        name_of: Callable[[Proposal], str],
+        known: Callable[[Proposal], Result | None] | None = None,
+        on_told: Callable[[Proposal, Result, int], None] | None = None,
+        valued: Callable[[Result], Result] = lambda result: result,
         told: int = 0,
         distinct: int | None = None,
-        unfinished: Sequence[Architecture] = (),
+        unfinished: Sequence[Proposal] = (),
     ) -> None:
         super().__init__()
         self.black_box = searcher  # an attribute `searcher` Tune would take for a wrapped searcher of its own
         self.proposals = proposals
         self.proposed = told
-        """Architectures proposed so far, repetitions included."""
+        """Proposals so far, repetitions included."""
         self.told = told
         """Results that the searcher was told so far."""
         self.distinct = told if distinct is None else distinct
-        """Different architectures among those proposed so far."""
+        """Different ones among them."""
         self._told_before = told
         self._name_of = name_of
         self._known = known
         self._on_told = on_told
+        self._valued = valued
         self._unfinished = list(unfinished)
         self._came_to: dict[str, Feedback] = {}
-        """By the id of an architecture."""
+        """By a proposal's key."""
         self._open: dict[str, list[Proposal]] = {}
-        """By the id of an architecture whose trial is under way, every proposal of it."""
-        self._again: list[Architecture] = []
+        """By the key of what is under way, every proposal of it."""
+        self._again: list[Proposal] = []
         """Those of them whose trials run in this Tuner."""
         self._exhausted = False
-        self._trials: dict[str, Architecture] = {}
+        self._trials: dict[str, Proposal] = {}
         """By Tune's id of a trial that is under way."""
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
@@ -88,36 +91,36 @@ class AskTellSearch(TuneSearcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        """The next architecture without a known result, or that there is none."""
+        """The next proposal without a known result, or that there is none."""
         if self._again:
             return self._begin(trial_id, self._again.pop(0))
         while self.proposed < self.proposals:
-            proposal = Proposal(self._unfinished.pop(0)) if self._unfinished else self.black_box.ask()
+            proposal = self._unfinished.pop(0) if self._unfinished else self.black_box.ask()
             if proposal is None:
                 self._exhausted = True
                 break
             self.proposed += 1
-            architecture = proposal.architecture
-            if architecture.id in self._open:
-                self._open[architecture.id].append(proposal)
+            key = proposal.key
+            if key in self._open:
+                self._open[key].append(proposal)
                 continue
-            if architecture.id not in self._came_to:
-                result = None if self._known is None else self._known(architecture)
+            if key not in self._came_to:
+                result = None if self._known is None else self._known(proposal)
                 number = None if result is None else result.get(TOLD)
                 self.distinct += number is None or number > self._told_before
                 if result is None:
-                    self._open[architecture.id] = [proposal]
-                    return self._begin(trial_id, architecture)
-                self._came_to[architecture.id] = self._feedback(result, error=False)
+                    self._open[key] = [proposal]
+                    return self._begin(trial_id, proposal)
+                self._came_to[key] = self._feedback(result, error=False)
                 if number is None and self._on_told is not None:
-                    self._on_told(result, self.told + 1)
+                    self._on_told(proposal, result, self.told + 1)
             self._tell([proposal])
         return str(TuneSearcher.FINISHED)
 
     def begin_pass(self) -> None:
         """Take up in a new Tuner what is open: trials that wait for more memory, or that the last Tuner left."""
         self._trials.clear()
-        self._again = [proposals[0].architecture for proposals in self._open.values()]
+        self._again = [proposals[0] for proposals in self._open.values()]
 
     @property
     def is_finished(self) -> bool:
@@ -125,20 +128,20 @@ class AskTellSearch(TuneSearcher):
         return (self.proposed >= self.proposals or self._exhausted) and not self._open
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the searcher what a trial came to, once for every proposal of its architecture."""
-        architecture = self._trials.pop(trial_id, None)
-        if architecture is None or (result and result.get(WAITS)):
+        """Tell the searcher what a trial came to, once for every proposal that it was of."""
+        proposal = self._trials.pop(trial_id, None)
+        if proposal is None or (result and result.get(WAITS)):
             return
         gave_up = bool(result and result.get(GIVEN_UP))
-        self._came_to[architecture.id] = self._feedback(result, error=error or gave_up)
+        self._came_to[proposal.key] = self._feedback(result, error=error or gave_up)
         number = self.told + 1
-        self._tell(self._open.pop(architecture.id))
+        self._tell(self._open.pop(proposal.key))
         if result and self._on_told is not None:
-            self._on_told(result, number)
+            self._on_told(proposal, result, number)
 
-    def _begin(self, trial_id: str, architecture: Architecture) -> dict[str, Any]:
-        self._trials[trial_id] = architecture
-        return {TRIAL: self._name_of(architecture), ARCHITECTURE: architecture.to_json(), TOLD: self.told}
+    def _begin(self, trial_id: str, proposal: Proposal) -> dict[str, Any]:
+        self._trials[trial_id] = proposal
+        return {TRIAL: self._name_of(proposal), PROPOSAL: proposal.key, TOLD: self.told}
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: a searcher is rebuilt from what it was told."""
@@ -148,13 +151,13 @@ class AskTellSearch(TuneSearcher):
 
     def _tell(self, proposals: Sequence[Proposal]) -> None:
         for proposal in proposals:
-            self.black_box.tell(proposal, self._came_to[proposal.architecture.id])
+            self.black_box.tell(proposal, self._came_to[proposal.key])
             self.told += 1
 
     def _feedback(self, result: Result | None, *, error: bool) -> Feedback:
         problem = self.black_box.problem
         return feedback_of(
-            result,
+            None if result is None else self._valued(result),
             objectives=problem.objectives,
             epochs=problem.epochs,
             budget=problem.budget,

@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import ray
@@ -22,12 +21,11 @@ from nasray.errors import InvalidInput
 from nasray.runs import open_storage
 from nasray.runs.events import Level, note, say, show_events
 from nasray.runs.patience import EVENT, PATIENCE
-from nasray.spaces import Architecture
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.labels import kind_of, label
 from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, STATE, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
-from nasray.tune.phase import ARCHITECTURE, TRIAL, WORKERS
+from nasray.tune.phase import PROPOSAL, TRIAL, WORKERS, trial_of_key
 from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory
 from nasray.tune.workers import DistributedEvaluation, Group
 
@@ -57,10 +55,10 @@ class TrialTrainable(Trainable):
         """Take the trial that a config names.
 
         Args:
-            config: of the trial, see :data:`TRIAL` and :data:`ARCHITECTURE`.
+            config: of the trial, see :data:`TRIAL` and :data:`PROPOSAL`.
             storage: the run's folder.
             trials: those of the phase by their names, as plain values.
-            shared: what all trials that a searcher proposes have beside their architecture, as a trial's values.
+            shared: what all trials that a searcher proposes have beside what is proposed, as a trial's values.
             max_failures: how often a trial that raises an error is tried again.
             group: the workers that train each of them together, where there are several.
             folder: the driver's, which relative paths in a user's own code mean.
@@ -78,7 +76,7 @@ class TrialTrainable(Trainable):
         _StorageEvents.heard_by(self)
         try:
             known = {config[TRIAL]: trial_of(trials[config[TRIAL]])} if trials else {}
-            trial = trial_of_config(config, known, None if shared is None else TrainingTrial.of(shared))
+            trial = trial_of_config(config, known, None if shared is None else trial_of(shared))
             run = open_storage(storage, patience=PATIENCE)
             self._trial = RunningTrial(trial, run, self._say, start=self._start, max_failures=max_failures)
             if not trial.is_looked_up:
@@ -149,20 +147,17 @@ class TrialTrainable(Trainable):
         self._events.append((level, event, fields))
 
 
-def trial_of_config(
-    config: Mapping[str, Any], trials: Mapping[str, Trial], shared: TrainingTrial | None = None
-) -> Trial:
+def trial_of_config(config: Mapping[str, Any], trials: Mapping[str, Trial], shared: Trial | None = None) -> Trial:
     """The trial that Tune's config of it means.
 
     Args:
-        config: see :data:`TRIAL` and :data:`ARCHITECTURE`.
+        config: see :data:`TRIAL` and :data:`PROPOSAL`.
         trials: the known ones by their names.
-        shared: what all proposed trials have beside their architecture.
+        shared: what all proposed trials have beside what is proposed.
     """
     if shared is None:
         return trials[config[TRIAL]]
-    proposed = Architecture.from_json(shared.config.cell_space, config[ARCHITECTURE])
-    return replace(shared, config=replace(shared.config, architecture=proposed))
+    return trial_of_key(shared, config[PROPOSAL])
 
 
 class _StorageEvents(logging.Handler):

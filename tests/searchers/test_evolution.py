@@ -119,7 +119,7 @@ def test_only_what_was_trained_to_the_end_is_a_parent() -> None:
         assert proposal is not None
         one.tell(proposal, told)
     assert proposals[0] is not None
-    assert one.population == (proposals[0].architecture,)
+    assert [alive.architecture for alive in one.population] == [proposals[0].architecture]
 
 
 @pytest.mark.parametrize("kind", [Evolution, RandomSearch])

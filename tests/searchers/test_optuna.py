@@ -95,8 +95,8 @@ def test_samplers_learn_of_the_budget(name: str, trials: int) -> None:
 @pytest.mark.parametrize("kind", [TPE, NSGA2])
 def test_a_rebuilt_searcher_has_learnt_from_what_others_proposed(kind: type[OptunaSearcher]) -> None:
     generator = np.random.default_rng(0)
-    drawn = [decode(NAS_BENCH_201, sample(problem().parameters, generator), 15) for _ in range(120)]
-    told = [(one, Feedback(state="complete", values=(float(threes(one)),))) for one in drawn]
+    drawn = [decode(NAS_BENCH_201, sample(problem().architecture_parameters, generator), 15) for _ in range(120)]
+    told = [(Proposal(one), Feedback(state="complete", values=(float(threes(one)),))) for one in drawn]
     one = rebuilt(kind, kind.Config(), problem(), told)
     assert isinstance(one, OptunaSearcher)
     assert np.mean(evaluate(one, 40)) > 2.0

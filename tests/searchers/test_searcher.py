@@ -83,21 +83,21 @@ def test_asked_and_told_again_it_proposes_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_one_that_is_rebuilt_by_telling_depends_on_nothing_else(name: str) -> None:
     first = made(name)
-    told = [(one, looked_up(one)) for one in go_on(first, 15 if name == "gp" else 60)]
+    told = [(Proposal(one), looked_up(one)) for one in go_on(first, 15 if name == "gp" else 60)]
     again = [rebuilt(type(first), first.config, first.problem, told) for _ in range(2)]
     proposed = [go_on(one, 10) for one in again]
     assert proposed[0] == proposed[1]
     # Its random numbers are none that the first has drawn.
     assert proposed[0] != go_on(made(name), 10)
     if name in ("evolution", "random_search"):
-        assert not {one.id for one in proposed[0]} & {one.id for one, _ in told}
+        assert not {one.id for one in proposed[0]} & {one.architecture.id for one, _ in told if one.architecture}
     assert known_by(rebuilt(type(first), first.config, first.problem, told)) == known_by(first)
 
 
 def known_by(one: Searcher) -> list[Any]:
     if isinstance(one, OptunaSearcher):
         return [(trial.state, trial.values, trial.params, trial.constraints) for trial in one.study.trials]
-    return list(one.population) if isinstance(one, Evolution) else []
+    return [alive.key for alive in one.population] if isinstance(one, Evolution) else []
 
 
 def test_a_search_that_was_told_nothing_begins_with_its_own_seed() -> None:
@@ -139,8 +139,7 @@ def test_without_a_budget_there_are_no_constraints() -> None:
 
 
 OWN = """
-from nasray.searchers import Proposal, Searcher
-from nasray.spaces.encoding import decode
+from nasray.searchers import Searcher
 
 class Alternating(Searcher):
     def __init__(self, config, problem):
@@ -149,8 +148,8 @@ class Alternating(Searcher):
 
     def ask(self):
         self.asked += 1
-        values = {name: accepted[self.asked % len(accepted)] for name, accepted in self.problem.parameters.items()}
-        return Proposal(decode(self.problem.space, values, self.problem.cells), self.asked)
+        values = {name: accepted[self.asked % len(accepted)] for name, accepted in self.problem.architecture_parameters.items()}
+        return self.problem.proposal(values, self.asked)
 
     def tell(self, proposal, feedback):
         pass

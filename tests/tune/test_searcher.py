@@ -49,8 +49,13 @@ def searcher(name: str, space: CellSpace = NAS_BENCH_201) -> Searcher:
     return kind(config, problem(space))
 
 
-def name_of(architecture: Architecture) -> str:
-    return f"{architecture.id}_4_0"
+def name_of(proposal: Proposal) -> str:
+    assert proposal.architecture is not None
+    return f"{proposal.architecture.id}_4_0"
+
+
+def key(architecture: Architecture) -> str:
+    return Proposal(architecture).key
 
 
 def adapter(one: Searcher, proposals: int = 20, **arguments: Any) -> AskTellSearch:
@@ -61,8 +66,8 @@ def run(search: AskTellSearch, most: int = 1000) -> list[str]:
     """Run trials one after another; gives their architectures as JSON."""
     trials: list[str] = []
     while len(trials) < most and (config := search.suggest(f"t{len(trials)}")) != FINISHED:
-        search.on_trial_complete(f"t{len(trials)}", result_of(config["architecture"]))
-        trials.append(config["architecture"])
+        search.on_trial_complete(f"t{len(trials)}", result_of(config["proposal"]))
+        trials.append(config["proposal"])
     return trials
 
 
@@ -70,7 +75,7 @@ def run(search: AskTellSearch, most: int = 1000) -> list[str]:
 def test_a_space_with_fewer_architectures_than_proposals_trains_each_once(name: str) -> None:
     # These two propose again and again what they know.
     numbers: list[int] = []
-    search = adapter(searcher(name, five_cells()), 12, on_told=lambda result, number: numbers.append(number))
+    search = adapter(searcher(name, five_cells()), 12, on_told=lambda proposal, result, number: numbers.append(number))
     trials = run(search)
     assert len(set(trials)) == len(trials) <= 5
     assert (search.proposed, search.distinct, search.told) == (12, len(trials), 12)
@@ -91,7 +96,7 @@ def test_evolution_ends_when_there_is_nothing_new() -> None:
 def test_a_search_that_was_killed_anywhere_proposes_the_same_trials(name: str) -> None:
     undisturbed: dict[str, int] = {}
     search = adapter(
-        searcher(name), on_told=lambda result, number: undisturbed.setdefault(result["architecture"], number)
+        searcher(name), on_told=lambda proposal, result, number: undisturbed.setdefault(result["architecture"], number)
     )
     trials = run(search)
     assert list(undisturbed) == trials
@@ -100,8 +105,8 @@ def test_a_search_that_was_killed_anywhere_proposes_the_same_trials(name: str) -
         told = dict.fromkeys(known, 0)
         resumed = adapter(
             searcher(name),
-            known=lambda one, known=known: known.get(one.to_json()),
-            on_told=lambda result, number, told=told: told.update({result["architecture"]: number}),
+            known=lambda one, known=known: known.get(one.key),
+            on_told=lambda proposal, result, number, told=told: told.update({result["architecture"]: number}),
         )
         assert run(resumed) == trials[done:]
         assert (resumed.proposed, resumed.distinct) == (search.proposed, search.distinct)
@@ -115,8 +120,8 @@ def test_a_row_that_was_written_before_it_was_told_gets_its_number() -> None:
     numbers: dict[str, int] = {}
     resumed = adapter(
         searcher("evolution"),
-        known=lambda one: known.get(one.to_json()),
-        on_told=lambda result, number: numbers.update({result["architecture"]: number}),
+        known=lambda one: known.get(one.key),
+        on_told=lambda proposal, result, number: numbers.update({result["architecture"]: number}),
     )
     run(resumed, most=1)
     assert numbers == {trials[6]: 7, trials[7]: 8}
@@ -134,7 +139,7 @@ class Repeating(Searcher):
         if not self.left:
             return None
         number, architecture = self.left.pop(0)
-        return Proposal(architecture, number)
+        return Proposal(architecture, number=number)
 
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
         self.told.append((proposal.number, feedback.state))
@@ -142,7 +147,8 @@ class Repeating(Searcher):
 
 def cells(number: int) -> list[Architecture]:
     texts = run(adapter(searcher("random_search"), number))
-    return [Architecture.from_json(NAS_BENCH_201, text) for text in texts]
+    found = (Proposal.of(text, NAS_BENCH_201).architecture for text in texts)
+    return [architecture for architecture in found if architecture is not None]
 
 
 def test_what_is_under_way_is_told_when_it_ends() -> None:
@@ -150,13 +156,13 @@ def test_what_is_under_way_is_told_when_it_ends() -> None:
     one = Repeating([a, a, b, a, b])
     search = adapter(one, 5)
     first, second = search.suggest("x"), search.suggest("y")
-    assert first == {"trial": name_of(a), "architecture": a.to_json(), "told": 0}
-    assert second == {"trial": name_of(b), "architecture": b.to_json(), "told": 0}
+    assert first == {"trial": name_of(Proposal(a)), "proposal": key(a), "told": 0}
+    assert second == {"trial": name_of(Proposal(b)), "proposal": key(b), "told": 0}
     assert search.suggest("z") == FINISHED
     search.on_trial_complete("y", error=True)
-    search.on_trial_complete("y", result_of(b.to_json()))  # a second time changes nothing
-    search.on_trial_complete("never proposed", result_of(b.to_json()))
-    search.on_trial_complete("x", {**result_of(a.to_json()), EPOCH: 4})
+    search.on_trial_complete("y", result_of(key(b)))  # a second time changes nothing
+    search.on_trial_complete("never proposed", result_of(key(b)))
+    search.on_trial_complete("x", {**result_of(key(a)), EPOCH: 4})
     assert one.told == [
         (2, "failed"), (4, "failed"), (0, "complete"), (1, "complete"), (3, "complete")
     ]  # fmt: skip
@@ -165,19 +171,19 @@ def test_what_is_under_way_is_told_when_it_ends() -> None:
 
 def test_a_training_that_is_resumed_ends_what_it_began_and_counts_on() -> None:
     a, b, c, d = cells(4)
-    before = {a.id: {**result_of(a.to_json()), "told": 1}, b.id: {**result_of(b.to_json()), "told": 2}}
+    before = {a.id: {**result_of(key(a)), "told": 1}, b.id: {**result_of(key(b)), "told": 2}}
     numbers: list[tuple[str, int]] = []
     search = adapter(
         one := Repeating([b, c, d]),
         6,
-        known=lambda architecture: before.get(architecture.id),
-        on_told=lambda result, number: numbers.append((result["architecture"], number)),
+        known=lambda proposal: before.get(proposal.architecture.id),
+        on_told=lambda proposal, result, number: numbers.append((result["architecture"], number)),
         told=3,  # a, b and one of them again
         distinct=2,
-        unfinished=[d],
+        unfinished=[Proposal(d)],
     )
-    assert run(search) == [d.to_json(), c.to_json()]
-    assert numbers == [(d.to_json(), 4), (c.to_json(), 6)]
+    assert run(search) == [key(d), key(c)]
+    assert numbers == [(key(d), 4), (key(c), 6)]
     assert [number for number, _ in one.told] == [None, 0, 1]  # b is told again, and trained no more
     assert (search.proposed, search.distinct) == (6, 4)
 
@@ -186,7 +192,7 @@ def test_a_searcher_that_is_rebuilt_and_adapted_learns_from_trials_of_before() -
     first = searcher("evolution")
     trials = run(adapter(first, 12))
     feedback = Feedback(state="complete", values=(1.0, 1.0))
-    told = [(Architecture.from_json(NAS_BENCH_201, text), feedback) for text in trials]
+    told = [(Proposal.of(text, NAS_BENCH_201), feedback) for text in trials]
     search = adapter(rebuilt(Evolution, first.config, first.problem, told), 20, told=12)
     assert len(run(search)) == 8
     assert search.distinct == 20
@@ -197,12 +203,12 @@ def test_tune_s_limit_asks_for_the_next_when_the_last_has_ended() -> None:
     one = Repeating(cells(3))
     search = ConcurrencyLimiter(adapter(one), max_concurrent=1)
     first = search.suggest("a")
-    assert set(first) == {"trial", "architecture", "told"}
+    assert set(first) == {"trial", "proposal", "told"}
     assert search.suggest("b") is None
     search.on_trial_result("a", {EPOCH: 1})
     assert search.suggest("b") is None
     assert not one.told
-    search.on_trial_complete("a", result_of(first["architecture"]))
+    search.on_trial_complete("a", result_of(first["proposal"]))
     assert search.suggest("b")["told"] == 1  # told before the next one was asked for
     search.on_trial_complete("b", error=True)
     assert search.suggest("c")["told"] == 2
@@ -222,7 +228,7 @@ from ray import tune
 
 class Toy(tune.Trainable):
     def setup(self, config):
-        self.epoch, self.text = 0, config["architecture"]
+        self.epoch, self.text = 0, config["proposal"]
     def reset_config(self, config):
         self.setup(config)
         return True
@@ -263,7 +269,7 @@ def test_under_ray_tune_what_pareto_asha_stops_is_never_told_complete(
     results = tuner.fit()
     assert not results.errors
     assert len(results) == search.distinct <= search.proposed == 30
-    ends = {result.config["architecture"]: result.metrics["epoch"] for result in results}
+    ends = {result.config["proposal"]: result.metrics["epoch"] for result in results}
     assert set(ends.values()) == {1, 4}
     assert {Path(result.path).name for result in results} == {
         name_of(Architecture.from_json(NAS_BENCH_201, text)) for text in ends

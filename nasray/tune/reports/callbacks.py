@@ -36,7 +36,7 @@ def callbacks_of(
         storage: the run's folder.
         execution: where and how they run.
         outcomes: of all trials of the phase that have one.
-        ended: gives architecture, as JSON, and last result of those that a searcher proposed and that ended before.
+        ended: gives the proposal's key and last result of those that a searcher proposed and that ended before.
         began: when the phase began, by time.time.
     """
     shared = phase.proposing.shared if phase.proposing else None
@@ -76,11 +76,8 @@ def callbacks_of(
             phase.run,
             phase.name,
             folder / "optuna.journal",
-            space=phase.proposing.shared.config.cell_space,
-            cells=phase.proposing.cells,
-            objectives=phase.objectives,
-            epochs=phase.rungs[-1],
-            budget=phase.budget,
+            problem=phase.proposing.searcher([]).problem,
+            valued=phase.proposing.valued,
             ended=ended(),
         )
         callbacks.append(journal)

@@ -1,6 +1,6 @@
-"""Optuna's journal of a run's black-box searches, which optuna-dashboard shows while they run.
+"""Optuna's journal of what searchers propose in a run, which optuna-dashboard shows while it goes on.
 
-It records every proposed architecture once it is evaluated, whichever searcher proposed it. Searchers are rebuilt
+It records every proposal once it is evaluated, whichever searcher made it. Searchers are rebuilt
 from the run's rows and never read the journal, so what is proposed does not depend on it, and a line costs
 one write where a study that lives in a journal costs ten.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import create_trial
@@ -24,12 +23,10 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from nasray.errors import reason
 from nasray.runs.events import say
-from nasray.searchers import EPOCH, Mode, feedback_of
-from nasray.searchers.optuna import STATES
-from nasray.spaces import Architecture, CellSpace
-from nasray.spaces.encoding import encode, parameters
+from nasray.searchers import EPOCH, Proposal, SearchProblem, feedback_of
+from nasray.searchers.optuna import STATES, distributions
 from nasray.trials.running import GIVEN_UP, WAITS
-from nasray.tune.phase import ARCHITECTURE
+from nasray.tune.phase import PROPOSAL
 
 TRIAL = "trial"
 """A trial's attribute in the study: its name."""
@@ -47,12 +44,9 @@ class OptunaJournal(Callback):
         run: name of the run.
         study: name of the search in the journal.
         path: of the journal.
-        space: that is searched.
-        cells: of the networks that are evaluated.
-        objectives: of the search, each with whether less or more of it is better.
-        epochs: of a complete evaluation.
-        budget: largest multiply-adds (M), a constraint of the study.
-        ended: architecture, as JSON, and last result of trials that ended before, by their names: made up for.
+        problem: that is searched.
+        valued: gives a result with the objectives that follow from it.
+        ended: proposal's key and last result of trials that ended before, by their names: made up for.
     """
 
     def __init__(
@@ -61,22 +55,16 @@ class OptunaJournal(Callback):
         study: str,
         path: Path,
         *,
-        space: CellSpace,
-        cells: int,
-        objectives: Mapping[str, Mode],
-        epochs: int,
-        budget: float | None = None,
+        problem: SearchProblem,
+        valued: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda result: result,
         ended: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     ) -> None:
         self.run = run
         self.ended = dict(ended or {})
         self.name = study
         self.path = path
-        self.space = space
-        self.cells = cells
-        self.objectives = dict(objectives)
-        self.epochs = epochs
-        self.budget = budget
+        self.problem, self.valued = problem, valued
+        self.objectives = dict(problem.objectives)
         self._study: optuna.Study | None = None
         self._failed = False
         self._told: set[str] = set()
@@ -91,7 +79,7 @@ class OptunaJournal(Callback):
         """Called by Tune when a trial ended by itself, or was stopped by a scheduler."""
         result = trial.run_metadata.last_result
         if not result.get(WAITS):
-            self._safely(lambda: self._tell(str(trial), trial.config[ARCHITECTURE], result))
+            self._safely(lambda: self._tell(str(trial), trial.config[PROPOSAL], result))
 
     def _safely(self, tell: Callable[[], None]) -> None:
         if self._failed:
@@ -99,8 +87,8 @@ class OptunaJournal(Callback):
         try:
             if self._study is None:
                 self._open()
-                for name, (architecture, result) in self.ended.items():
-                    self._tell(name, architecture, result)
+                for name, (key, result) in self.ended.items():
+                    self._tell(name, key, result)
             tell()
         except Exception as error:
             self._failed = True
@@ -121,23 +109,27 @@ class OptunaJournal(Callback):
             self._study.set_metric_names(list(self.objectives))
         found = self._study.get_trials(deepcopy=False)
         self._told = {one.user_attrs.get(TRIAL, "") for one in found}
-        self._distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(values) for name, values in parameters(self.space, self.cells).items()
-        }
+        self._distributions = distributions(self.problem)
 
-    def _tell(self, name: str, architecture: str, result: Mapping[str, Any]) -> None:
+    def _tell(self, name: str, key: str, result: Mapping[str, Any]) -> None:
         assert self._study is not None
         if name in self._told:
             return
-        params = encode(self.space, Architecture.from_json(self.space, architecture))
-        error = GIVEN_UP in result
-        feedback = feedback_of(result, objectives=self.objectives, epochs=self.epochs, budget=self.budget, error=error)
+        params = self.problem.values(Proposal.of(key, self.problem.space))
+        result, error = self.valued(result), GIVEN_UP in result
+        feedback = feedback_of(
+            result,
+            objectives=self.objectives,
+            epochs=self.problem.epochs,
+            budget=self.problem.budget,
+            error=error,
+        )
         known = {name: result[name] for name in _ATTRIBUTES if result.get(name) is not None}
         told = create_trial(
             state=STATES[feedback.state],
             values=list(feedback.values) or None,
-            params=dict(params),
-            distributions=self._distributions,
+            params=params,
+            distributions={name: self._distributions[name] for name in params},
             user_attrs={TRIAL: name, **known},
             constraints=dict(feedback.constraints),
         )

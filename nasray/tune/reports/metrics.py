@@ -31,6 +31,7 @@ from nasray.fronts import hypervolume, pareto_front
 from nasray.runs import EVALUATIONS, Storage, read
 from nasray.runs.events import say
 from nasray.runs.outcomes import GAVE_UP, Outcome, Point, points_of
+from nasray.trials.fidelity import Fidelity
 from nasray.trials.running import GIVEN_UP
 from nasray.trials.trial import Trial
 from nasray.tune.phase import TRIAL
@@ -93,7 +94,7 @@ class Metrics(Callback):
         earlier: what trials of the phase gave that ended before this pass.
         storage: the run's folder.
         budget: largest multiply-adds (M) that count for the front.
-        fidelity: of trainings: what rows of earlier phases may have in their column ``settings`` to share the front.
+        fidelity: of trainings: which rows of earlier phases share the front.
         one_stage_epochs: of trainings: rows of searches that trained their network for as many epochs share it too.
         watched: whether trials live long enough to be watched one by one.
         seconds: from one setting of the gauges to the next.
@@ -110,7 +111,7 @@ class Metrics(Callback):
         arms: Mapping[str, Arm] | None = None,
         earlier: Mapping[Arm, Sequence[Outcome]] | None = None,
         budget: float | None = None,
-        fidelity: tuple[str, ...] = (),
+        fidelity: Fidelity | None = None,
         one_stage_epochs: int | None = None,
         watched: bool = True,
         seconds: float = 5.0,
@@ -122,7 +123,7 @@ class Metrics(Callback):
         self.earlier = dict(earlier or {})
         self.storage = storage
         self.budget = math.inf if budget is None else budget
-        self.fidelity = fidelity
+        self.fidelity = fidelity or Fidelity()
         self.one_stage_epochs = one_stage_epochs
         self.watched = watched
         self.seconds = seconds
@@ -177,7 +178,7 @@ class Metrics(Callback):
         rows = read(self.storage, EVALUATIONS, strict=False)
         if not len(rows):
             return {}
-        from_scratch = rows["complete"] & rows["settings"].isin(self.fidelity)
+        from_scratch = rows["complete"] & self.fidelity.holds(rows["settings"])
         one_stage = (rows["training"] == "one stage") & (rows["epochs"] == self.one_stage_epochs)
         found: dict[Arm, list[Point]] = {}
         own = rows.loc[from_scratch | one_stage, ["method", "space", "macs", "accuracy"]]

@@ -18,7 +18,7 @@ from nasray.runs.outcomes import GAVE_UP, Outcome, Point
 from nasray.trials.labels import label
 from nasray.trials.running import EPOCH, GIVEN_UP, WAITS
 from nasray.trials.trial import Trial
-from nasray.tune.phase import ARCHITECTURE, Phase
+from nasray.tune.phase import PROPOSAL, Phase
 from nasray.tune.trainable import trial_of_config
 
 
@@ -207,7 +207,7 @@ class Counting:
         """What a trial is, in a few words; its name where it was proposed and its config is not known."""
         if name in self._trials:
             return label(self._trials[name])
-        if self._shared is None or config is None or ARCHITECTURE not in config:
+        if self._shared is None or config is None or PROPOSAL not in config:
             return name
         return label(trial_of_config(config, {}, self._shared))
 

@@ -15,7 +15,7 @@ from nasray.errors import reason
 from nasray.runs import Storage
 from nasray.runs.events import say
 from nasray.trials.running import BEGUN, EPOCH
-from nasray.trials.trial import TrainingTrial, Trial
+from nasray.trials.trial import Trial
 from nasray.tune.reports.trackers import Tracker, described, local_folder, numbers
 from nasray.tune.trainable import trial_of_config
 
@@ -99,7 +99,7 @@ class TrackerCallback(LoggerCallback):
         storage: the run's folder. Where it is on this machine or mounted, files of TensorBoard and W&B lie there as
             they are written; elsewhere Tune copies them beside the trials from time to time.
         trials: those of the pass by their names, as far as they are known.
-        shared: what all proposed trials of the phase have beside their architecture.
+        shared: what all proposed trials of the phase have beside what is proposed.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class TrackerCallback(LoggerCallback):
         phase: str,
         storage: Storage,
         trials: Mapping[str, Trial] | None = None,
-        shared: TrainingTrial | None = None,
+        shared: Trial | None = None,
     ) -> None:
         self.tracker = tracker
         self.run = run

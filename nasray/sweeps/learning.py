@@ -1,0 +1,122 @@
+"""Searches of differentiable methods whose settings a searcher chooses, by what the searches before were worth.
+
+A search gives several candidates, so that what it is worth has to be said: by default the hypervolume of its own
+candidates from the run's reference point, a single number that rises with each of them that is cheap or accurate; else
+the metric and the multiply-adds of its final architecture, for searchers of several objectives. Both are by inherited
+weights. Searches run at once; what a searcher proposes then depends on the order in which they end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import pandas as pd
+
+from nasray import registry
+from nasray.fronts import hypervolume
+from nasray.runs.outcomes import Point as Gave
+from nasray.searchers import Feedback, Mode, Proposal, Searcher, SearchProblem, find_searcher, rebuilt
+from nasray.settings import Settings
+from nasray.sweeps.arm import Arm
+from nasray.sweeps.points import drawn_of
+from nasray.sweeps.sweep import Sweep
+from nasray.trials.trial import SearchTrial
+from nasray.tune.phase import Proposing
+
+Worth = Literal["hypervolume", "final"]
+OBJECTIVES_OF: Mapping[Worth, Mapping[str, Mode]] = {
+    "hypervolume": {"hypervolume": "max"},
+    "final": {"accuracy": "max", "macs": "min"},
+}
+"""What a searcher of settings is told of a search, by what searches are worth."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One searcher of an arm's settings, for one seed."""
+
+    arm: Arm
+    settings: Settings
+    """Of all its searches, but for the values that it chooses."""
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Ten hexadecimal digits, made of all that it depends on."""
+        drawn = {name: repr(one) for name, one in drawn_of(self.arm.param_space).items()}
+        names = [registry.portable(one) for one in (self.arm.method, self.arm.space, self.arm.searcher)]
+        values = [*names, self.settings.to_dict(), drawn, self.arm.samples, self.seed]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+
+    def searcher(self, objectives: Mapping[str, Mode], told: Sequence[tuple[Proposal, Feedback]] = ()) -> Searcher:
+        """What chooses, as it stands once it was told results, in order."""
+        problem = SearchProblem(
+            space=None,
+            settings=drawn_of(self.arm.param_space),
+            objectives=objectives,
+            epochs=None,
+            budget=None,
+            macs=_of_no_architecture,
+            seed=self.seed,
+        )
+        kind = find_searcher(self.arm.searcher)
+        return rebuilt(kind, kind.Config(evaluations=self.arm.samples), problem, told)
+
+    def proposing(self, sweep: Sweep, reference: tuple[float, float]) -> Proposing:
+        """Who proposes in a phase, and what all its searches share.
+
+        Args:
+            sweep: that it is of.
+            reference: the run's reference point: multiply-adds (M), accuracy.
+        """
+        config = sweep.search_config(self.arm, self.settings, self.seed)
+        return Proposing(
+            searcher=partial(self.searcher, OBJECTIVES_OF[sweep.worth]),
+            evaluations=self.arm.samples,
+            shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied)),
+            cells=0,
+            worth=worth_of(sweep.worth, reference, sweep.most_macs),
+        )
+
+
+def learners(sweep: Sweep) -> list[Learner]:
+    """Those of a sweep: of each arm that learns one for each seed and combination of its tuples."""
+    return [
+        Learner(arm, point.settings, seed)
+        for seed in sweep.seeds
+        for arm in sweep.search_arms
+        if arm.learns
+        for point in arm.grid()
+    ]
+
+
+def worth_of(
+    worth: Worth, reference: tuple[float, float], budget: float | None
+) -> Callable[[Sequence[Gave]], dict[str, float]]:
+    """What gives the objectives of a search by what it gave.
+
+    Args:
+        worth: what searches are worth.
+        reference: multiply-adds (M) and accuracy of the hypervolume's reference point.
+        budget: most multiply-adds (M) of what counts; None is any.
+    """
+    return partial(_hypervolume, reference, budget) if worth == "hypervolume" else _final
+
+
+def _hypervolume(reference: tuple[float, float], budget: float | None, gave: Sequence[Gave]) -> dict[str, float]:
+    points = pd.DataFrame([one for one in gave if budget is None or one[0] <= budget], columns=["macs", "accuracy"])
+    return {"hypervolume": hypervolume(points, reference) if len(points) else 0.0}
+
+
+def _final(gave: Sequence[Gave]) -> dict[str, float]:
+    macs, accuracy = gave[-1]
+    return {"accuracy": accuracy, "macs": macs}
+
+
+def _of_no_architecture(_: Any) -> float:
+    return 0.0
