@@ -1,0 +1,164 @@
+"""Searches whose settings a searcher chooses by what the searches before were worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import nasray
+from nasray import registry
+from nasray.cli.all_verbs import VERBS
+from nasray.errors import InvalidInput
+from nasray.fronts import hypervolume
+from nasray.methods.gold_nas import GoldNAS
+from nasray.runs import open_storage
+from nasray.searchers.evolution import Evolution
+from nasray.settings import Choice, Range
+from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
+from nasray.sweeps.command import Source, command_of
+from nasray.sweeps.forecast import forecast
+from nasray.sweeps.learning import learners, worth_of
+from nasray.sweeps.made import sweep_of
+from nasray.sweeps.proposals import proposals
+from nasray.sweeps.run import run_sweep
+from nasray.trials.fidelity import Fidelity
+
+SIZE: dict[str, Any] = {
+    **{"channels": 2, "cells": 3, "batch_size": 32, "train_examples": 96, "augmentation": "standard"},
+    **{"auxiliary_weight": 0.0},
+}
+GOLD = Arm(
+    method="gold_nas",
+    space="gold",
+    settings=GoldNAS.Config(**SIZE, epochs=3, learning_rate=0.1, stable_epochs=0, stop_macs=0.01),
+    param_space={"lambda0": Range(low=1e-3, high=1.0, log=True), "mu": (0.0, 30.0)},
+    samples=4,
+    searcher="tpe",
+)
+
+
+def swept(storage: Path | str = "runs", **changes: Any) -> Sweep:
+    fields: dict[str, Any] = dict(
+        name="learnt",
+        dataset="digits",
+        arms=(GOLD,),
+        training=Training(select="nothing", settings=EvaluationSettings(**SIZE, epochs=1, drop_path=0.0)),
+        random_baseline=False,
+        execution=Execution(storage=str(storage), cpus_per_trial=1.0),
+    )
+    return Sweep(**{**fields, **changes})
+
+
+def test_each_seed_and_combination_of_tuples_has_a_learner() -> None:
+    sweep = swept(seeds=(0, 1))
+    found = learners(sweep)
+    assert [(one.seed, one.settings.mu) for one in found] == [(0, 0.0), (0, 30.0), (1, 0.0), (1, 30.0)]  # type: ignore[attr-defined]
+    assert len({one.name for one in found}) == 4
+    assert sweep.searches() == []
+    assert forecast(sweep, measured=False).searches == 16
+    latin = dataclasses.replace(sweep, arms=(dataclasses.replace(GOLD, searcher="latin"),))
+    assert learners(latin) == []
+    assert len(latin.searches()) == 16
+
+
+def test_it_survives_json_and_a_command_repeats_it() -> None:
+    sweep = swept()
+    assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
+    typed = ["sweep", "digits", "--searcher", "tpe", "--draws", "16", "--lambda0", "1e-3:1e-1:log"]
+    typed += ["--channels", "2", "--worth", "final", "--schedule", "constant,cosine", "--batch-size", "16:96"]
+    options = VERBS["sweep"].taken(typed[1:])
+    assert options["lambda0"] == Range(low=1e-3, high=0.1, log=True)
+    assert options["schedule"] == Choice(("constant", "cosine"))
+    assert options["batch_size"] == Range(low=16, high=96, integer=True)
+    options.pop("sweep")
+    found = sweep_of(registry.find("sweep", "digits", Sweep), options)
+    (arm,) = found.arms
+    assert (arm.searcher, arm.samples, found.worth) == ("tpe", 16, "final")
+    assert set(arm.param_space) == {"lambda0", "mu", "schedule", "batch_size"}
+    words = command_of(found, Source(name="digits", options=options))["command"]
+    again = VERBS["sweep"].taken(words[2:])
+    again.pop("sweep")
+    assert sweep_of(registry.find("sweep", "digits", Sweep), again).identity() == found.identity()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"searcher": "tpo"}, "searcher 'tpo': expected latin or one of nasray list searchers"),
+        ({"param_space": {"mu": (0.0, 1.0)}, "samples": 1}, "varies nothing|without ranges: give one"),
+        (
+            {"param_space": {"lambda0": Range(low=0.1, high=1.0), "training.learning_rate": Range(low=0.1, high=1.0)}},
+            "with training.learning_rate in the param space",
+        ),
+        ({"param_space": {"lambda0": Range(low=0.1, high=1.0, when=("mu", 1.0))}}, "when mu is 1.0: expected another"),
+    ],
+)
+def test_what_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said) as error:
+        dataclasses.replace(GOLD, **changes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_black_box_searcher_proposes_settings_of_the_training_too() -> None:
+    rate = Range(low=0.01, high=0.2, log=True)
+    space = {"training.learning_rate": rate, "training.weight_decay": (1e-4, 1e-3)}
+    arm = Arm(method="evolution", space="darts", settings=Evolution.Config(evaluations=6), param_space=space)
+    sweep = swept(arms=(arm,), random_baseline=True, training=Training(settings=EvaluationSettings(**SIZE, epochs=1)))
+    searches = proposals(sweep)
+    assert [one.method for one in searches] == ["evolution", "evolution", "random_search"]
+    assert all(one.drawn == {"training.learning_rate": rate} for one in searches)
+    proposal = searches[0].searcher(sweep).ask()
+    assert proposal is not None
+    settings = sweep.training.settings
+    trained = dataclasses.replace(
+        settings, learning_rate=proposal.settings["training.learning_rate"], weight_decay=1e-3
+    )
+    assert json.dumps(trained.to_dict()) in sweep.fidelity
+    assert json.dumps(dataclasses.replace(trained, epochs=2).to_dict()) not in sweep.fidelity
+    assert json.dumps(dataclasses.replace(trained, weight_decay=0.5).to_dict()) not in sweep.fidelity
+    with pytest.raises(InvalidInput, match=r"^samples 3 of searcher evolution: expected 1"):
+        dataclasses.replace(arm, samples=3)
+    with pytest.raises(InvalidInput, match=r"^population of searcher evolution over a range: give a tuple"):
+        dataclasses.replace(arm, param_space={"population": Range(low=5, high=9, integer=True)})
+
+
+def test_which_trainings_share_a_front() -> None:
+    base = json.dumps({"epochs": 3, "learning_rate": 0.1})
+    column = pd.Series([base, json.dumps({"epochs": 3, "learning_rate": 0.2}), "no JSON", "[1]"])
+    assert Fidelity((base,)).holds(column).tolist() == [True, False, False, False]
+    assert Fidelity((base,), drawn=("learning_rate",)).holds(column).tolist() == [True, True, False, False]
+
+
+def test_what_a_search_is_worth() -> None:
+    gave = [(4.0, 0.9), (2.0, 0.8), (1.0, 0.2)]
+    whole = worth_of("hypervolume", (5.0, 0.1), None)(gave)["hypervolume"]
+    assert whole == pytest.approx(1 * 0.8 + 2 * 0.7 + 1 * 0.1)
+    assert whole == pytest.approx(hypervolume(pd.DataFrame(gave, columns=["macs", "accuracy"]), (5.0, 0.1)))
+    assert worth_of("hypervolume", (5.0, 0.1), 3.0)(gave)["hypervolume"] == pytest.approx(3 * 0.7 + 1 * 0.1)
+    assert worth_of("hypervolume", (5.0, 0.1), 0.5)(gave) == {"hypervolume": 0.0}
+    assert worth_of("final", (5.0, 0.1), None)(gave) == {"accuracy": 0.2, "macs": 1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worth", ["hypervolume", "final"])
+def test_searches_are_told_and_a_finished_run_is_found_done(ray_session: None, tmp_path: Path, worth: str) -> None:
+    arm = dataclasses.replace(GOLD, param_space={"lambda0": GOLD.param_space["lambda0"]}, samples=5)
+    sweep = swept(tmp_path, arms=(arm,), worth=worth, execution=Execution(storage=str(tmp_path), cpus_per_trial=2.0))
+    outcome = run_sweep(sweep)
+    assert not outcome.failures
+    rows = nasray.load(outcome.folder, "candidates")
+    told = rows.groupby("trial_id")["told"].first()
+    assert sorted(told) == [1, 2, 3, 4, 5]
+    assert rows.groupby("trial_id")["lambda0"].first().nunique() == 5
+    storage = open_storage(outcome.folder)
+    phases = storage.list("phases", ".json")
+    assert len(phases) == 1
+    before = {name: storage.read_bytes(name) for name in storage.list("trials")}
+    again = run_sweep(sweep)
+    assert again.front.equals(outcome.front)
+    assert {name: storage.read_bytes(name) for name in storage.list("trials")} == before
