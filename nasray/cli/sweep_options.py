@@ -12,6 +12,7 @@ from nasray.cli.option import NOTHING, Option, documented, options_of_fields
 from nasray.settings import HYPERPARAMETERS, TRAINED, Choice, Range, typed
 from nasray.sweeps import AccuracySource, Arm, Execution, Sweep
 from nasray.sweeps.changes import with_method
+from nasray.sweeps.fill import Fill
 from nasray.sweeps.fitting import find_sweep
 from nasray.sweeps.options import OF_TABLE, OWN, TABLE, settings_of, with_options
 
@@ -26,7 +27,14 @@ FRONT, LOOK_UP, WHERE = "budget and front", "accuracies from a table, in place o
 _OFTEN = {"epochs", "batch_size", "learning_rate", "channels", "cells", "train_examples", "evaluations"}
 """Settings that are shown whether a sweep sets them or not."""
 _OFTEN_TRAINED = {*_OFTEN, "select", "seeds", "rungs"} - {"evaluations"}
-_RARE = {"objectives", "reference", "max_failures", "within", "reduction_factor"}
+_FILL: tuple[tuple[str, str, Any, str], ...] = (
+    ("fill", "count", int | None, ""),
+    ("fill_at", "at", tuple[float, ...], "M"),
+    ("fill_tolerance", "tolerance", float, ""),
+    ("fill_searches", "searches", int, ""),
+)
+"""Options that fill a front: name, field of :class:`Fill`, type and unit."""
+_RARE = {"tolerance", "searches", "objectives", "reference", "max_failures", "within", "reduction_factor"}
 
 
 def selected(name: str, preset: str | None = None, method: str | None = None) -> Sweep:
@@ -146,6 +154,13 @@ def _run(sweep: Sweep | None) -> Iterator[Option]:
 def _front(sweep: Sweep | None) -> Iterator[Option]:
     budget = _field(Sweep, sweep, "budget", FRONT)
     yield dataclasses.replace(budget, type=float | None, default=None if sweep is None else sweep.most_macs, unit="M")
+    fill = None if sweep is None else sweep.fill
+    for name, of, kind, unit in _FILL:
+        declared = next(one for one in dataclasses.fields(Fill) if one.name == of)
+        default = declared.default if fill is None else getattr(fill, of)
+        yield Option(
+            name=name, type=kind, help=documented(Fill)[of], default=default, group=FRONT, unit=unit, rare=of in _RARE
+        )
     for name in OWN:
         if name not in ("name", "dataset", "seeds"):
             one = _field(Sweep, sweep, name, FRONT)

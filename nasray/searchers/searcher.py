@@ -136,6 +136,8 @@ class Feedback:
     """Objectives of a complete trial, in the problem's order."""
     constraints: Mapping[str, float] = field(default_factory=dict)
     """How far each bounded quantity lies above its bound; zero and below are within it. None of a failed one."""
+    costs: tuple[float, ...] = ()
+    """Multiply-adds (M) of all that a search gave, its final architecture last."""
 
 
 class Searcher(ABC):
@@ -163,7 +165,22 @@ class Searcher(ABC):
 
     @abstractmethod
     def ask(self) -> Proposal | None:
-        """The next proposal; several may be open at once. None where the searcher has no further one."""
+        """The next proposal; several may be open at once. None where the searcher has no further one, or
+        (:attr:`waits`) none before one that is open was told."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether there may be a further proposal once one that is open was told."""
+        return False
+
+    def notes(self) -> list[str]:
+        """What is to be said once all proposals were told, each in a line."""
+        return []
+
+    def resume(self, proposal: Proposal) -> None:
+        """Take what an earlier session proposed, and is still under way, for a proposal that is open. Most searchers
+        need not know: they are told of it when it ends."""
+        return None
 
     @abstractmethod
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
@@ -204,6 +221,7 @@ def feedback_of(
     if _is_missing(result, time_attr) or (budget is not None and _is_missing(result, "macs")):
         return Feedback(state="failed")
     constraints = {} if budget is None else {"macs": float(result["macs"]) - budget}
+    costs = tuple(float(macs) for macs, _ in result.get("points", ())) if epochs is None else ()
     if result[time_attr] < epochs if epochs is not None else not result.get(ENDED):
         refused = result[time_attr] <= 0 and not any(above > 0 for above in constraints.values())
         return Feedback(state="failed") if refused else Feedback(state="pruned", constraints=constraints)
@@ -211,7 +229,7 @@ def feedback_of(
     if any(_is_missing(result, name) for name in names):
         return Feedback(state="failed")
     values = tuple(float(result[name]) for name in names)
-    return Feedback(state="complete", values=values, constraints=constraints)
+    return Feedback(state="complete", values=values, constraints=constraints, costs=costs)
 
 
 def _is_missing(result: Mapping[str, Any], name: str) -> bool:

@@ -10,8 +10,10 @@ from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.settings import TRAINED, Choice, DeviceKind, Range, changes
 from nasray.sweeps.arm import LATIN, Arm, config_of
+from nasray.sweeps.fill import Fill
 from nasray.sweeps.points import drawn_of
 from nasray.sweeps.sweep import Sweep
+from nasray.trials.search_config import find_method
 
 
 def with_method(sweep: Sweep, method: str) -> Sweep:
@@ -107,6 +109,35 @@ def with_searcher(sweep: Sweep, searcher: str, samples: int | None) -> Sweep:
             "1e-3:1e-1:log"
         )
     return dataclasses.replace(sweep, arms=tuple(arms))
+
+
+def with_fill(sweep: Sweep, options: Mapping[str, Any]) -> Sweep:
+    """The same sweep with multiply-adds near which candidates are wanted; methods' cost knobs are no longer varied, and
+    what was drawn from ranges has the value of the arm's settings.
+
+    Args:
+        sweep: that is changed.
+        options: ``fill`` (how many), ``fill_at`` (M), ``fill_tolerance``, ``fill_searches``.
+
+    Raises:
+        InvalidInput: a value that is not accepted, or a method without such a knob.
+    """
+    before = sweep.fill
+    given: dict[str, Any] = {} if before is None else {"tolerance": before.tolerance, "searches": before.searches}
+    names = {"fill": "count", "fill_at": "at", "fill_tolerance": "tolerance", "fill_searches": "searches"}
+    given |= {names[name]: value for name, value in options.items()}
+    if before is not None and not {"count", "at"} & set(given):
+        given |= {"count": before.count, "at": before.at}
+
+    def freed(arm: Arm) -> Arm:
+        knob = None if arm.is_black_box else find_method(arm.method).cost_knob
+        if knob is None:
+            return arm
+        drawn = drawn_of(arm.param_space)
+        kept = {n: values for n, values in arm.param_space.items() if n != knob.name and n not in drawn}
+        return dataclasses.replace(arm, param_space=kept, samples=1, searcher=LATIN)
+
+    return dataclasses.replace(sweep, arms=tuple(map(freed, sweep.arms)), fill=Fill(**given))
 
 
 def with_training(sweep: Sweep, **fields: Any) -> Sweep:

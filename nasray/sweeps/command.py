@@ -65,6 +65,7 @@ def _different(before: Sweep, after: Sweep) -> dict[str, Any]:
     found = {name: getattr(after, name) for name in OWN if getattr(after, name) != getattr(before, name)}
     if after.most_macs != before.most_macs:
         found["budget"] = after.most_macs
+    found |= _fill(before, after)
     found |= _settings(before, after)
     for name in (one.name for one in dataclasses.fields(after.training) if one.name != "settings"):
         if getattr(after.training, name) != getattr(before.training, name):
@@ -107,6 +108,14 @@ def _drawn(before: Sweep, after: Sweep) -> dict[str, Any]:
     for space, other in zip(spaces, old, strict=True):
         found |= {name: one for name, one in space.items() if other.get(name) != one}
     return found
+
+
+def _fill(before: Sweep, after: Sweep) -> dict[str, Any]:
+    if after.fill is None or after.fill == before.fill:
+        return {}
+    own = after.fill
+    targets: dict[str, Any] = {"fill": own.count} if own.count is not None else {"fill_at": own.at}
+    return {**targets, "fill_tolerance": own.tolerance, "fill_searches": own.searches}
 
 
 def _table(before: Sweep, after: Sweep) -> dict[str, Any]:

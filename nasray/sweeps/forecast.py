@@ -65,7 +65,7 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
     """
     configs = [] if not sweep.search_arms else sweep.searches()
     for learner in learners(sweep):
-        configs += [sweep.search_config(learner.arm, learner.settings, learner.seed)] * learner.arm.samples
+        configs += [sweep.search_config(learner.arm, learner.settings, learner.seed)] * learner.searches
     training = sweep.training
     finds = sum(not _trains_itself(sweep, arm) for arm in sweep.search_arms)
     a_method = 1 if training.select == "final" else training.most or FRONT

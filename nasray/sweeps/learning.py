@@ -23,6 +23,7 @@ from nasray.runs.outcomes import Point as Gave
 from nasray.searchers import Feedback, Mode, Proposal, Searcher, SearchProblem, find_searcher, rebuilt
 from nasray.settings import Settings
 from nasray.sweeps.arm import Arm
+from nasray.sweeps.fill import Fill, knob_of, rebuilt_filling
 from nasray.sweeps.points import drawn_of
 from nasray.sweeps.sweep import Sweep
 from nasray.trials.trial import SearchTrial
@@ -44,26 +45,37 @@ class Learner:
     settings: Settings
     """Of all its searches, but for the values that it chooses."""
     seed: int
+    fill: Fill | None = None
+    """What a front is to have, where that says which values it chooses."""
 
     @property
     def name(self) -> str:
         """Ten hexadecimal digits, made of all that it depends on."""
         drawn = {name: repr(one) for name, one in drawn_of(self.arm.param_space).items()}
         names = [registry.portable(one) for one in (self.arm.method, self.arm.space, self.arm.searcher)]
-        values = [*names, self.settings.to_dict(), drawn, self.arm.samples, self.seed]
+        values = [*names, self.settings.to_dict(), drawn, self.searches, self.seed, repr(self.fill)]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+
+    @property
+    def searches(self) -> int:
+        """How many searches it makes at most."""
+        return self.arm.samples if self.fill is None else self.fill.searches
 
     def searcher(self, objectives: Mapping[str, Mode], told: Sequence[tuple[Proposal, Feedback]] = ()) -> Searcher:
         """What chooses, as it stands once it was told results, in order."""
+        knob = None if self.fill is None else knob_of(self.arm)
+        chosen = drawn_of(self.arm.param_space) if knob is None else {knob.name: knob.within}
         problem = SearchProblem(
             space=None,
-            settings=drawn_of(self.arm.param_space),
+            settings=chosen,
             objectives=objectives,
             epochs=None,
             budget=None,
             macs=_of_no_architecture,
             seed=self.seed,
         )
+        if self.fill is not None and knob is not None:
+            return rebuilt_filling(self.fill, knob, problem, told)
         kind = find_searcher(self.arm.searcher)
         return rebuilt(kind, kind.Config(evaluations=self.arm.samples), problem, told)
 
@@ -77,7 +89,7 @@ class Learner:
         config = sweep.search_config(self.arm, self.settings, self.seed)
         return Proposing(
             searcher=partial(self.searcher, OBJECTIVES_OF[sweep.worth]),
-            evaluations=self.arm.samples,
+            evaluations=self.searches,
             shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied)),
             cells=0,
             worth=worth_of(sweep.worth, reference, sweep.most_macs),
@@ -85,7 +97,11 @@ class Learner:
 
 
 def learners(sweep: Sweep) -> list[Learner]:
-    """Those of a sweep: of each arm that learns one for each seed and combination of its tuples."""
+    """Those of a sweep: of each arm that learns one for each seed and combination of its tuples. Where a front is
+    filled they are shared over the seeds, of which the first is each value's."""
+    if sweep.fill is not None:
+        arms = ((arm, point) for arm in sweep.search_arms for point in arm.grid())
+        return [Learner(arm, point.settings, sweep.seeds[0], sweep.fill) for arm, point in arms]
     return [
         Learner(arm, point.settings, seed)
         for seed in sweep.seeds

@@ -13,6 +13,7 @@ from nasray.errors import InvalidInput, shown
 from nasray.settings import TRAINED, Choice, Range
 from nasray.sweeps.changes import (
     with_execution,
+    with_fill,
     with_method,
     with_samples,
     with_searcher,
@@ -32,10 +33,12 @@ ARMS = ("preset", "method", "space", "draws", "searcher")
 """Options that change arms: which there are, on which space, with how many values of ranges, and who chooses them."""
 TABLE = "table_"
 """Before the fields of a table, which is itself given by its path."""
+FILL = ("fill", "fill_at", "fill_tolerance", "fill_searches")
+"""Options that say near which multiply-adds candidates are wanted."""
 OF_TABLE = tuple(one.name for one in fields(AccuracySource) if one.name != "path")
 EXECUTION = tuple(one.name for one in fields(Execution))
 TRAINING = tuple(one.name for cls in (Training, EvaluationSettings) for one in fields(cls) if one.name != "settings")
-_FIXED = {*OWN, *ARMS, *EXECUTION, "budget", "table", *(f"{TABLE}{name}" for name in OF_TABLE)}
+_FIXED = {*OWN, *ARMS, *FILL, *EXECUTION, "budget", "table", *(f"{TABLE}{name}" for name in OF_TABLE)}
 
 
 def settings_of(sweep: Sweep) -> dict[str, list[str]]:
@@ -88,6 +91,9 @@ def with_options(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
         sweep = with_samples(sweep, given["draws"])
     if given.get("searcher") is not None:
         sweep = with_searcher(sweep, given["searcher"], given.get("draws"))
+    filled = {name: given[name] for name in FILL if given.get(name) is not None}
+    if filled:
+        sweep = with_fill(sweep, filled)
     execution = {name: value for name, value in given.items() if name in EXECUTION}
     if execution:
         sweep = with_execution(sweep, **execution)

@@ -26,6 +26,7 @@ from nasray.settings import (
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm, Point
+from nasray.sweeps.fill import Fill, knob_of
 from nasray.sweeps.points import drawn_of
 from nasray.sweeps.training import Training
 from nasray.training.dataset import Dataset, load_dataset
@@ -40,7 +41,7 @@ from nasray.tune.phase import RESERVED
 _KINDS: tuple[tuple[str, type, bool], ...] = (
     *(("name", str, False), ("dataset", str, False), ("random_baseline", bool, False)),
     *(("training", Training, False), ("execution", Execution, False)),
-    *(("budget", Budget, True), ("table", AccuracySource, True)),
+    *(("budget", Budget, True), ("table", AccuracySource, True), ("fill", Fill, True)),
 )
 """Fields of a sweep that hold one thing: its type, and whether it may be missing."""
 
@@ -72,6 +73,9 @@ class Sweep:
     network of the spaces and the accuracy of guessing."""
     table: AccuracySource | None = None
     """Table of accuracies that are looked up in place of training."""
+    fill: Fill | None = None
+    """Multiply-adds near which candidates are wanted: each method's searches then differ in its cost knob, which is
+    chosen after each of them."""
     worth: Literal["hypervolume", "final"] = "hypervolume"
     """What a search is worth to a searcher that chooses settings: the hypervolume of its own candidates, or accuracy
     and multiply-adds of its final architecture; by inherited weights."""
@@ -119,6 +123,8 @@ class Sweep:
                         "one of the two out."
                     )
                 dataclasses.replace(self.training, settings=self.trained_with(point))
+            if self.fill is not None and not arm.is_black_box:
+                knob_of(arm)
             if not arm.is_black_box:
                 self.search_config(arm, arm.settings)  # refuses what the method cannot search
 
@@ -234,7 +240,7 @@ class Sweep:
             (self.search_config(arm, point.settings, seed), self.trained_with(point))
             for seed in self.seeds
             for arm in self.search_arms
-            if not arm.learns
+            if not arm.learns and self.fill is None
             for point in arm.points()
         ]
 
@@ -346,6 +352,8 @@ class Sweep:
         }
         if values.get("table") is not None:
             made["table"] = AccuracySource.of(values["table"])
+        if values.get("fill") is not None:
+            made["fill"] = Fill.of(values["fill"])
         if values.get("budget") is not None:
             made["budget"] = Budget(**values["budget"])
         for name in ("seeds", "objectives", "reference"):

@@ -25,6 +25,8 @@ from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
 
 Kind = Literal["searches", "trainings"]
+SEED = "seed"
+"""Among proposed settings: the seed of a search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,11 +207,14 @@ def proposed(shared: Trial, architecture: Architecture | None, settings: Mapping
     Args:
         shared: what all its trials have beside what is proposed.
         architecture: that is trained; None of a search.
-        settings: values of those that are varied, of the training's under ``training.NAME``.
+        settings: values of those that are varied, of the training's under ``training.NAME``, and of the seed of a
+            search, where it is proposed too.
     """
     if isinstance(shared, SearchTrial):
-        own = {name: value for name, value in settings.items() if not name.startswith(TRAINED)}
-        return replace(shared, config=replace(shared.config, settings=replace(shared.config.settings, **own)))
+        own = {name: value for name, value in settings.items() if name != SEED}
+        seed = settings.get(SEED, shared.config.seed)
+        changed = replace(shared.config.settings, **own)
+        return replace(shared, config=replace(shared.config, settings=changed, seed=seed))
     assert architecture is not None
     trained = {name.removeprefix(TRAINED): value for name, value in settings.items()}
     config = replace(shared.config, architecture=architecture, settings=replace(shared.config.settings, **trained))

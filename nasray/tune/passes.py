@@ -112,6 +112,8 @@ def _run_proposed(
         run_pass(phase, (), storage, execution, outcomes, gpus, search, proposed, most, began=began)
         if is_remote():  # it was a copy that was asked, at the cluster's head
             search = proposed.search()
+    for line in search.black_box.notes():
+        note(f"{phase.name}: {line}")
     if search.distinct < search.proposed:
         note(f"{phase.name}: {search.proposed} proposed, {search.distinct} distinct")
     return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct}

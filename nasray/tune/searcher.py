@@ -95,8 +95,10 @@ class AskTellSearch(TuneSearcher):
         if self._again:
             return self._begin(trial_id, self._again.pop(0))
         while self.proposed < self.proposals:
-            proposal = self._unfinished.pop(0) if self._unfinished else self.black_box.ask()
+            proposal = self._next()
             if proposal is None:
+                if self._open and self.black_box.waits:
+                    return None  # Tune asks again once a trial has ended
                 self._exhausted = True
                 break
             self.proposed += 1
@@ -116,6 +118,13 @@ class AskTellSearch(TuneSearcher):
                     self._on_told(proposal, result, self.told + 1)
             self._tell([proposal])
         return str(TuneSearcher.FINISHED)
+
+    def _next(self) -> Proposal | None:
+        if not self._unfinished:
+            return self.black_box.ask()
+        proposal = self._unfinished.pop(0)
+        self.black_box.resume(proposal)
+        return proposal
 
     def begin_pass(self) -> None:
         """Take up in a new Tuner what is open: trials that wait for more memory, or that the last Tuner left."""

@@ -148,7 +148,8 @@ class Alternating(Searcher):
 
     def ask(self):
         self.asked += 1
-        values = {name: accepted[self.asked % len(accepted)] for name, accepted in self.problem.architecture_parameters.items()}
+        known = self.problem.architecture_parameters
+        values = {name: accepted[self.asked % len(accepted)] for name, accepted in known.items()}
         return self.problem.proposal(values, self.asked)
 
     def tell(self, proposal, feedback):
