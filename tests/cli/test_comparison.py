@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -167,3 +168,17 @@ def test_table_and_picture_call_rows_by_the_same_marks(tmp_path: Path, capsys: p
     assert main(["front", *runs]) == 0
     assert "mark" not in capsys.readouterr().out
     assert (marks(27)[-2:], marks(703)[-1]) == (["Z", "AA"], "AAA")
+
+
+def test_a_budget_that_nothing_meets_says_the_smallest(write_run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(write_run("run", [{"architecture_id": "a", "macs": 2.0, "accuracy": 0.5}]))
+    for budget, said in (("0.5", "is within 0.5 M multiply-adds: the smallest has 2 M"), ("nan", "a number above 0")):
+        assert main(["front", run, "--budget", budget]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_spreadsheet_computes_nothing_of_a_front(write_run: Any, tmp_path: Path) -> None:
+    run = str(write_run("run", [{"architecture_id": "=1+1", "macs": 2.0, "accuracy": 0.5, "host": "@here"}]))
+    assert main(["front", run, "--csv", str(tmp_path / "front.csv")]) == 0
+    (row,) = pd.read_csv(tmp_path / "front.csv").to_dict("records")
+    assert (row["architecture_id"], row["host"], row["macs"]) == ("'=1+1", "'@here", 2.0)

@@ -320,6 +320,7 @@ def test_options_stand_before_words_or_after_them(tmp_path: Path, capsys: pytest
         assert capsys.readouterr().out.startswith("3.3493 M parameters")
 
 
+@pytest.mark.slow
 def test_the_installed_command_runs_outside_the_checkout(tmp_path: Path) -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("nasray"), "cost", "darts", "DARTS_V2"],

@@ -210,3 +210,10 @@ def test_typed_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert registry.absolute_path("~/data/../x") == "/home/me/x"
     assert registry.absolute_path("s3://bucket/data") == "s3://bucket/data"
     assert registry.absolute_path(None) is None
+
+
+def test_a_folder_that_is_there_is_no_dataset_by_its_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imgs").mkdir()
+    with pytest.raises(InvalidInput, match=r"^unknown dataset 'imgs': a folder of images is folder:imgs$"):
+        registry.find("dataset", "imgs")

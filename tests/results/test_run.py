@@ -239,6 +239,9 @@ def test_what_has_no_weights_is_refused_in_one_line(tmp_path: Path, evaluation: 
         assert len(str(error.value).splitlines()) == 1
     with pytest.raises(InvalidInput, match=r"^No architecture 'unknown'"):
         run.architecture("unknown")
+    storage.write_json("run.json", {"sweep": {}})  # one that has not ended
+    with pytest.raises(InvalidInput, match=r"The run has not ended: nasray resume .* goes on\.$"):
+        run.network(run.candidates["architecture_id"].iloc[0])
     with pytest.raises(InvalidInput, match=r"^No run in .*/nothing: give the folder or URI of one"):
         nasray.open(tmp_path / "nothing")
 

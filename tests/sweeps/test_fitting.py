@@ -51,6 +51,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | None, int | No
     return sizes
 
 
+@pytest.mark.slow
 def test_more_time_gives_longer_and_then_larger_networks(
     digits: Dataset, measured: list[tuple[int | None, int | None]]
 ) -> None:

@@ -32,6 +32,7 @@ def sweep(project: Path, storage: Path) -> Sweep:
     )
 
 
+@pytest.mark.slow
 def test_a_moved_project_is_the_same_run_and_edited_labels_are_another(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()

@@ -183,6 +183,7 @@ def test_a_run_folder_of_another_sweep_is_refused(tiny_sweep: Sweep, tiny_run: O
         run_sweep(dataclasses.replace(tiny_sweep, arms=(two,)))
 
 
+@pytest.mark.slow
 def test_failing_trials_are_reported_with_their_reasons_while_the_others_go_on(
     tiny_sweep: Sweep, tmp_path: Path
 ) -> None:

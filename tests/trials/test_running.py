@@ -67,7 +67,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("make", [a_search, a_training])
-@pytest.mark.parametrize("seconds", [0.0, 60.0])
+@pytest.mark.parametrize("seconds", [0.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(
     make: Callable[..., Trial], seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

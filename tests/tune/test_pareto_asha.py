@@ -389,6 +389,7 @@ def plain_ends(numbers: list[int]) -> dict[int, int]:
     return ends
 
 
+@pytest.mark.slow
 def test_in_a_run_of_ray_tune_it_stops_the_trials_that_it_should(
     ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

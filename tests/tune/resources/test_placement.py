@@ -187,7 +187,7 @@ ray.init(
     object_store_memory=100 * 2**20,
 )
 
-def measure(trials, cells=None):
+def measure(trials, cells=None, values=None):
     kind = "searches" if "varied" in trials[0] else "trainings"
     # Runs in a worker, in place of what needs a real GPU: 2 searches or 6 trainings have room on 80 GiB.
     with (folder / "measured").open("a") as file:
