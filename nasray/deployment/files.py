@@ -45,10 +45,9 @@ def check_target(out: str | Path, to: str | None) -> str:
     path = Path(out)
     form = path.suffix.removeprefix(".") if to is None else to
     if form not in FORMS:
-        forms = f"{', '.join(FORMS[:-1])} or {FORMS[-1]}"
         if to is None:
             raise InvalidInput(f"out {str(out)!r}: expected a name that ends with one of .{', .'.join(FORMS)}, or --to")
-        raise InvalidInput(f"to {to!r}: expected {forms}")
+        raise InvalidInput(f"to {to!r}: expected {', '.join(FORMS[:-1])} or {FORMS[-1]}")
     if path.is_dir() or not path.parent.is_dir():
         raise InvalidInput(f"out {str(out)!r}: expected a file in a folder that is there")
     if form == "onnx":
