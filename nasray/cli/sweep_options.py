@@ -38,6 +38,7 @@ _RARE = {
     "tolerance",
     "searches",
     "worth",
+    "worth_by",
     "random_baseline",
     "objectives",
     "reference",
