@@ -126,9 +126,7 @@ def proposed_training(sweep: Sweep, row: Mapping[Any, Any]) -> EvaluationSetting
     sweep's."""
     own = sweep.training.settings
     given = {name: row.get(f"{TRAINED}{name}") for name in sweep.varied_training}
-    proposed: dict[str, Any] = {
-        name: value for name, value in given.items() if value is not None and not pd.isna(value)
-    }
+    proposed: dict[str, Any] = {name: value for name, value in given.items() if not pd.isna(value)}
     # A column that some rows lack has floats in place of whole numbers.
     whole = {name: int(value) for name, value in proposed.items() if type(getattr(own, name)) is int}
     return replace(own, **{**proposed, **whole})

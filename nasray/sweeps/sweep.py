@@ -173,8 +173,8 @@ class Sweep:
         if self.worth_by == "inherited":
             for name in (name for arm in learning for name in arm.varied_training):
                 raise InvalidInput(
-                    f"{TRAINED}{name} with a searcher that is told accuracies by inherited weights, in which it changes "
-                    "nothing. Give worth_by retrained, or leave the searcher out."
+                    f"{TRAINED}{name} with a searcher that is told accuracies by inherited weights: it changes nothing "
+                    "in them. Give worth_by retrained, or leave the searcher out."
                 )
             return
         if not learning:
