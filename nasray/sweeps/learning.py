@@ -90,7 +90,7 @@ class Learner:
         return Proposing(
             searcher=partial(self.searcher, OBJECTIVES_OF[sweep.worth]),
             evaluations=self.searches,
-            shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied)),
+            shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied), rungs=sweep.search_rungs),
             cells=0,
             worth=worth_of(sweep.worth, reference, sweep.most_macs),
         )

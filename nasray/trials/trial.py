@@ -37,12 +37,14 @@ class SearchTrial:
         run: name of the run.
         config: all that the search depends on.
         varied: settings that the sweep varies, each a column of its rows.
+        rungs: epochs at which it may be stopped.
     """
 
     kind: ClassVar[Kind] = "searches"
     run: str
     config: SearchConfig
     varied: tuple[str, ...] = ()
+    rungs: tuple[int, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -85,7 +87,7 @@ class SearchTrial:
     def of(cls, values: Mapping[str, Any]) -> SearchTrial:
         """A trial from what :meth:`to_dict` gave."""
         config = SearchConfig.of(values["config"])
-        return cls(**{**values, "config": config, "varied": tuple(values["varied"])})
+        return cls(**{**values, "config": config, "varied": tuple(values["varied"]), "rungs": tuple(values["rungs"])})
 
 
 @dataclass(frozen=True, kw_only=True)
