@@ -72,12 +72,12 @@ def _of_trainings(phase: Phase, rows: pd.DataFrame) -> pd.DataFrame:
     if not len(rows):
         return rows
     held = rows["epochs"].isin(phase.rungs[:-1]) & phase.fidelity.holds(rows["settings"])
-    return rows[held].assign(rung=rows["epochs"])
+    return rows[held].rename(columns={"epochs": "rung"})
 
 
 def _of_searches(phase: Phase, rows: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
     held = (rows["kind"] == SEARCH) & rows["trial_id"].isin(list(names)) & rows["epoch"].isin(phase.rungs[:-1])
-    return rows[held].assign(rung=rows["epoch"])
+    return rows[held].rename(columns={"epoch": "rung"})
 
 
 def _trial_of_epoch(row: Mapping[Any, Any]) -> str:
