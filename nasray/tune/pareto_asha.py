@@ -162,7 +162,7 @@ class ParetoASHA(FIFOScheduler):
         self.time_attr = time_attr
         self.reduction_factor = reduction_factor
         self.max_t = rungs[-1]
-        self._group_of = group_of or (lambda name: None)
+        self._group_of = group_of
         self._rungs: dict[float, dict[str, Entry]] = {rung: {} for rung in rungs[:-1]}
         self._arrivals = 0
 
@@ -238,9 +238,9 @@ class ParetoASHA(FIFOScheduler):
 
     def _kept(self, name: str, rung: float, newcomer: tuple[float, ...]) -> bool:
         """Whether a trial is kept that comes to a rung after all that are there."""
-        group = self._group_of(name)
-        others = (entry.values for other, entry in self._rungs[rung].items() if self._group_of(other) == group)
-        values = [*others, newcomer]
+        there, group_of = self._rungs[rung], self._group_of
+        alike = there if group_of is None else [one for one in there if group_of(one) == group_of(name)]
+        values = [*(there[one].values for one in alike), newcomer]
         signs = [1.0 if mode == "min" else -1.0 for mode in self.modes]
         rank, position = standing(np.array(values) * signs, len(values) - 1)
         # The last of all stands past these, and so does what is not finite.
