@@ -28,14 +28,22 @@ _OFTEN = {"epochs", "batch_size", "learning_rate", "channels", "cells", "train_e
 """Settings that are shown whether a sweep sets them or not."""
 _OFTEN_TRAINED = {*_OFTEN, "select", "seeds", "rungs"} - {"evaluations"}
 _FILL: tuple[tuple[str, str, Any, str], ...] = (
-    ("fill", "count", int | None, ""),
     ("fill_at", "at", tuple[float, ...], "M"),
+    ("fill", "count", int | None, ""),
     ("fill_tolerance", "tolerance", float, ""),
     ("fill_searches", "searches", int, ""),
 )
 """Options that fill a front: name, field of :class:`Fill`, type and unit."""
 _RARE = {
-    *("tolerance", "searches", "objectives", "reference", "max_failures", "within", "reduction_factor"),
+    "tolerance",
+    "searches",
+    "worth",
+    "random_baseline",
+    "objectives",
+    "reference",
+    "max_failures",
+    "within",
+    "reduction_factor",
     "search_reduction_factor",
 }
 
@@ -168,7 +176,9 @@ def _front(sweep: Sweep | None) -> Iterator[Option]:
         if name not in ("name", "dataset", "seeds"):
             one = _field(Sweep, sweep, name, SEARCH if name in SEARCH_RUNGS else FRONT)
             unit = "M FRACTION" if name == "reference" else ""
-            yield dataclasses.replace(one, unit=unit, rare=name in _RARE and not _black_box(sweep, name))
+            without = name in SEARCH_RUNGS and (sweep is None or not sweep.search_arms)
+            rare = without or (name in _RARE and not _black_box(sweep, name))
+            yield dataclasses.replace(one, unit=unit, rare=rare)
 
 
 def _black_box(sweep: Sweep | None, name: str) -> bool:

@@ -32,7 +32,7 @@ class Fill:
     at: tuple[float, ...] = ()
     """Multiply-adds (M) near which a candidate is wanted."""
     count: int | None = None
-    """How many of them, evenly in their logarithm between the cheapest and the dearest that the method reaches."""
+    """How many of them, evenly in log multiply-adds, from the cheapest to the dearest that the method reaches."""
     tolerance: float = TOLERANCE
     """Share of a target by which a candidate may miss it."""
     searches: int = SEARCHES
@@ -111,7 +111,8 @@ class FillingSearcher(Searcher):
 
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
         """Learn what a search gave."""
-        self.filling.tell(self._probe(proposal), feedback.costs if feedback.state == "complete" else ())
+        complete = feedback.state == "complete"
+        self.filling.tell(self._probe(proposal), [macs for macs, _ in feedback.points] if complete else ())
 
     def notes(self) -> list[str]:
         """Which targets were not met, and why."""
@@ -130,10 +131,16 @@ class FillingSearcher(Searcher):
 
 
 def rebuilt_filling(
-    fill: Fill, knob: CostKnob, problem: SearchProblem, told: Sequence[tuple[Proposal, Feedback]]
+    fill: Fill,
+    knob: CostKnob,
+    problem: SearchProblem,
+    told: Sequence[tuple[Proposal, Feedback]],
+    under_way: Sequence[Proposal],
 ) -> FillingSearcher:
-    """One that was told results, in order: it then asks for the same."""
+    """One that was told results, in order, while others are under way: it then asks for the same."""
     searcher = FillingSearcher(Searcher.Config(evaluations=fill.searches), problem, fill, knob)
     for proposal, feedback in told:
         searcher.tell(proposal, feedback)
+    for proposal in under_way:
+        searcher.resume(proposal)
     return searcher

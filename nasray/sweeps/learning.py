@@ -2,8 +2,9 @@
 
 A search gives several candidates, so that what it is worth has to be said: by default the hypervolume of its own
 candidates from the run's reference point, a single number that rises with each of them that is cheap or accurate; else
-the metric and the multiply-adds of its final architecture, for searchers of several objectives. Both are by inherited
-weights. Searches run at once; what a searcher proposes then depends on the order in which they end.
+what it adds to the hypervolume of all searches; else the metric and the multiply-adds of its final architecture, for
+searchers of several objectives. Searches run at once; what a searcher proposes then depends on the order in which they
+end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -24,14 +25,15 @@ from nasray.searchers import Feedback, Mode, Proposal, Searcher, SearchProblem, 
 from nasray.settings import Settings
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.fill import Fill, knob_of, rebuilt_filling
+from nasray.sweeps.gains import GainSearcher
 from nasray.sweeps.points import drawn_of
-from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.sweep import Sweep, Worth
 from nasray.trials.trial import SearchTrial
 from nasray.tune.phase import Proposing
 
-Worth = Literal["hypervolume", "final"]
 OBJECTIVES_OF: Mapping[Worth, Mapping[str, Mode]] = {
     "hypervolume": {"hypervolume": "max"},
+    "gain": {"hypervolume": "max"},
     "final": {"accuracy": "max", "macs": "min"},
 }
 """What a searcher of settings is told of a search, by what searches are worth."""
@@ -61,23 +63,44 @@ class Learner:
         """How many searches it makes at most."""
         return self.arm.samples if self.fill is None else self.fill.searches
 
-    def searcher(self, objectives: Mapping[str, Mode], told: Sequence[tuple[Proposal, Feedback]] = ()) -> Searcher:
-        """What chooses, as it stands once it was told results, in order."""
+    def searcher(
+        self,
+        sweep: Sweep,
+        reference: tuple[float, float],
+        told: Sequence[tuple[Proposal, Feedback]] = (),
+        under_way: Sequence[Proposal] = (),
+    ) -> Searcher:
+        """What chooses, as it stands once it was told results.
+
+        Args:
+            sweep: that it is of.
+            reference: the run's reference point: multiply-adds (M), accuracy.
+            told: proposals with what they came to, in order.
+            under_way: proposals that were made and not told yet.
+        """
         knob = None if self.fill is None else knob_of(self.arm)
         chosen = drawn_of(self.arm.param_space) if knob is None else {knob.name: knob.within}
         problem = SearchProblem(
             space=None,
             settings=chosen,
-            objectives=objectives,
+            objectives=OBJECTIVES_OF[sweep.worth],
             epochs=None,
             budget=None,
             macs=_of_no_architecture,
             seed=self.seed,
         )
         if self.fill is not None and knob is not None:
-            return rebuilt_filling(self.fill, knob, problem, told)
+            return rebuilt_filling(self.fill, knob, problem, told, under_way)
         kind = find_searcher(self.arm.searcher)
-        return rebuilt(kind, kind.Config(evaluations=self.arm.samples), problem, told)
+        config = kind.Config(evaluations=self.arm.samples)
+        if sweep.worth != "gain":
+            return rebuilt(kind, config, problem, told, under_way)
+        searcher = GainSearcher(config, problem, partial(rebuilt, kind, config, problem), reference, sweep.most_macs)
+        for proposal, feedback in told:
+            searcher.tell(proposal, feedback)
+        for proposal in under_way:
+            searcher.resume(proposal)
+        return searcher
 
     def proposing(self, sweep: Sweep, reference: tuple[float, float]) -> Proposing:
         """Who proposes in a phase, and what all its searches share.
@@ -88,7 +111,7 @@ class Learner:
         """
         config = sweep.search_config(self.arm, self.settings, self.seed)
         return Proposing(
-            searcher=partial(self.searcher, OBJECTIVES_OF[sweep.worth]),
+            searcher=partial(self.searcher, sweep, reference),
             evaluations=self.searches,
             shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied), rungs=sweep.search_rungs),
             cells=0,
@@ -121,7 +144,7 @@ def worth_of(
         reference: multiply-adds (M) and accuracy of the hypervolume's reference point.
         budget: most multiply-adds (M) of what counts; None is any.
     """
-    return partial(_hypervolume, reference, budget) if worth == "hypervolume" else _final
+    return _final if worth == "final" else partial(_hypervolume, reference, budget)
 
 
 def _hypervolume(reference: tuple[float, float], budget: float | None, gave: Sequence[Gave]) -> dict[str, float]:

@@ -60,8 +60,10 @@ class Proposals:
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
-    def searcher(self, sweep: Sweep, told: Sequence[tuple[Proposal, Feedback]] = ()) -> Searcher:
-        """What proposes, as it stands once it was told results, in order."""
+    def searcher(
+        self, sweep: Sweep, told: Sequence[tuple[Proposal, Feedback]] = (), under_way: Sequence[Proposal] = ()
+    ) -> Searcher:
+        """What proposes, as it stands once it was told results, in order, while others are under way."""
         space = self.cell_space
 
         def cost(architecture: Architecture) -> float:
@@ -77,7 +79,7 @@ class Proposals:
             macs=cost,
             seed=self.seed,
         )
-        return rebuilt(find_searcher(self.method), self.settings, problem, told)
+        return rebuilt(find_searcher(self.method), self.settings, problem, told, under_way)
 
     def proposing(self, sweep: Sweep) -> Proposing:
         """Who proposes in a phase, and what all its trials share."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nasray import registry
 from nasray.costs import Budget
@@ -39,6 +39,9 @@ from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
 from nasray.tune.phase import RESERVED
 
+Worth = Literal["hypervolume", "gain", "final"]
+"""What a search is worth to who chooses settings."""
+
 _KINDS: tuple[tuple[str, type, bool], ...] = (
     *(("name", str, False), ("dataset", str, False), ("random_baseline", bool, False)),
     *(("training", Training, False), ("execution", Execution, False)),
@@ -68,7 +71,7 @@ class Sweep:
     """What black-box searchers trade off: any of accuracy, macs, params, latency_ms, and of the table's columns, which
     then are costs of it."""
     budget: Budget | None = None
-    """Most multiply-adds of the networks that are trained from scratch; a network that exceeds it is made narrower."""
+    """Most multiply-adds of networks trained from scratch; a network that exceeds it is made narrower."""
     reference: tuple[float, float] | None = None
     """Reference point of the hypervolume: multiply-adds (M) and accuracy (fraction of 1). None means the largest
     network of the spaces and the accuracy of guessing."""
@@ -77,13 +80,13 @@ class Sweep:
     fill: Fill | None = None
     """Multiply-adds near which candidates are wanted: each method's searches then differ in its cost knob, which is
     chosen after each of them."""
-    worth: Literal["hypervolume", "final"] = "hypervolume"
-    """What a search is worth to a searcher that chooses settings: the hypervolume of its own candidates, or accuracy
-    and multiply-adds of its final architecture; by inherited weights."""
+    worth: Worth = "hypervolume"
+    """What a search is worth to a searcher that chooses settings: the hypervolume of its own candidates, what it adds
+    to that of all searches (gain), or accuracy and multiply-adds of its final architecture."""
     search_rungs: tuple[int, ...] = ()
-    """Epochs at which ParetoASHA compares the searches of a method, by their supernets' accuracy and expected
-    multiply-adds, and stops all but the best: their candidates are never trained. Without any, all search to the
-    end."""
+    """Epochs at which all but the best of a method's searches are stopped. ParetoASHA compares them by the accuracy of
+    their supernets and by expected multiply-adds; nothing that a stopped one gave is trained. Without any, all search
+    to the end."""
     search_reduction_factor: float = 3.0
     """Keep the best 1/N of a method's searches at each rung."""
     random_baseline: bool = True
@@ -114,8 +117,8 @@ class Sweep:
             registry.find("dataset", self.dataset)
         check_seeds("seeds", self.seeds)
         self._check_objectives()
-        if self.worth not in ("hypervolume", "final"):
-            raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume or final")
+        if self.worth not in get_args(Worth):
+            raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume, gain or final")
         if self.reference is not None:
             if len(self.reference) != 2:
                 raise InvalidInput(f"reference {shown(self.reference)}: expected multiply-adds (M) and an accuracy")
