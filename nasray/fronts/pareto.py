@@ -148,7 +148,7 @@ def average_over_seeds(evaluations: pd.DataFrame, *, cost: str = "macs") -> pd.D
     missing = [n for n in (*fidelity, "seed", metric.name, "complete") if n not in evaluations.columns]
     if missing:
         raise InvalidInput(f"expected rows of evaluations; these have no column {', '.join(missing)}")
-    rows = evaluations[_complete(evaluations)]
+    rows = complete(evaluations)
     if "settings" in rows.columns:
         rows, fidelity = rows.assign(recipe=_recipes(rows)), [*fidelity, "recipe"]
     order = [*fidelity, "seed", *(["created_at"] if "created_at" in rows.columns else [])]
@@ -196,7 +196,7 @@ def comparable_parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
     frame: rows of candidates, or of evaluations.
     """
-    rows = frame[_complete(frame)]
+    rows = complete(frame)
     if not len(rows):
         return
     (kind,) = kinds_of(rows)
@@ -210,6 +210,11 @@ def comparable_parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
         recipes = values.map(lambda one, names=tuple(differing): json.dumps([one.get(name) for name in names]))
         for _, part in own.groupby(recipes.where(_from_scratch(own), ""), sort=True):
             yield part
+
+
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a frame but those of trainings or searches that were stopped early."""
+    return frame[_complete(frame)]
 
 
 class _Points(NamedTuple):

@@ -286,6 +286,13 @@ CANDIDATES = Table(
             "Discretisation gap: by how much the candidate is worse than its supernet, `supernet_accuracy` minus "
             "`accuracy`.",
         ),
+        Column(
+            "complete",
+            _TRUTH,
+            "",
+            "False where the search was stopped early: such a row is never on a front.",
+            nullable=True,
+        ),
         Column("seconds", _REAL, "s", "Wall-clock time of the search until then.", low=0.0),
         _MEMORY,
     ),
@@ -296,7 +303,7 @@ CANDIDATES = Table(
 EVALUATIONS = Table(
     name="evaluations",
     kind="trained from scratch",
-    mark="complete",
+    mark="epochs",
     columns=(
         *_BOTH,
         _count("epochs", "The fidelity: epochs of training from scratch."),

@@ -123,7 +123,13 @@ class Learner:
         return Proposing(
             searcher=partial(self.searcher, sweep, reference),
             evaluations=self.searches,
-            shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied), training=self.training),
+            shared=SearchTrial(
+                run=sweep.name,
+                config=config,
+                varied=tuple(sweep.varied),
+                training=self.training,
+                rungs=sweep.search_rungs,
+            ),
             cells=0,
             worth=worth_of(sweep.worth, reference, sweep.most_macs),
         )

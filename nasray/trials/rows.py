@@ -76,6 +76,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
                 "supernet_accuracy": candidate.supernet_accuracy,
                 "accuracy": candidate.accuracy,
                 "gap": candidate.gap,
+                "complete": True,
                 "seconds": search.seconds,
                 "peak_memory_bytes": search.peak_memory_bytes,
             },

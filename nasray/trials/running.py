@@ -120,8 +120,7 @@ class RunningTrial:
         self._report = {**report, "points": list(self.points)}
         if not isinstance(running, Lookup):
             # At a rung it may be stopped, and nothing of it is asked for any more.
-            rungs = () if isinstance(self.trial, SearchTrial) else self.trial.rungs
-            self._curve.add(report, now=running.finished or running.epoch in rungs)
+            self._curve.add(report, now=running.finished or running.epoch in self.trial.rungs)
         if running.finished:
             return self._end()
         if not isinstance(running, Lookup):  # what is looked up need not be taken up again

@@ -38,6 +38,7 @@ class SearchTrial:
         config: all that the search depends on.
         varied: settings that the sweep varies, each a column of its rows.
         training: settings that a searcher proposed beside the search's own, with which what it finds is trained.
+        rungs: epochs at which it may be stopped.
     """
 
     kind: ClassVar[Kind] = "searches"
@@ -45,6 +46,7 @@ class SearchTrial:
     config: SearchConfig
     varied: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
+    rungs: tuple[int, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -87,7 +89,7 @@ class SearchTrial:
     def of(cls, values: Mapping[str, Any]) -> SearchTrial:
         """A trial from what :meth:`to_dict` gave."""
         config = SearchConfig.of(values["config"])
-        return cls(**{**values, "config": config, "varied": tuple(values["varied"])})
+        return cls(**{**values, "config": config, "varied": tuple(values["varied"]), "rungs": tuple(values["rungs"])})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,9 +92,9 @@ class Phase:
     proposing: Proposing | None = None
     """Who proposes trials, where they are not known."""
     rungs: tuple[int, ...] = ()
-    """Epochs at which trainings are compared, and all but the best stopped; the last ends them."""
+    """Epochs at which trials are compared, and all but the best stopped; the last ends them."""
     reduction_factor: float = 3.0
-    """The best 1/N of the trainings continue at a rung."""
+    """The best 1/N of the trials continue at a rung."""
     objectives: Mapping[str, Mode] = field(default_factory=lambda: {"accuracy": "max", "macs": "min"})
     """What is traded, by names in a report, each with whether less or more of it is better."""
     workers: int = 1
@@ -121,7 +121,12 @@ class Phase:
 
     @property
     def compared_by(self) -> dict[str, Mode]:
-        """What trainings are compared by at rungs: accuracy first, which leads, and then the other objectives."""
+        """What trials are compared by at rungs: accuracy first, which leads, and then the other objectives.
+
+        Searches are by their supernet's: what they give comes late, or once.
+        """
+        if self.kind == "searches":
+            return {"supernet_accuracy": "max", "expected_macs": "min"}
         return {"accuracy": "max", **self.objectives}
 
     @property

@@ -36,7 +36,7 @@ from nasray.tune.proposing import Proposed
 from nasray.tune.reports.callbacks import callbacks_of
 from nasray.tune.resources.room import cluster_nodes
 from nasray.tune.resources.waiting import WaitingForRoom
-from nasray.tune.rungs import names_of_known, records
+from nasray.tune.rungs import group_of, names_of_known, records
 from nasray.tune.searcher import AskTellSearch
 from nasray.tune.session.connection import quiet_tune, tune_environment
 from nasray.tune.session.interruption import run_interruptibly
@@ -256,6 +256,7 @@ def _scheduler(
         time_attr=EPOCH,
         rungs=phase.rungs,
         reduction_factor=phase.reduction_factor,
+        group_of=group_of(phase),
     )
     name_of = names_of_known(phase) if proposed is None else proposed.name_of_row
     scheduler.refill(records(phase, storage, outcomes, name_of))
