@@ -28,7 +28,6 @@ from nasray.trials.differing import differing_in
 from nasray.trials.evaluation import EvaluationConfig, evaluation_size
 from nasray.trials.fidelity import Fidelity
 from nasray.trials.identity import identity
-from nasray.trials.lost import reopen_without_rows
 from nasray.trials.member import read_result
 from nasray.trials.population import Population, best_of
 from nasray.trials.single import GIVEN
@@ -86,7 +85,6 @@ def _trained(
             session.enter_context(connection(execution.address, run.name, import_tuner))
         trials = members(config, population, run.name, method)
         _record(config, population, run, execution, trials, (size, 1.0 / _classes(config)))
-        reopen_without_rows(run)
         phase = Phase(
             name=POPULATION,
             kind="trainings",

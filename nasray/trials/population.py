@@ -142,7 +142,11 @@ def unsaid(settings: EvaluationSettings) -> dict[str, Range]:
         InvalidInput: both are 0.
     """
     given = {name: getattr(settings, name) for name in ("learning_rate", "weight_decay")}
-    found = {n: Range(low=v / _UNSAID, high=v * _UNSAID, log=True) for n, v in given.items() if v > 0}
+    found = {
+        name: Range(low=float(f"{value / _UNSAID:.6g}"), high=float(f"{value * _UNSAID:.6g}"), log=True)
+        for name, value in given.items()
+        if value > 0
+    }
     if not found:
         raise InvalidInput("population: learning_rate and weight_decay are 0. Give a range of a setting to vary.")
     return found

@@ -177,8 +177,7 @@ class RunningTrial:
             if training.finished:
                 assert isinstance(training, Evaluation)
                 write_result(self.storage, self.trial, training)
-            return report
-        if training.finished or training.epoch in self.trial.rungs:
+        elif training.finished or training.epoch in self.trial.rungs:
             row = write_evaluation(self.storage, self.trial, training)
             report |= {name: row[name] for name in (ROW, "latency_ms") if row.get(name) is not None}
         if training.finished:

@@ -21,7 +21,7 @@ PROPOSAL = "proposal"
 SETTINGS = "settings"
 """In Tune's config of a population's member: the settings that vary, as they are in force."""
 CLONED = "cloned"
-"""In Tune's config of a population's member: after which epochs it became a clone last; 0 where it never did."""
+"""In Tune's config of a population's member: new whenever it became a clone; empty where it never did."""
 SCORE = "score"
 """In a report of a population's member: what members are compared by."""
 RESERVED = frozenset(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import random
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -56,6 +57,8 @@ class Comparisons(Callback, Stopper):
         clones = read_clones(storage)
         self.next = population.next_comparison(list(self._epochs.values()), clones)
         """Epochs after which members are compared next."""
+        self._known: dict[str, str] = {}
+        """Of each member, what the config of its last clone is known by."""
         self._over = False
         self._begun = {trial.name: in_force_of(trial, population) for trial in waiting}
         for epoch in sorted(clones):
@@ -74,7 +77,7 @@ class Comparisons(Callback, Stopper):
         return {
             TRIAL: tune.grid_search(list(begun)),
             SETTINGS: tune.sample_from(lambda spec: dict(begun[spec.config[TRIAL]])),  # type: ignore[attr-defined]
-            CLONED: 0,
+            CLONED: "",
         }
 
     def scheduler(self) -> TrialScheduler:
@@ -88,14 +91,10 @@ class Comparisons(Callback, Stopper):
             perturbation_interval=self.population.interval,
             burn_in_period=self.next,
             hyperparam_mutations={SETTINGS: {name: _source(one) for name, one in self.population.varied.items()}},
-            custom_explore_fn=self.explored,
+            custom_explore_fn=partial(explored, self.population),
             log_config=False,
             synch=True,
         )
-
-    def explored(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Called by Tune with a clone's new config: of the one that is cloned, with settings that it has changed."""
-        return {**config, SETTINGS: self.population.within(config[SETTINGS]), CLONED: self.next}
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Called by Tune before every event: what it draws for a comparison is the same whenever it is made."""
@@ -105,9 +104,10 @@ class Comparisons(Callback, Stopper):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Tune with every report, once its scheduler has decided."""
-        clones = {str(one): one for one in trials if one.config[CLONED] == self.next}
+        clones = {str(one): one for one in trials if one.config[CLONED] != self._known.get(str(one), "")}
         if not clones:
             return
+        self._known |= {name: one.config[CLONED] for name, one in clones.items()}
         storage = open_storage(self._where, patience=PATIENCE)
         found = {
             name: Clone(source=one.config[TRIAL], settings=dict(one.config[SETTINGS])) for name, one in clones.items()
@@ -143,6 +143,16 @@ class Comparisons(Callback, Stopper):
         settings = ", ".join(f"{one} {_short(value)}" for one, value in clone.settings.items())
         mine, other = self._places[name], self._places[clone.source]
         return printable(f"epoch {self.next}: member {mine} goes on as a copy of member {other}, with {settings}")
+
+
+def explored(population: Population, config: dict[str, Any]) -> dict[str, Any]:
+    """Called by Tune with a clone's new config: that of the member that is cloned, with settings that Tune has changed.
+
+    Args:
+        population: says within what they stay.
+        config: Tune's.
+    """
+    return {**config, SETTINGS: population.within(config[SETTINGS]), CLONED: uuid.uuid4().hex}
 
 
 def in_force_of(trial: TrainingTrial, population: Population) -> dict[str, Any]:
