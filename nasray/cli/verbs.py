@@ -334,6 +334,7 @@ def resume(
     quiet: Quiet = False,
 ) -> int:
     """Go on with a sweep, a search or a training where it was left."""
+    from nasray.results import open as open_run
     from nasray.sweeps.resuming import resume_storage
 
     storage = find_run(run)
@@ -347,6 +348,8 @@ def resume(
     outcome = resume_storage(storage, execution, code)
     if outcome is not None:
         return _print_outcome(outcome)
+    if "population" in storage.read_json("run.json"):
+        return _print_trained(open_run(str(storage), code), str(storage))
     print(f"{storage} is finished: nasray front {run} shows it")
     return 0
 

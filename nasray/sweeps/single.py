@@ -150,6 +150,8 @@ def train(
     method = GIVEN
     space_name: str | None = registry.named("space", space)
     dataset_name: str | None = registry.named("dataset", dataset)
+    if isinstance(architecture, pd.DataFrame):
+        raise InvalidInput(f"{len(architecture)} rows: one architecture is trained. Give one of them, as rows.iloc[0].")
     if isinstance(architecture, Mapping | pd.Series):
         row = dict(architecture)
         if not isinstance(row.get("architecture"), str):

@@ -125,7 +125,9 @@ def run_pass(
     # Members are saved by Tune, to nothing, which wants a folder for it that every node sees.
     aside = tempfile.mkdtemp(prefix="nasray-tune-") if population is None else str(storage.child(WORKERS))
     param_space = {TRIAL: tune.grid_search(list(digests))} if population is None else population.param_space
-    reports += [] if population is None else [population]
+    if population is not None:
+        storage.delete_folder(WORKERS)  # of a driver that was killed
+        reports.append(population)
     try:
         tuner = tune.Tuner(
             trainable,
