@@ -14,6 +14,7 @@ import pandas as pd
 from nasray import registry
 from nasray.errors import InvalidInput, printable, shown
 from nasray.fronts import complete, pareto_front
+from nasray.results.schedule import schedule
 from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, LOOKED_UP, Storage, is_run, read, storage_of
 from nasray.runs.front_file import FRONT_FILE, load
 from nasray.spaces import Architecture, CellSpace
@@ -54,6 +55,19 @@ class Run:
         """Learning curves: one row for each epoch of every search and training, at most some seconds old
         (docs/tables.md)."""
         return read(self.storage, EPOCHS)
+
+    def schedule(self) -> pd.DataFrame:
+        """The settings in force at each epoch that led to a population's best member: one row an epoch.
+
+        Raises:
+            InvalidInput: no population was trained to its end here.
+        """
+        rows = self.evaluations
+        members = rows[rows["member"].notna()]
+        if not len(members):
+            raise InvalidInput(f"{self.storage} has no population that was trained to its end.")
+        best = members.sort_values(["accuracy", "created_at"], kind="stable").iloc[-1]
+        return schedule(self.epochs, str(best["member"]))
 
     @property
     def command(self) -> str | None:

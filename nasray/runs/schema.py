@@ -320,7 +320,15 @@ EVALUATIONS = Table(
             "training",
             _TEXT,
             "",
-            "`from scratch`, `one stage` (the search trained the network to the end), or `looked up` in a table.",
+            "`from scratch`, `population` (the best of several trainings whose settings changed on the way), `one "
+            "stage` (the search trained the network to the end), or `looked up` in a table.",
+        ),
+        Column(
+            "member",
+            _TEXT,
+            "",
+            "Where a population trained it: the member, which is the `trial_id` of its epochs.",
+            nullable=True,
         ),
         Column("search_trial_id", _TEXT, "", "Search that found the architecture, where one did.", nullable=True),
         Column(
@@ -399,6 +407,20 @@ EPOCHS = Table(
             low=0,
         ),
         Column("learning_rate", _REAL, "", "Of the weights, in the epoch.", nullable=True, low=0.0),
+        Column(
+            "in_force",
+            _TEXT,
+            _JSON,
+            "Of a member of a population: the settings that the population varies, as they were in the epoch.",
+            nullable=True,
+        ),
+        Column(
+            "cloned_from",
+            _TEXT,
+            "",
+            "Of a member of a population: `trial_id` of the member whose weights it took over before this epoch.",
+            nullable=True,
+        ),
         Column("seconds", _REAL, "s", "Wall-clock time of the epoch, validation included.", low=0.0),
         _CREATED,
     ),
@@ -410,6 +432,8 @@ EPOCHS = Table(
 TABLES = {table.name: table for table in (CANDIDATES, EVALUATIONS, EPOCHS)}
 
 
+FROM_SCRATCH, POPULATION = "from scratch", "population"
+"""In the column ``training``: trained with settings that never changed, or as the best of a population."""
 LOOKED_UP = "looked up"
 """In the column ``training``: the accuracy is of a table, which says on which examples it was measured."""
 

@@ -10,6 +10,7 @@ from nasray.runs import Storage
 from nasray.runs.outcomes import Point
 from nasray.searchers import Feedback, Mode, Proposal, Searcher
 from nasray.trials.fidelity import Fidelity
+from nasray.trials.population import Population
 from nasray.trials.rows import ROW
 from nasray.trials.running import BEGUN, DONE, ENDED, EPOCH, GIVEN_UP, STATE, WAITS
 from nasray.trials.trial import Kind, SearchTrial, TrainingTrial, Trial, proposed
@@ -18,8 +19,15 @@ TRIAL = "trial"
 """In Tune's config of a trial: its name."""
 PROPOSAL = "proposal"
 """In Tune's config of a trial that a searcher proposed: the proposal's key."""
+SETTINGS = "settings"
+"""In Tune's config of a population's member: the settings that vary, as they are in force."""
+CLONED = "cloned"
+"""In Tune's config of a population's member: new whenever it became a clone; empty where it never did."""
+SCORE = "score"
+"""In a report of a population's member: what members are compared by."""
 RESERVED = frozenset(
     {
+        SCORE,
         *(EPOCH, DONE, ENDED, WAITS, BEGUN, GIVEN_UP, STATE, ROW, "points", "events", "node", "told"),
         *("config", "date", "done", "experiment_tag", "hostname", "node_ip", "pid", "timestamp", "training_iteration"),
         *("episodes_total", "timesteps_total", "iterations_since_restore", "timesteps_since_restore"),
@@ -111,6 +119,12 @@ class Phase:
         """Whether its trials look accuracies up in a table, which takes milliseconds."""
         trial = self.proposing.shared if self.proposing else next(iter(self.trials), None)
         return trial is not None and trial.is_looked_up
+
+    @property
+    def population(self) -> Population | None:
+        """Of which its trials are the members, where they are."""
+        trial = next(iter(self.trials), None)
+        return trial.population if isinstance(trial, TrainingTrial) else None
 
     @property
     def names(self) -> set[str]:
