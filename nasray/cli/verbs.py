@@ -215,17 +215,18 @@ def train(
     perturbation_interval: Annotated[
         int | None,
         Says(
-            help="Epochs from one comparison of a population to the next.",
+            help="Epochs between comparisons.",
             group="population",
             shown_default="a tenth of the training",
         ),
     ] = None,
     address: Annotated[
         str | None,
-        Says(help="Address of a running Ray cluster.", group="population", shown_default="a Ray of its own"),
+        Says(help="Address of a running Ray cluster.", group="population", shown_default="a Ray of its own", rare=True),
     ] = None,
     cpus_per_trial: Annotated[
-        float | None, Says(help="CPU cores that each member reserves.", group="population", shown_default="1")
+        float | None,
+        Says(help="CPU cores that each member reserves.", group="population", shown_default="1", rare=True),
     ] = None,
     gpus_per_trial: Annotated[
         float | Literal["auto"] | None,

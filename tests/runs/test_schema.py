@@ -48,7 +48,7 @@ def test_the_columns_are_those_that_the_design_names() -> None:
     assert list(CANDIDATES.names) == BOTH + own
     own = ["epochs", "complete", "accuracy", "test_accuracy", "seconds", "peak_memory_bytes"]
     own += ["latency_ms", "latency_low_ms", "latency_high_ms", "latency_batch"]
-    own += ["training", "search_trial_id", "baseline_of", "weights"]
+    own += ["training", "member", "search_trial_id", "baseline_of", "weights"]
     assert list(EVALUATIONS.names) == BOTH + own
     own = ["trial_id", "kind", "architecture_id", "epoch", "loss", "accuracy", "supernet_accuracy", "macs", "seconds"]
     assert set(own) < set(EPOCHS.names)
