@@ -164,7 +164,7 @@ def _front(sweep: Sweep | None) -> Iterator[Option]:
     for name in OWN:
         if name not in ("name", "dataset", "seeds"):
             one = _field(Sweep, sweep, name, FRONT)
-            unit = "M FRACTION" if name == "reference" else ""
+            unit = {"reference": "M FRACTION", "learn_from": "RUN"}.get(name, "")
             yield dataclasses.replace(one, unit=unit, rare=name in _RARE and not _black_box(sweep, name))
 
 

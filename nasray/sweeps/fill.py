@@ -130,10 +130,17 @@ class FillingSearcher(Searcher):
 
 
 def rebuilt_filling(
-    fill: Fill, knob: CostKnob, problem: SearchProblem, told: Sequence[tuple[Proposal, Feedback]]
+    fill: Fill,
+    knob: CostKnob,
+    problem: SearchProblem,
+    told: Sequence[tuple[Proposal, Feedback]],
+    first: Sequence[tuple[Proposal, Feedback]] = (),
 ) -> FillingSearcher:
-    """One that was told results, in order: it then asks for the same."""
+    """One that was told results, in order: it then asks for the same. Its model alone knows those of other runs, which
+    come first: a target is met by a candidate of its own."""
     searcher = FillingSearcher(Searcher.Config(evaluations=fill.searches), problem, fill, knob)
+    for proposal, feedback in first:
+        searcher.filling.learn(proposal.settings[knob.name], feedback.costs[-1])
     for proposal, feedback in told:
         searcher.tell(proposal, feedback)
     return searcher

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -20,8 +20,18 @@ import pandas as pd
 from nasray import registry
 from nasray.fronts import hypervolume
 from nasray.runs.outcomes import Point as Gave
-from nasray.searchers import Feedback, Mode, Proposal, Searcher, SearchProblem, find_searcher, rebuilt
-from nasray.settings import Settings
+from nasray.searchers import (
+    Feedback,
+    Known,
+    Mode,
+    Proposal,
+    Searcher,
+    SearchProblem,
+    feedback_of,
+    find_searcher,
+    rebuilt,
+)
+from nasray.settings import Choice, Range, Settings
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.fill import Fill, knob_of, rebuilt_filling
 from nasray.sweeps.points import drawn_of
@@ -61,38 +71,67 @@ class Learner:
         """How many searches it makes at most."""
         return self.arm.samples if self.fill is None else self.fill.searches
 
-    def searcher(self, objectives: Mapping[str, Mode], told: Sequence[tuple[Proposal, Feedback]] = ()) -> Searcher:
-        """What chooses, as it stands once it was told results, in order."""
-        knob = None if self.fill is None else knob_of(self.arm)
-        chosen = drawn_of(self.arm.param_space) if knob is None else {knob.name: knob.within}
+    @property
+    def chosen(self) -> dict[str, Range | Choice]:
+        """The settings whose values it chooses, with what they are drawn from."""
+        if self.fill is None:
+            return drawn_of(self.arm.param_space)
+        knob = knob_of(self.arm)
+        return {knob.name: knob.within}
+
+    @property
+    def learns(self) -> bool:
+        """Whether what it chooses depends on what it was told."""
+        return self.fill is not None or self.arm.is_told
+
+    @property
+    def chooser(self) -> str:
+        """Who chooses, and for what, in words."""
+        who = "filling" if self.fill is not None else registry.portable(self.arm.searcher)
+        return f"{who} for {registry.portable(self.arm.method)} on {registry.portable(self.arm.space)}"
+
+    def searcher(
+        self,
+        objectives: Mapping[str, Mode],
+        told: Sequence[tuple[Proposal, Feedback]] = (),
+        first: Sequence[tuple[Proposal, Feedback]] = (),
+    ) -> Searcher:
+        """What chooses, as it stands once it was told results, in order: first those of other runs."""
         problem = SearchProblem(
             space=None,
-            settings=chosen,
+            settings=self.chosen,
             objectives=objectives,
             epochs=None,
             budget=None,
             macs=_of_no_architecture,
             seed=self.seed,
         )
-        if self.fill is not None and knob is not None:
-            return rebuilt_filling(self.fill, knob, problem, told)
+        if self.fill is not None:
+            return rebuilt_filling(self.fill, knob_of(self.arm), problem, told, first)
         kind = find_searcher(self.arm.searcher)
-        return rebuilt(kind, kind.Config(evaluations=self.arm.samples), problem, told)
+        return rebuilt(kind, kind.Config(evaluations=self.arm.samples), problem, [*first, *told])
 
-    def proposing(self, sweep: Sweep, reference: tuple[float, float]) -> Proposing:
+    def proposing(self, sweep: Sweep, reference: tuple[float, float], known: Iterable[Known] = ()) -> Proposing:
         """Who proposes in a phase, and what all its searches share.
 
         Args:
             sweep: that it is of.
             reference: the run's reference point: multiply-adds (M), accuracy.
+            known: results of other runs.
         """
         config = sweep.search_config(self.arm, self.settings, self.seed)
+        objectives, worth = OBJECTIVES_OF[sweep.worth], worth_of(sweep.worth, reference, sweep.most_macs)
+        first = []
+        for key, result in known:
+            valued = {**result, **worth([(macs, accuracy) for macs, accuracy in result["points"]])}
+            feedback = feedback_of(valued, objectives=objectives, epochs=None, budget=None)
+            first.append((Proposal.of(key, None), feedback))
         return Proposing(
-            searcher=partial(self.searcher, OBJECTIVES_OF[sweep.worth]),
+            searcher=partial(self.searcher, objectives, first=first),
             evaluations=self.searches,
             shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied)),
             cells=0,
-            worth=worth_of(sweep.worth, reference, sweep.most_macs),
+            worth=worth,
         )
 
 
