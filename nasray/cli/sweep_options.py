@@ -28,13 +28,13 @@ _OFTEN = {"epochs", "batch_size", "learning_rate", "channels", "cells", "train_e
 """Settings that are shown whether a sweep sets them or not."""
 _OFTEN_TRAINED = {*_OFTEN, "select", "seeds", "rungs"} - {"evaluations"}
 _FILL: tuple[tuple[str, str, Any, str], ...] = (
-    ("fill", "count", int | None, ""),
     ("fill_at", "at", tuple[float, ...], "M"),
+    ("fill", "count", int | None, ""),
     ("fill_tolerance", "tolerance", float, ""),
     ("fill_searches", "searches", int, ""),
 )
 """Options that fill a front: name, field of :class:`Fill`, type and unit."""
-_RARE = {"tolerance", "searches", "objectives", "reference", "max_failures", "within", "reduction_factor"}
+_RARE = {"tolerance", "searches", "worth", "random_baseline", "objectives", "reference", "max_failures", "within", "reduction_factor"}
 
 
 def selected(name: str, preset: str | None = None, method: str | None = None) -> Sweep:

@@ -55,7 +55,7 @@ def sweep(
     searcher: Annotated[
         str | None,
         Says(
-            help="Who chooses them: latin, or what learns (nasray list searchers).",
+            help="Who chooses them: latin, or a searcher (nasray list searchers).",
             group="run",
             unit="NAME",
             shown_default="latin",

@@ -10,7 +10,7 @@ from typing import Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.settings import TRAINED, as_words
+from nasray.settings import TRAINED, Choice, Range, as_words
 from nasray.sweeps.fitting import find_sweep, fitted_as
 from nasray.sweeps.options import ARMS, EXECUTION, OF_TABLE, OWN, TABLE, settings_of, with_options
 from nasray.sweeps.points import drawn_of
@@ -43,7 +43,11 @@ def command_of(sweep: Sweep, source: Source | None) -> dict[str, Any]:
         return {"command": None, "why_no_command": "it was made of values of Python: repeat it from there"}
     found = find_sweep(source.name)
     base, values = (found, {}) if isinstance(found, Sweep) else fitted_as(found, sweep)
-    values |= {name: value for name, value in source.options.items() if name in ARMS and value is not None}
+    values |= {
+        name: value
+        for name, value in source.options.items()
+        if (name in ARMS or isinstance(value, Range | Choice)) and value is not None
+    }
     try:
         values |= _different(with_options(base, values), sweep)
         again = with_options(base, values)

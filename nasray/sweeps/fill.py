@@ -32,7 +32,7 @@ class Fill:
     at: tuple[float, ...] = ()
     """Multiply-adds (M) near which a candidate is wanted."""
     count: int | None = None
-    """How many of them, evenly in their logarithm between the cheapest and the dearest that the method reaches."""
+    """How many of them, evenly in log multiply-adds, from the cheapest to the dearest that the method reaches."""
     tolerance: float = TOLERANCE
     """Share of a target by which a candidate may miss it."""
     searches: int = SEARCHES

@@ -69,7 +69,7 @@ class Sweep:
     """What black-box searchers trade off: any of accuracy, macs, params, latency_ms, and of the table's columns, which
     then are costs of it."""
     budget: Budget | None = None
-    """Most multiply-adds of the networks that are trained from scratch; a network that exceeds it is made narrower."""
+    """Most multiply-adds of networks trained from scratch; a network that exceeds it is made narrower."""
     reference: tuple[float, float] | None = None
     """Reference point of the hypervolume: multiply-adds (M) and accuracy (fraction of 1). None means the largest
     network of the spaces and the accuracy of guessing."""

@@ -20,7 +20,7 @@ class Execution:
     """
 
     storage: str = field(default="runs", metadata={"unit": "DIR"})
-    """Folder of all runs: a local path, or a URI of one of pyarrow's file systems (s3://, gs://)."""
+    """Folder of all runs: a path, or a URI as s3://, gs:// (pyarrow's file systems)."""
     data_root: str | None = field(default=None, metadata={"unit": "DIR"})
     """Folder of the dataset. None means the environment variable NASRAY_DATA."""
     address: str | None = None
@@ -37,7 +37,7 @@ class Execution:
     """Experiment trackers that follow the trials: tensorboard, mlflow, wandb, and optuna (the journal that
     optuna-dashboard shows)."""
     quiet: bool = False
-    """Whether to print nothing but the result and errors."""
+    """Print only the result and errors."""
 
     def __post_init__(self) -> None:
         for name, optional in (("storage", False), ("data_root", True), ("address", True)):
