@@ -34,7 +34,17 @@ _FILL: tuple[tuple[str, str, Any, str], ...] = (
     ("fill_searches", "searches", int, ""),
 )
 """Options that fill a front: name, field of :class:`Fill`, type and unit."""
-_RARE = {"tolerance", "searches", "worth", "random_baseline", "objectives", "reference", "max_failures", "within", "reduction_factor"}
+_RARE = {
+    "tolerance",
+    "searches",
+    "worth",
+    "random_baseline",
+    "objectives",
+    "reference",
+    "max_failures",
+    "within",
+    "reduction_factor",
+}
 
 
 def selected(name: str, preset: str | None = None, method: str | None = None) -> Sweep:

@@ -86,9 +86,9 @@ def kept(sweep: Sweep, storage: Storage) -> dict[str, list[Known]]:
             values = storage.read_json(_file(name))
             found[name] = [(str(key), dict(result)) for key, result in values["results"]]
         except (FileNotFoundError, LookupError, TypeError, ValueError) as error:
-            wrong = "is missing" if isinstance(error, FileNotFoundError) else "holds something else than nasray writes"
+            wrong = "is missing" if isinstance(error, FileNotFoundError) else "is not as nasray wrote it"
             raise InvalidInput(
-                f"{storage}/{_file(name)} {wrong}: without it the run cannot go on. Put it back, or give another --name."
+                f"{storage}/{_file(name)} {wrong}: the run cannot go on without it. Put it back, or give another name."
             ) from None
     return found
 

@@ -94,16 +94,15 @@ class Proposed:
         results, outcomes = self.results(), self.outcomes()
         told: list[tuple[Proposal, Feedback]] = []
         numbers = [int(result[TOLD]) for result in results.values() if TOLD in result]
-        searcher = self.proposing.searcher([])
         if not self.phase.looks_up:
-            problem = searcher.problem
+            problem = self._problem
             ordered = sorted(results.items(), key=lambda item: item[1].get(TOLD, math.inf))
             for key, result in ordered:
                 feedback = feedback_of(
                     result, objectives=problem.objectives, epochs=problem.epochs, budget=problem.budget
                 )
                 told.append((Proposal.of(key, problem.space), feedback))
-            searcher = self.proposing.searcher(told)
+        searcher = self.proposing.searcher(told)
         unfinished = [self._proposal(outcome) for outcome in outcomes.values() if outcome.is_open]
         return AskTellSearch(
             searcher,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from nasray.methods.gold_nas import GoldNAS
 from nasray.runs import Storage, open_storage
 from nasray.runs.identity import check_new
 from nasray.runs.outcomes import read_outcomes, write_outcome
-from nasray.searchers import Proposal, Searcher
+from nasray.searchers import Feedback, Proposal, Searcher, SearchProblem, rebuilt
 from nasray.searchers.evolution import Evolution
-from nasray.searchers.optuna import TPE, OptunaSearcher
-from nasray.settings import Choice, Range
-from nasray.sweeps import AccuracySource, Arm, EvaluationSettings, Execution, Sweep, Training
+from nasray.searchers.optuna import GP, NSGA2, TPE, OptunaSearcher
+from nasray.settings import Range
+from nasray.spaces import from_string
+from nasray.sweeps import AccuracySource, Arm, Budget, EvaluationSettings, Execution, Sweep, Training
 from nasray.sweeps.changes import with_device
 from nasray.sweeps.command import Source, command_of
 from nasray.sweeps.fill import Fill, FillingSearcher
@@ -33,7 +35,7 @@ from nasray.sweeps.learning import Learner, learners
 from nasray.sweeps.learnt import keep, kept, learnt_from, lines
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.record import record
-from nasray.sweeps.run import check_run, run_sweep
+from nasray.sweeps.run import check_run
 from nasray.trials.running import RunningTrial
 from nasray.trials.trial import SearchTrial, Trial, proposed
 
@@ -108,7 +110,9 @@ def test_searches_that_compare_are_told_first_with_what_they_are_worth_here(sear
     for trial, lambda0 in zip(found.study.trials, (0.01, 0.1), strict=True):
         gave = rows[rows["lambda0"] == lambda0]
         assert trial.params == {"lambda0": lambda0}
-        assert trial.values == [pytest.approx(hypervolume(gave[["macs", "accuracy"]].reset_index(drop=True), REFERENCE))]
+        assert trial.values == [
+            pytest.approx(hypervolume(gave[["macs", "accuracy"]].reset_index(drop=True), REFERENCE))
+        ]
     other = searcher_of(sweep, without, open_storage(tmp_path / "b"))
     assert isinstance(other, OptunaSearcher)
     assert [trial.params for trial in other.study.trials] == [{"lambda0": 0.1}]
@@ -155,7 +159,7 @@ def test_what_a_run_began_with_stays_when_the_other_moves_and_grows(searched: St
     assert kept(moved, run) == known
     assert proposes() == before
     (tmp_path / "b" / "learnt" / f"{learner.name}.json").unlink()
-    with pytest.raises(InvalidInput, match=r"learnt/\w+.json is missing: without it the run cannot go on"):
+    with pytest.raises(InvalidInput, match=r"learnt/\w+.json is missing: the run cannot go on without it"):
         kept(sweep, run)
 
 
@@ -170,7 +174,10 @@ def test_what_a_run_began_with_stays_when_the_other_moves_and_grows(searched: St
             {"settings": dataclasses.replace(GOLD.settings, split_seed=3, learning_rate=0.2)},
             r"learning_rate \(the run has 0.1, this command 0.2\), split_seed \(the run has 0, this command 3\)",
         ),
-        ({"param_space": {"lambda0": Range(low=0.95, high=1.0), "mu": (30.0,)}}, "nothing in it can be told: 3 outside of its"),
+        (
+            {"param_space": {"lambda0": Range(low=0.95, high=1.0), "mu": (30.0,)}},
+            "nothing in it can be told: 3 outside of its",
+        ),
         ({"searcher": "random_search"}, "choose without being told anything"),
         ({"searcher": "latin"}, "choose without being told anything"),
     ],
@@ -207,6 +214,130 @@ def test_filling_knows_the_searches_of_other_runs_by_the_knob_alone(searched: St
     found = searcher_of(sweep, learners(sweep)[0], open_storage(tmp_path / "b"))
     assert isinstance(found, FillingSearcher)
     assert not found.filling.met()
+
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_3x3")
+
+
+@pytest.fixture(scope="module")
+def looked_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Storage]:
+    """A sweep by evolution over a table of 729 cells, and the run of eight look-ups."""
+    folder = tmp_path_factory.mktemp("looked_up")
+    draw = np.random.default_rng(0)
+    cells = [
+        f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|" for a, b, c, d, e, f in itertools.product(OPERATIONS, repeat=6)
+    ]
+    columns = {"cifar10_test_acc_12": draw.uniform(20, 60, 729), "cifar10_test_acc_200": draw.uniform(60, 94, 729)}
+    pd.DataFrame({"arch": cells, **columns}).to_parquet(folder / "made_up.parquet")
+    sweep = Sweep(
+        name="a",
+        dataset="cifar10",
+        arms=(Arm(method="evolution", space="nas_bench_201", settings=Evolution.Config(evaluations=8, initial=4)),),
+        table=AccuracySource(path=str(folder / "made_up.parquet"), columns=("cifar10_test_acc_200=200",)),
+        reference=(221.0, 0.3),
+        random_baseline=False,
+        execution=Execution(storage=str(folder)),
+    )
+    run = begun(sweep, folder / "a")
+    (one,) = proposals(sweep)
+    shared, cells_drawn = one.proposing(sweep).shared, 0
+    while cells_drawn < 8:
+        six = draw.choice(OPERATIONS, 6)
+        cell = f"|{six[0]}~0|+|{six[1]}~0|{six[2]}~1|+|{six[3]}~0|{six[4]}~1|{six[5]}~2|"
+        finish(proposed(shared, from_string(one.cell_space, cell), {}), run)
+        cells_drawn += 1
+    return sweep, run
+
+
+def test_networks_of_another_run_are_told_to_a_black_box_searcher(
+    looked_up: tuple[Sweep, Storage], tmp_path: Path
+) -> None:
+    first, run = looked_up
+    arms = (
+        Arm(method="tpe", space="nas_bench_201", settings=TPE.Config(evaluations=12)),
+        Arm(method="evolution", space="nas_bench_201", settings=Evolution.Config(evaluations=12, initial=4)),
+    )
+    sweep = dataclasses.replace(first, name="b", arms=arms, learn_from=(run,), seeds=(3,), random_baseline=True)
+    learnt = learnt_from(sweep, open_storage(tmp_path / "b"))
+    assert [line.partition(";")[0] for line in lines(learnt.summary)] == [
+        "8 results of a are told first to tpe on nas_bench_201",
+        "8 results of a are told first to evolution on nas_bench_201",
+    ]
+    tpe, evolution, baseline = proposals(sweep)
+    assert baseline.trial_id not in learnt.results  # a random search stands for itself
+    rows = nasray.load(str(run)).sort_values("created_at")
+    made = tpe.proposing(sweep, learnt.results[tpe.trial_id]).searcher([])
+    assert isinstance(made, OptunaSearcher)
+    assert [trial.values for trial in made.study.trials] == rows[["accuracy", "macs"]].to_numpy().tolist()
+    again = evolution.proposing(sweep, learnt.results[evolution.trial_id]).searcher([])
+    assert isinstance(again, Evolution)
+    assert [one.architecture.id for one in again.population if one.architecture] == rows["architecture_id"].tolist()
+    # Above the budget nothing is told, and what is one network of several seeds is told once.
+    budget = float(rows["macs"].median())
+    within = learnt_from(dataclasses.replace(sweep, budget=Budget(budget)), open_storage(tmp_path / "b"))
+    assert len(within.results[tpe.trial_id]) == int((rows["macs"] <= budget).sum())
+
+
+def test_look_ups_of_another_fidelity_are_refused(looked_up: tuple[Sweep, Storage], tmp_path: Path) -> None:
+    first, run = looked_up
+    assert first.table is not None
+    other = dataclasses.replace(first.table, columns=("cifar10_test_acc_12=12",))
+    sweep = dataclasses.replace(first, name="b", table=other, learn_from=(str(run),))
+    with pytest.raises(InvalidInput, match="What is nearest differs in columns") as error:
+        learnt_from(sweep, open_storage(tmp_path / "b"))
+    assert "\n" not in str(error.value)
+
+
+def test_trainings_are_told_with_the_settings_that_the_arm_proposes(tmp_path: Path) -> None:
+    rate = Range(low=0.01, high=0.2, log=True)
+    arm = Arm(
+        method="evolution", space="darts", settings=Evolution.Config(), param_space={"training.learning_rate": rate}
+    )
+    settings = EvaluationSettings(**SIZE, drop_path=0.0)
+    sweep = learning(tmp_path, arm=arm, name="a", training=Training(settings=settings))
+    run = begun(sweep, tmp_path / "a")
+    (one,) = proposals(sweep)
+    shared, made = one.proposing(sweep).shared, one.searcher(sweep)
+    asked = [made.ask() for _ in range(2)]
+    for proposal, changed in zip(asked, ({}, {"training.learning_rate": 0.5}), strict=True):
+        assert proposal is not None
+        finish(proposed(shared, proposal.architecture, {**proposal.settings, **changed}), run)
+    sweep = dataclasses.replace(sweep, name="b", learn_from=(str(run),))
+    ((known,),) = learnt_from(sweep, open_storage(tmp_path / "b")).results.values()
+    assert Proposal.of(known[0], one.cell_space).key == asked[0].key
+    assert (
+        known[1]["accuracy"] == nasray.load(str(run)).set_index("architecture_id")["accuracy"][asked[0].architecture.id]
+    )
+    for changes, said in (
+        ({"weight_decay": 0.1}, "weight_decay"),
+        ({"epochs": 2}, "epochs"),
+        ({"validation_fraction": 0.3}, "validation_fraction"),
+    ):
+        other = dataclasses.replace(sweep, training=Training(settings=dataclasses.replace(settings, **changes)))
+        with pytest.raises(InvalidInput, match=rf"differs in {said} \(the run has"):
+            learnt_from(other, open_storage(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("kind", [TPE, GP, NSGA2, Evolution])
+def test_what_is_told_first_counts_as_start_up_trials(kind: type[Searcher]) -> None:
+    within = {"x": Range(low=0.0, high=1.0), "y": Range(low=0.0, high=1.0)}
+    problem = SearchProblem(
+        **{"space": None, "settings": within, "objectives": {"worth": "max"}, "epochs": None, "budget": None},
+        **{"macs": lambda _: 0.0, "seed": 0},
+    )
+    draw = np.random.default_rng(0)
+    points = draw.random((40, 2)).tolist()
+    told = [
+        (Proposal(None, {"x": x, "y": y}), Feedback(state="complete", values=(-((x - 0.9) ** 2) - (y - 0.9) ** 2,)))
+        for x, y in points
+    ]
+    made = rebuilt(kind, kind.Config(evaluations=80), problem, told)
+    asked = [made.ask().settings for _ in range(4)]  # type: ignore[union-attr]
+    if kind is NSGA2:  # whose children have values of their parents
+        assert {one["x"] for one in asked} & {x for x, _ in points}
+        return
+    # At random, four points lie on average 0.6 from the best.
+    assert np.mean([math.hypot(one["x"] - 0.9, one["y"] - 0.9) for one in asked]) < 0.35
 
 
 def test_it_survives_json_and_a_command_repeats_it(searched: Storage, tmp_path: Path) -> None:
