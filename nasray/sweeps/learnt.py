@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nasray.errors import InvalidInput
@@ -21,7 +21,8 @@ from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.sweep import Sweep
 
 FOLDER = "learnt"
-"""Of the run's folder: what each searcher was told first, a file each."""
+"""Of the run's folder: what each searcher was told first, a file each, numbered in the order of the sweep's searchers.
+Their names follow from the kind of device too, which is settled later."""
 _MOST_BYTES = 60 * 2**20
 
 
@@ -29,8 +30,8 @@ _MOST_BYTES = 60 * 2**20
 class Learnt:
     """What the searchers of a sweep are told first."""
 
-    results: Mapping[str, Sequence[Known]] = field(default_factory=dict)
-    """By the searcher's name in the folder; none of one that does not learn."""
+    results: Sequence[Sequence[Known]] = ()
+    """Of each searcher that learns, in their order."""
     summary: Sequence[Mapping[str, Any]] = ()
     """How much of which run, as run.json has it: ``run``, ``to``, ``told``, and ``left_out``, by the reason."""
 
@@ -60,8 +61,8 @@ def learnt_from(sweep: Sweep, storage: Storage) -> Learnt:
             for earlier in found.results:
                 told[name].setdefault(earlier.of, earlier)
         summary += _summary(sweep, run.storage.name, compared)
-    results = {name: [(one.key, one.result) for one in found.values()] for name, found in told.items()}
-    for known in results.values():
+    results = [[(one.key, one.result) for one in found.values()] for found in told.values()]
+    for known in results:
         if len(_packed(known)) > _MOST_BYTES:
             raise InvalidInput(f"learn_from: {len(known)} results are more than a run keeps. Name fewer runs.")
     return Learnt(results, tuple(summary))
@@ -70,8 +71,8 @@ def learnt_from(sweep: Sweep, storage: Storage) -> Learnt:
 def keep(learnt: Learnt, storage: Storage) -> None:
     """Write down what is told first into the folder of a run that has not begun."""
     storage.delete_folder(FOLDER)
-    for name, known in learnt.results.items():
-        storage.write_bytes(_file(name), _packed(known))
+    for place, known in enumerate(learnt.results):
+        storage.write_bytes(_file(place), _packed(known))
 
 
 def kept(sweep: Sweep, storage: Storage) -> dict[str, list[Known]]:
@@ -81,14 +82,14 @@ def kept(sweep: Sweep, storage: Storage) -> dict[str, list[Known]]:
         InvalidInput: a file is missing, or damaged.
     """
     found: dict[str, list[Known]] = {}
-    for name in map(_name, _choosers(sweep)) if sweep.learn_from else ():
+    for place, one in enumerate(_choosers(sweep) if sweep.learn_from else ()):
         try:
-            values = storage.read_json(_file(name))
-            found[name] = [(str(key), dict(result)) for key, result in values["results"]]
+            values = storage.read_json(_file(place))
+            found[_name(one)] = [(str(key), dict(result)) for key, result in values["results"]]
         except (FileNotFoundError, LookupError, TypeError, ValueError) as error:
             wrong = "is missing" if isinstance(error, FileNotFoundError) else "is not as nasray wrote it"
             raise InvalidInput(
-                f"{storage}/{_file(name)} {wrong}: the run cannot go on without it. Put it back, or give another name."
+                f"{storage}/{_file(place)} {wrong}: the run cannot go on without it. Put it back, or give another name."
             ) from None
     return found
 
@@ -153,5 +154,5 @@ def _packed(known: Sequence[Known]) -> bytes:
     return (json.dumps({"results": known}, allow_nan=False) + "\n").encode()
 
 
-def _file(name: str) -> str:
-    return f"{FOLDER}/{name}.json"
+def _file(place: int) -> str:
+    return f"{FOLDER}/{place}.json"
