@@ -1,9 +1,9 @@
 """Optuna's sampler by Gaussian processes, with a bound on what it models.
 
 Making a proposal takes time that grows with the third power of the results that are modelled, and memory with the
-second: for NAS-Bench-201 (six parameters, two objectives) 2.6 s on one core with 500 of them, 11 s with 1,000; with
-10,000 it would be hours. Of more than :data:`MOST` results it is shown half of them that are best, and of the others the newest (our choice): the former say
-where the best ones may be, the latter keep it from what has just been tried.
+second: for NAS-Bench-201 (six parameters, two objectives) 2.6 s on one core with 500 of them, 11 s with 1,000; at that
+rate hours with 10,000. Of more than :data:`MOST` results it is shown half as many that are best, and of the others the
+newest (our choice): the former say where better ones may be, the latter keep it from what has just been tried.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class BoundedGP(GPSampler):
 
 
 def chosen(trials: list[FrozenTrial], directions: list[StudyDirection], most: int) -> list[FrozenTrial]:
-    """Half of so many trials those that are best, by non-dominated rank and then the newest; the others the newest."""
+    """So many trials: half of them the best, by non-dominated rank and then the newest; the others the newest."""
     signs = np.array([-1.0 if one is StudyDirection.MAXIMIZE else 1.0 for one in directions])
     points = np.array([trial.values for trial in trials]) * signs
     ranks = moocore.pareto_rank(points) if len(directions) > 1 else points[:, 0]

@@ -118,7 +118,7 @@ class TPE(OptunaSearcher):
 
 class GP(OptunaSearcher):
     """Gaussian processes, Optuna's: for evaluations that take minutes, for it takes seconds itself. Of more than 500
-    results it models half of them that are best, and of the others the newest."""
+    results it models the 250 best, and of the others the newest."""
 
     @staticmethod
     def sampler(seed: int, evaluations: int) -> BaseSampler:
