@@ -43,6 +43,8 @@ class OptunaSearcher(Searcher):
             if name not in problem.settings or problem.settings[name].when is None
         }
         self._open: dict[int, optuna.Trial] = {}
+        self._resumed: dict[str, optuna.Trial] = {}
+        """By key, what an earlier session proposed and is still under way: samplers keep away from it."""
 
     @staticmethod
     @abstractmethod
@@ -72,14 +74,14 @@ class OptunaSearcher(Searcher):
                 raise InvalidInput(f"Proposal {proposal.number} is not open: tell each proposal once.")
             self._close(self._open.pop(proposal.number), feedback)
             return
-        params = self.problem.values(proposal)
-        if isinstance(sampler := self.study.sampler, BaseGASampler):
-            # A genetic sampler counts only trials of a generation, which it can give to open ones alone.
-            self.study.enqueue_trial(params)
-            asked = self._asked()
-            sampler.get_trial_generation(self.study, self.study.get_trials(deepcopy=False)[asked.number])
-            self._close(asked, feedback)
+        if proposal.key in self._resumed:
+            self._close(self._resumed.pop(proposal.key), feedback)
             return
+        if isinstance(self.study.sampler, BaseGASampler):
+            # A genetic sampler counts only trials of a generation, which it can give to open ones alone.
+            self._close(self._opened(proposal), feedback)
+            return
+        params = self.problem.values(proposal)
         trial = create_trial(
             state=STATES[feedback.state],
             values=list(feedback.values) or None,
@@ -88,6 +90,18 @@ class OptunaSearcher(Searcher):
             constraints=dict(feedback.constraints),
         )
         self.study.add_trial(trial)
+
+    def resume(self, proposal: Proposal) -> None:
+        """Take what an earlier session proposed for a trial that is running."""
+        self._resumed[proposal.key] = self._opened(proposal)
+
+    def _opened(self, proposal: Proposal) -> optuna.Trial:
+        """A running trial of a proposal that the sampler did not make."""
+        self.study.enqueue_trial(self.problem.values(proposal))
+        trial = self._asked()
+        if isinstance(sampler := self.study.sampler, BaseGASampler):
+            sampler.get_trial_generation(self.study, self.study.get_trials(deepcopy=False)[trial.number])
+        return trial
 
     def _asked(self) -> optuna.Trial:
         trial = self.study.ask(self._always)

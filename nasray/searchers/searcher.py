@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -136,8 +136,8 @@ class Feedback:
     """Objectives of a complete trial, in the problem's order."""
     constraints: Mapping[str, float] = field(default_factory=dict)
     """How far each bounded quantity lies above its bound; zero and below are within it. None of a failed one."""
-    costs: tuple[float, ...] = ()
-    """Multiply-adds (M) of all that a search gave, its final architecture last."""
+    points: tuple[tuple[float, float], ...] = ()
+    """Multiply-adds (M) and accuracy of all that a search gave, its final architecture last."""
 
 
 Known = tuple[str, Mapping[str, Any]]
@@ -228,7 +228,7 @@ def feedback_of(
     if _is_missing(result, time_attr) or (budget is not None and _is_missing(result, "macs")):
         return Feedback(state="failed")
     constraints = {} if budget is None else {"macs": float(result["macs"]) - budget}
-    costs = tuple(float(macs) for macs, _ in result.get("points", ())) if epochs is None else ()
+    points = tuple((float(macs), float(accuracy)) for macs, accuracy in result.get("points", ()))
     if result[time_attr] < epochs if epochs is not None else not result.get(ENDED):
         refused = result[time_attr] <= 0 and not any(above > 0 for above in constraints.values())
         return Feedback(state="failed") if refused else Feedback(state="pruned", constraints=constraints)
@@ -236,7 +236,7 @@ def feedback_of(
     if any(_is_missing(result, name) for name in names):
         return Feedback(state="failed")
     values = tuple(float(result[name]) for name in names)
-    return Feedback(state="complete", values=values, constraints=constraints, costs=costs)
+    return Feedback(state="complete", values=values, constraints=constraints, points=points)
 
 
 def _is_missing(result: Mapping[str, Any], name: str) -> bool:
@@ -249,29 +249,33 @@ def rebuilt(
     config: Searcher.Config,
     problem: SearchProblem,
     told: Iterable[tuple[Proposal, Feedback]],
+    under_way: Sequence[Proposal] = (),
 ) -> Searcher:
     """A searcher that continues from earlier results, whoever proposed them.
 
     Its random numbers are not those that the other would have drawn next: they follow from the problem's seed and from
-    how many results there are. Where every result is known beforehand, as in a table, a new searcher with the same seed
-    that is asked and told again proposes the very same.
+    how many proposals there were. Where every result is known beforehand, as in a table, a new searcher with the same
+    seed that is asked and told again proposes the very same.
 
     Args:
         kind: the searcher's class.
         config: its settings.
         problem: what is searched, with the seed of the whole search.
         told: proposals with what they came to, in the order in which they were told.
+        under_way: proposals that were made and not told yet.
     """
     results = list(told)
-    searcher = kind(config, replace(problem, seed=seed_after(problem.seed, len(results))))
+    searcher = kind(config, replace(problem, seed=seed_after(problem.seed, len(results) + len(under_way))))
     for proposal, feedback in results:
         searcher.tell(replace(proposal, number=None), feedback)
+    for proposal in under_way:
+        searcher.resume(replace(proposal, number=None))
     return searcher
 
 
-def seed_after(seed: int, told: int) -> int:
-    """Seed of a searcher that continues after `told` results; the seed itself where `told` is 0."""
-    return int(np.random.SeedSequence([seed, told]).generate_state(1)[0]) if told else seed
+def seed_after(seed: int, proposals: int) -> int:
+    """Seed of a searcher that continues after so many proposals; the seed itself after none."""
+    return int(np.random.SeedSequence([seed, proposals]).generate_state(1)[0]) if proposals else seed
 
 
 def check_values(feedback: Feedback, problem: SearchProblem) -> None:

@@ -111,7 +111,8 @@ class FillingSearcher(Searcher):
 
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
         """Learn what a search gave."""
-        self.filling.tell(self._probe(proposal), feedback.costs if feedback.state == "complete" else ())
+        complete = feedback.state == "complete"
+        self.filling.tell(self._probe(proposal), [macs for macs, _ in feedback.points] if complete else ())
 
     def notes(self) -> list[str]:
         """Which targets were not met, and why."""
@@ -134,13 +135,16 @@ def rebuilt_filling(
     knob: CostKnob,
     problem: SearchProblem,
     told: Sequence[tuple[Proposal, Feedback]],
-    first: Sequence[tuple[Proposal, Feedback]] = (),
+    first: Sequence[tuple[Proposal, Feedback]],
+    under_way: Sequence[Proposal],
 ) -> FillingSearcher:
-    """One that was told results, in order: it then asks for the same. Its model alone knows those of other runs, which
-    come first: a target is met by a candidate of its own."""
+    """One that was told results, in order, while others are under way: it then asks for the same. Its model alone knows
+    the results of other runs, which come first: a target is met by a candidate of its own."""
     searcher = FillingSearcher(Searcher.Config(evaluations=fill.searches), problem, fill, knob)
     for proposal, feedback in first:
-        searcher.filling.learn(proposal.settings[knob.name], feedback.costs[-1])
+        searcher.filling.learn(proposal.settings[knob.name], feedback.points[-1][0])
     for proposal, feedback in told:
         searcher.tell(proposal, feedback)
+    for proposal in under_way:
+        searcher.resume(proposal)
     return searcher

@@ -2,8 +2,9 @@
 
 A search gives several candidates, so that what it is worth has to be said: by default the hypervolume of its own
 candidates from the run's reference point, a single number that rises with each of them that is cheap or accurate; else
-the metric and the multiply-adds of its final architecture, for searchers of several objectives. Both are by inherited
-weights. Searches run at once; what a searcher proposes then depends on the order in which they end.
+what it adds to the hypervolume of all searches; else the metric and the multiply-adds of its final architecture, for
+searchers of several objectives. Searches run at once; what a searcher proposes then depends on the order in which they
+end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -34,14 +35,15 @@ from nasray.searchers import (
 from nasray.settings import Choice, Range, Settings
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.fill import Fill, knob_of, rebuilt_filling
+from nasray.sweeps.gains import GainSearcher
 from nasray.sweeps.points import drawn_of
-from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.sweep import Sweep, Worth
 from nasray.trials.trial import SearchTrial
 from nasray.tune.phase import Proposing
 
-Worth = Literal["hypervolume", "final"]
 OBJECTIVES_OF: Mapping[Worth, Mapping[str, Mode]] = {
     "hypervolume": {"hypervolume": "max"},
+    "gain": {"hypervolume": "max"},
     "final": {"accuracy": "max", "macs": "min"},
 }
 """What a searcher of settings is told of a search, by what searches are worth."""
@@ -92,24 +94,42 @@ class Learner:
 
     def searcher(
         self,
-        objectives: Mapping[str, Mode],
+        sweep: Sweep,
+        reference: tuple[float, float],
         told: Sequence[tuple[Proposal, Feedback]] = (),
+        under_way: Sequence[Proposal] = (),
         first: Sequence[tuple[Proposal, Feedback]] = (),
     ) -> Searcher:
-        """What chooses, as it stands once it was told results, in order: first those of other runs."""
+        """What chooses, as it stands once it was told results.
+
+        Args:
+            sweep: that it is of.
+            reference: the run's reference point: multiply-adds (M), accuracy.
+            told: proposals with what they came to, in order.
+            under_way: proposals that were made and not told yet.
+            first: those of other runs, which were told before.
+        """
         problem = SearchProblem(
             space=None,
             settings=self.chosen,
-            objectives=objectives,
+            objectives=OBJECTIVES_OF[sweep.worth],
             epochs=None,
             budget=None,
             macs=_of_no_architecture,
             seed=self.seed,
         )
         if self.fill is not None:
-            return rebuilt_filling(self.fill, knob_of(self.arm), problem, told, first)
+            return rebuilt_filling(self.fill, knob_of(self.arm), problem, told, first, under_way)
         kind = find_searcher(self.arm.searcher)
-        return rebuilt(kind, kind.Config(evaluations=self.arm.samples), problem, [*first, *told])
+        config = kind.Config(evaluations=self.arm.samples)
+        if sweep.worth != "gain":
+            return rebuilt(kind, config, problem, [*first, *told], under_way)
+        searcher = GainSearcher(config, problem, partial(rebuilt, kind, config, problem), reference, sweep.most_macs)
+        for proposal, feedback in [*first, *told]:
+            searcher.tell(proposal, feedback)
+        for proposal in under_way:
+            searcher.resume(proposal)
+        return searcher
 
     def proposing(self, sweep: Sweep, reference: tuple[float, float], known: Iterable[Known] = ()) -> Proposing:
         """Who proposes in a phase, and what all its searches share.
@@ -127,7 +147,7 @@ class Learner:
             feedback = feedback_of(valued, objectives=objectives, epochs=None, budget=None)
             first.append((Proposal.of(key, None), feedback))
         return Proposing(
-            searcher=partial(self.searcher, objectives, first=first),
+            searcher=partial(self.searcher, sweep, reference, first=first),
             evaluations=self.searches,
             shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied)),
             cells=0,
@@ -160,7 +180,7 @@ def worth_of(
         reference: multiply-adds (M) and accuracy of the hypervolume's reference point.
         budget: most multiply-adds (M) of what counts; None is any.
     """
-    return partial(_hypervolume, reference, budget) if worth == "hypervolume" else _final
+    return _final if worth == "final" else partial(_hypervolume, reference, budget)
 
 
 def _hypervolume(reference: tuple[float, float], budget: float | None, gave: Sequence[Gave]) -> dict[str, float]:

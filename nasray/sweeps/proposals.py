@@ -84,9 +84,17 @@ class Proposals:
         self,
         sweep: Sweep,
         told: Sequence[tuple[Proposal, Feedback]] = (),
+        under_way: Sequence[Proposal] = (),
         first: Sequence[tuple[Proposal, Feedback]] = (),
     ) -> Searcher:
-        """What proposes, as it stands once it was told results, in order: first those of other runs."""
+        """What proposes, as it stands once it was told results, in order, while others are under way.
+
+        Args:
+            sweep: that it is of.
+            told: proposals with what they came to, in order.
+            under_way: proposals that were made and not told yet.
+            first: those of other runs, which were told before.
+        """
         space = self.cell_space
 
         def cost(architecture: Architecture) -> float:
@@ -102,7 +110,7 @@ class Proposals:
             macs=cost,
             seed=self.seed,
         )
-        return rebuilt(find_searcher(self.method), self.settings, problem, [*first, *told])
+        return rebuilt(find_searcher(self.method), self.settings, problem, [*first, *told], under_way)
 
     def proposing(self, sweep: Sweep, known: Iterable[Known] = ()) -> Proposing:
         """Who proposes in a phase, and what all its trials share.

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nasray import registry
 from nasray.costs import Budget
@@ -39,6 +39,9 @@ from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
 from nasray.tune.phase import RESERVED
+
+Worth = Literal["hypervolume", "gain", "final"]
+"""What a search is worth to who chooses settings."""
 
 _KINDS: tuple[tuple[str, type, bool], ...] = (
     *(("name", str, False), ("dataset", str, False), ("random_baseline", bool, False)),
@@ -78,9 +81,9 @@ class Sweep:
     fill: Fill | None = None
     """Multiply-adds near which candidates are wanted: each method's searches then differ in its cost knob, which is
     chosen after each of them."""
-    worth: Literal["hypervolume", "final"] = "hypervolume"
-    """What a search is worth to a searcher that chooses settings: the hypervolume of its own candidates, or accuracy
-    and multiply-adds of its final architecture; by inherited weights."""
+    worth: Worth = "hypervolume"
+    """What a search is worth to a searcher that chooses settings: the hypervolume of its own candidates, what it adds
+    to that of all searches (gain), or accuracy and multiply-adds of its final architecture."""
     learn_from: tuple[str, ...] = ()
     """Other runs, by folder, URI or name: what compares of their searches or trainings is told to searchers first."""
     random_baseline: bool = True
@@ -111,8 +114,8 @@ class Sweep:
             registry.find("dataset", self.dataset)
         check_seeds("seeds", self.seeds)
         self._check_objectives()
-        if self.worth not in ("hypervolume", "final"):
-            raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume or final")
+        if self.worth not in get_args(Worth):
+            raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume, gain or final")
         if self.reference is not None:
             if len(self.reference) != 2:
                 raise InvalidInput(f"reference {shown(self.reference)}: expected multiply-adds (M) and an accuracy")

@@ -46,8 +46,8 @@ def trial_of_key(shared: Trial, key: str) -> Trial:
 class Proposing:
     """A searcher that proposes a phase's trials one after the other."""
 
-    searcher: Callable[[Sequence[tuple[Proposal, Feedback]]], Searcher]
-    """Makes the searcher as it stands once it was told these results, in order."""
+    searcher: Callable[[Sequence[tuple[Proposal, Feedback]], Sequence[Proposal]], Searcher]
+    """Makes the searcher as it stands once it was told these results, in order, while these proposals are under way."""
     evaluations: int
     """How many proposals it makes."""
     shared: Trial

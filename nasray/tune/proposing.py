@@ -43,7 +43,7 @@ class Proposed:
         self.phase, self.storage = phase, storage
         self.digests: dict[str, str] = {}
         """Digests of the trials proposed since, by the trials' names."""
-        self._problem = self.proposing.searcher([]).problem
+        self._problem = self.proposing.searcher([], []).problem
 
     def trial(self, proposal: Proposal) -> Trial:
         """The trial of a proposal."""
@@ -94,6 +94,7 @@ class Proposed:
         results, outcomes = self.results(), self.outcomes()
         told: list[tuple[Proposal, Feedback]] = []
         numbers = [int(result[TOLD]) for result in results.values() if TOLD in result]
+        unfinished = [found for one in outcomes.values() if one.is_open and (found := self._proposal(one)) is not None]
         if not self.phase.looks_up:
             problem = self._problem
             ordered = sorted(results.items(), key=lambda item: item[1].get(TOLD, math.inf))
@@ -102,10 +103,8 @@ class Proposed:
                     result, objectives=problem.objectives, epochs=problem.epochs, budget=problem.budget
                 )
                 told.append((Proposal.of(key, problem.space), feedback))
-        searcher = self.proposing.searcher(told)
-        unfinished = [self._proposal(outcome) for outcome in outcomes.values() if outcome.is_open]
         return AskTellSearch(
-            searcher,
+            self.proposing.searcher(told, unfinished),
             self.proposing.evaluations,
             name_of=self.begin,
             known=lambda proposal: results.get(proposal.key),
@@ -113,7 +112,7 @@ class Proposed:
             valued=self.proposing.valued,
             told=max([*numbers, len(told)]) if told else 0,
             distinct=len(told),
-            unfinished=[proposal for proposal in unfinished if proposal is not None],
+            unfinished=unfinished,
         )
 
     def ended(self) -> dict[str, tuple[str, Result]]:

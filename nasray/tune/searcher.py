@@ -45,7 +45,8 @@ class AskTellSearch(TuneSearcher):
         valued: gives a result with the objectives that follow from it.
         told: how many results the searcher was told when it was rebuilt; the known ones hold their numbers.
         distinct: how many different proposals these were; None is as many.
-        unfinished: proposals whose trials an earlier session began and did not end: they come first.
+        unfinished: proposals whose trials an earlier session began and did not end: they come first. The searcher
+            knows that they are under way.
     """
 
     def __init__(
@@ -120,11 +121,7 @@ class AskTellSearch(TuneSearcher):
         return str(TuneSearcher.FINISHED)
 
     def _next(self) -> Proposal | None:
-        if not self._unfinished:
-            return self.black_box.ask()
-        proposal = self._unfinished.pop(0)
-        self.black_box.resume(proposal)
-        return proposal
+        return self._unfinished.pop(0) if self._unfinished else self.black_box.ask()
 
     def begin_pass(self) -> None:
         """Take up in a new Tuner what is open: trials that wait for more memory, or that the last Tuner left."""

@@ -43,8 +43,8 @@ from nasray.fronts import hypervolume, pareto_front
 from nasray.methods.gold_nas import GoldNAS
 from nasray.searchers import Feedback
 from nasray.settings import Choice, Range
-from nasray.sweeps import Arm
-from nasray.sweeps.learning import OBJECTIVES_OF, Learner, worth_of
+from nasray.sweeps import Arm, Sweep
+from nasray.sweeps.learning import Learner, worth_of
 from nasray.sweeps.points import drawn_of, latin_hypercube
 
 SEARCHERS = ("tpe", "gp", "nsga2")
@@ -122,7 +122,8 @@ def searched(law: Law, searcher: str, searches: int, seed: int) -> list[tuple[Po
         samples=searches,
         searcher=searcher,
     )
-    made = Learner(arm, arm.settings, seed).searcher(OBJECTIVES_OF["hypervolume"])
+    sweep = Sweep(name="law", dataset="digits", arms=(arm,), reference=REFERENCE)
+    made = Learner(arm, arm.settings, seed).searcher(sweep, REFERENCE)
     assert list(drawn_of(arm.param_space)) == list(SPACE)
     for _ in range(searches):
         proposal = made.ask()

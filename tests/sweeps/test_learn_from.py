@@ -31,6 +31,7 @@ from nasray.sweeps import AccuracySource, Arm, Budget, EvaluationSettings, Execu
 from nasray.sweeps.changes import with_device
 from nasray.sweeps.command import Source, command_of
 from nasray.sweeps.fill import Fill, FillingSearcher
+from nasray.sweeps.gains import GainSearcher
 from nasray.sweeps.learning import Learner, learners
 from nasray.sweeps.learnt import keep, kept, learnt_from, lines
 from nasray.sweeps.proposals import proposals
@@ -131,6 +132,10 @@ def test_the_objectives_are_those_of_the_sweep_that_learns(searched: Storage, tm
     rows = nasray.load(str(searched), "candidates").sort_values(["epoch", "snapshot"])
     last = rows[(rows["lambda0"] == 0.01)].iloc[-1]
     assert found.study.trials[0].values == [last["accuracy"], last["macs"]]
+    gaining = learning(tmp_path, searched, worth="gain")
+    gainer = searcher_of(gaining, learners(gaining)[1], open_storage(tmp_path / "b"))
+    assert isinstance(gainer, GainSearcher)
+    assert [proposal.settings["lambda0"] for proposal, _ in gainer.told()] == [0.01, 0.1]
 
 
 def test_what_a_run_began_with_stays_when_the_other_moves_and_grows(searched: Storage, tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_under_ray_tune_what_pareto_asha_stops_is_never_told_complete(
     ends = {result.config["proposal"]: result.metrics["epoch"] for result in results}
     assert set(ends.values()) == {1, 4}
     assert {Path(result.path).name for result in results} == {
-        name_of(Architecture.from_json(NAS_BENCH_201, text)) for text in ends
+        name_of(Proposal.of(text, NAS_BENCH_201)) for text in ends
     }
     states = [trial.state for trial in one.study.trials]
     assert len(states) == 30

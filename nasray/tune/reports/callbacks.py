@@ -76,7 +76,7 @@ def callbacks_of(
             phase.run,
             phase.name,
             folder / "optuna.journal",
-            problem=phase.proposing.searcher([]).problem,
+            problem=phase.proposing.searcher([], []).problem,
             valued=phase.proposing.valued,
             ended=ended(),
         )

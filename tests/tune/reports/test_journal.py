@@ -26,6 +26,7 @@ import nasray
 from nasray import registry
 from nasray.errors import InvalidInput
 from nasray.runs import open_storage
+from nasray.searchers import Proposal, SearchProblem
 from nasray.searchers.evolution import Evolution
 from nasray.spaces import Architecture, from_string
 from nasray.spaces.encoding import decode
@@ -35,6 +36,15 @@ from nasray.tune.reports.journal import OptunaJournal
 from nasray.tune.reports.trackers import check_trackers
 
 SPACE = registry.find("space", "nas_bench_201")
+PROBLEM = SearchProblem(
+    space=SPACE,
+    cells=5,
+    objectives={"accuracy": "max", "macs": "min"},
+    epochs=200,
+    budget=None,
+    macs=lambda architecture: 1.0,
+    seed=0,
+)
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 
@@ -99,7 +109,7 @@ class _Trial:
 
     def __init__(self, name: str, architecture: Architecture, **result: Any) -> None:
         self.name = name
-        self.config = {"trial": name, "architecture": architecture.to_json()}
+        self.config = {"trial": name, "proposal": Proposal(architecture).key}
         self.run_metadata = type("Metadata", (), {"last_result": result})
 
     def __str__(self) -> str:
@@ -110,10 +120,7 @@ def test_a_journal_that_a_kill_cut_off_goes_on_and_doubles_nothing(tmp_path: Pat
     path = tmp_path / "journal" / "optuna.journal"
 
     def journal(**ended: Any) -> OptunaJournal:
-        return OptunaJournal(
-            "r", "s", path, space=SPACE, cells=5, objectives={"accuracy": "max", "macs": "min"}, epochs=200,
-            ended=ended,
-        )  # fmt: skip
+        return OptunaJournal("r", "s", path, problem=PROBLEM, ended=ended)
 
     def cell(operation: str) -> Architecture:
         text = f"|{operation}~0|+|{operation}~0|nor_conv_3x3~1|+|none~0|none~1|avg_pool_3x3~2|"
@@ -129,7 +136,7 @@ def test_a_journal_that_a_kill_cut_off_goes_on_and_doubles_nothing(tmp_path: Pat
     path.write_bytes(whole + whole.splitlines()[-1][:40])  # killed while it wrote
 
     # Of one that ended meanwhile the journal was not told.
-    again = journal(c=(cell("nor_conv_3x3").to_json(), {"accuracy": 0.7, "macs": 20.0, "epoch": 200}))
+    again = journal(c=(Proposal(cell("nor_conv_3x3")).key, {"accuracy": 0.7, "macs": 20.0, "epoch": 200}))
     again.on_step_end(0, [])
     again.on_trial_complete(1, [done], done)
     (study,) = studies(str(tmp_path / "journal")).values()
@@ -142,10 +149,7 @@ def test_a_journal_that_a_kill_cut_off_goes_on_and_doubles_nothing(tmp_path: Pat
 
 def test_a_journal_that_cannot_be_written_harms_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "journal").write_text("a file where a folder should be")
-    journal = OptunaJournal(
-        "r", "s", tmp_path / "journal" / "optuna.journal", space=SPACE, cells=5,
-        objectives={"accuracy": "max"}, epochs=200,
-    )  # fmt: skip
+    journal = OptunaJournal("r", "s", tmp_path / "journal" / "optuna.journal", problem=PROBLEM)
     for _ in range(3):
         journal.on_step_end(0, [])
     (said,) = [record.message for record in caplog.records if "tracker_failed" in record.message]

@@ -15,6 +15,7 @@ from nasray.runs import Storage, open_storage
 from nasray.sweeps import Sweep
 from nasray.sweeps.changes import with_device
 from nasray.sweeps.run import Outcome
+from nasray.trials.fidelity import Fidelity
 from nasray.tune.reports import metrics as live
 from nasray.tune.reports.metrics import FIGURES, OF_RUN, Metrics
 
@@ -184,7 +185,9 @@ def test_what_earlier_phases_trained_is_on_the_front(tiny_sweep: Sweep, tiny_run
     front = pareto_front(nasray.load(tiny_run.folder))
     assert values("nasray_front_size", method="random") == [len(front)]
     forget()
-    other = Metrics("tiny", "digits", "trainings", {}, open_storage(tiny_run.folder), fidelity=("{}",), seconds=0.0)
+    other = Metrics(
+        "tiny", "digits", "trainings", {}, open_storage(tiny_run.folder), fidelity=Fidelity(("{}",)), seconds=0.0
+    )
     other.setup()
     other.on_step_end(0, [])
     assert values("nasray_front_size", method="all") == [0.0]
