@@ -35,6 +35,7 @@ _FILL: tuple[tuple[str, str, Any, str], ...] = (
 )
 """Options that fill a front: name, field of :class:`Fill`, type and unit."""
 _RARE = {
+    "learn_from",
     "tolerance",
     "searches",
     "worth",
