@@ -88,14 +88,12 @@ class OtherRun:
     def searches(self) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
         """Identity and result of every finished search, by its trial's name, in the order in which they ended."""
         rows = read(self.storage, CANDIDATES)
-        values = self.storage.read_json("run.json")
-        single = "search" in values and "ended" in values
-        outcomes = {} if single else read_outcomes(self.storage)
+        outcomes = read_outcomes(self.storage)
         found = {}
         ended = rows.groupby("trial_id")["created_at"].max().sort_values(kind="stable").index
         by_trial = dict(iter(rows.sort_values(["epoch", "snapshot"], kind="stable").groupby("trial_id")))
         for name in ended:
-            if not single and (name not in outcomes or outcomes[name].state != "done"):
+            if name not in outcomes or outcomes[name].state != "done":
                 continue
             own = by_trial[name]
             points = [[float(macs), float(value)] for macs, value in zip(own["macs"], own["accuracy"], strict=True)]
@@ -138,17 +136,17 @@ def trainings_for(one: Proposals, sweep: Sweep, run: OtherRun) -> Compared:
     sweep's first seed where there is one."""
     shared, problem = one.proposing(sweep).shared, one.searcher(sweep).problem
     assert isinstance(shared, TrainingTrial)
-    mine = _of_rows(sweep, shared)
+    mine, settings = _of_rows(sweep, shared), shared.settings
     names = [name.removeprefix(TRAINED) for name in one.drawn]
     # What else of a table is an objective changes none of its accuracies.
-    fidelity = Fidelity((shared.settings,), (*names, *_COMPUTING, *(["costs"] if sweep.table else [])))
+    fidelity = Fidelity((settings,), (*names, *_COMPUTING, *(["costs"] if sweep.table else [])))
     compared, found = Compared(), dict[str, tuple[bool, Earlier]]()
     for row in run.trainings:
         theirs = {name: None if pd.isna(row[name]) else row[name] for name in mine}
         if theirs != mine or row["settings"] not in fidelity:
-            compared.differs(_differing((mine, shared.settings), (theirs, row["settings"]), {*names, *_COMPUTING}))
+            compared.differs(_differing((mine, settings), (theirs, row["settings"]), {*names, *_COMPUTING}))
             continue
-        proposal, reason = _proposed(one, problem, row, _object(shared.settings))
+        proposal, reason = _proposed(one, problem, row, _object(settings))
         if proposal is not None:
             reason = _why_not(sweep, one, proposal, row)
         if proposal is None or reason:
