@@ -39,6 +39,7 @@ _RARE = {
     "tolerance",
     "searches",
     "worth",
+    "worth_by",
     "random_baseline",
     "objectives",
     "reference",

@@ -118,11 +118,6 @@ class Arm:
             raise InvalidInput(
                 f"searcher {self.searcher} for a param space without ranges: give one, as in --lambda0 1e-3:1e-1:log"
             )
-        if self.varied_training:
-            raise InvalidInput(
-                f"searcher {self.searcher} with {TRAINED}{self.varied_training[0]} in the param space: what it is told "
-                f"are accuracies by inherited weights, in which that changes nothing. Leave it to {LATIN}."
-            )
 
     @property
     def learns(self) -> bool:

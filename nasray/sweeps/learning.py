@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -59,13 +59,23 @@ class Learner:
     seed: int
     fill: Fill | None = None
     """What a front is to have, where that says which values it chooses."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Settings with which what its searches find is trained, where the arm has several values of them."""
 
     @property
     def name(self) -> str:
         """Ten hexadecimal digits, made of all that it depends on."""
         drawn = {name: repr(one) for name, one in drawn_of(self.arm.param_space).items()}
         names = [registry.portable(one) for one in (self.arm.method, self.arm.space, self.arm.searcher)]
-        values = [*names, self.settings.to_dict(), drawn, self.searches, self.seed, repr(self.fill)]
+        values = [
+            *names,
+            self.settings.to_dict(),
+            drawn,
+            self.searches,
+            self.seed,
+            repr(self.fill),
+            dict(self.training),
+        ]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
 
     @property
@@ -149,7 +159,7 @@ class Learner:
         return Proposing(
             searcher=partial(self.searcher, sweep, reference, first=first),
             evaluations=self.searches,
-            shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied)),
+            shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied), training=self.training),
             cells=0,
             worth=worth,
         )
@@ -160,9 +170,9 @@ def learners(sweep: Sweep) -> list[Learner]:
     filled they are shared over the seeds, of which the first is each value's."""
     if sweep.fill is not None:
         arms = ((arm, point) for arm in sweep.search_arms for point in arm.grid())
-        return [Learner(arm, point.settings, sweep.seeds[0], sweep.fill) for arm, point in arms]
+        return [Learner(arm, point.settings, sweep.seeds[0], sweep.fill, point.training) for arm, point in arms]
     return [
-        Learner(arm, point.settings, seed)
+        Learner(arm, point.settings, seed, training=point.training)
         for seed in sweep.seeds
         for arm in sweep.search_arms
         if arm.learns

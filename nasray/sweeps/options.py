@@ -27,7 +27,7 @@ from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.tune.execution import Execution
 
-OWN = ("name", "dataset", "seeds", "objectives", "reference", "worth", "learn_from", "random_baseline")
+OWN = ("name", "dataset", "seeds", "objectives", "reference", "worth", "worth_by", "learn_from", "random_baseline")
 """Fields of a sweep that are options as they are."""
 ARMS = ("preset", "method", "space", "draws", "searcher")
 """Options that change arms: which there are, on which space, with how many values of ranges, and who chooses them."""

@@ -34,6 +34,7 @@ from nasray.sweeps.learning import Learner, learners
 from nasray.sweeps.learnt import Learnt, kept, learnt_from, lines
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.record import check_same, record
+from nasray.sweeps.retraining import found_trainings, late, rounds
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.unpruned import say_unpruned
@@ -106,8 +107,7 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
         if searches:
             say_unpruned(read(storage, CANDIDATES), {one.name: one.config for one in searches}, sweep.data)
         for learner in learners(sweep):
-            phase = _learning(sweep, learner, reference, known.get(learner.name, ()))
-            failures += run_phase(phase, storage, sweep.execution, session)
+            failures += _learn(sweep, learner, known.get(learner.name, ()), storage, reference, session)
         for one in proposals(sweep):
             phase = _proposing(sweep, one, known.get(one.trial_id, ()))
             failures += run_phase(phase, storage, sweep.execution, session)
@@ -247,13 +247,30 @@ def _shared(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _learning(sweep: Sweep, learner: Learner, reference: tuple[float, float], known: Sequence[Known]) -> Phase:
-    return Phase(
-        name=f"{path_part(learner.arm.method)}-{learner.name}",
-        kind="searches",
-        proposing=learner.proposing(sweep, reference, known),
-        **_shared(sweep),
-    )
+def _learn(
+    sweep: Sweep,
+    learner: Learner,
+    known: Sequence[Known],
+    storage: Storage,
+    reference: tuple[float, float],
+    session: ExitStack,
+) -> tuple[str, ...]:
+    """Run a learner's searches, round by round; between rounds what they found is trained from scratch, where that is
+    what it is told. Gives the reasons of those that gave up."""
+    failures: tuple[str, ...] = ()
+    made, name = 0, f"{path_part(learner.arm.method)}-{learner.name}"
+    for end in rounds(sweep, learner):
+        proposing = learner.proposing(sweep, reference, known)
+        if end < learner.searches or made:
+            proposing = dataclasses.replace(proposing, evaluations=end, late=late(sweep, made))
+            name = f"{path_part(learner.arm.method)}-{learner.name}-{end}"
+        phase = Phase(name=name, kind="searches", proposing=proposing, **_shared(sweep))
+        failures += run_phase(phase, storage, sweep.execution, session)
+        if proposing.late is not None:
+            trainings = found_trainings(sweep, learner, storage)
+            failures += run_phase(_training(sweep, trainings), storage, sweep.execution, session)
+        made = end
+    return failures
 
 
 def _proposing(sweep: Sweep, one: Proposals, known: Sequence[Known]) -> Phase:
@@ -272,7 +289,7 @@ def _train(
 ) -> Outcome:
     """Train what was found, and give the front of all that was trained."""
     found = chosen(sweep, read(storage, CANDIDATES))
-    trials = candidate_trials(sweep, found)
+    trials = candidate_trials(sweep, found, baselines=sweep.random_baseline)
     if sweep.training.rungs and trials:
         # At a rung the further seeds of an architecture would compete with its first. So they wait for it, and train
         # to the end where it did.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -58,10 +60,16 @@ def _last(candidates: pd.DataFrame) -> pd.DataFrame:
     return ordered.groupby("trial_id", sort=False).tail(1)
 
 
-def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
-    """Trials that train chosen candidates, and a random baseline beside each."""
+def candidate_trials(sweep: Sweep, rows: pd.DataFrame, *, baselines: bool) -> list[TrainingTrial]:
+    """Trials that train chosen candidates.
+
+    Args:
+        sweep: of the candidates.
+        rows: the candidates.
+        baselines: whether a random architecture is trained beside each.
+    """
     selected: dict[_Trained, tuple[str, Architecture, Origin]] = {}
-    baselines: dict[_Trained, tuple[str, Architecture, Origin]] = {}
+    drawn_beside: dict[_Trained, tuple[str, Architecture, Origin]] = {}
     taken, beside = set(rows["architecture_id"]), dict[str, Drawn | None]()
     trained_with = _settings_by_search(sweep)
     for row in rows.to_dict("records"):
@@ -71,7 +79,7 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
         origin = Origin(method=row["method"], search_trial_id=row["trial_id"], knobs=knobs)
         space = search.cell_space
         architecture = Architecture.from_json(space, row["architecture"])
-        settings = trained_with.get(row["trial_id"], [sweep.training.settings])
+        settings = trained_with.get(row["trial_id"]) or [proposed_training(sweep, row)]
         try:
             size = trained_size(sweep, space, architecture)
         except InvalidInput as error:  # no width obeys the budget
@@ -83,7 +91,7 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
                 if row["method"] not in first.method.split(", "):
                     joined = replace(first, method=f"{first.method}, {row['method']}")
                     selected[architecture.id, one] = search.space, architecture, joined
-        if not sweep.random_baseline or method is Random:
+        if not baselines or method is Random:
             continue
         if architecture.id not in beside:
             beside[architecture.id] = random_like(space, size, architecture, budget=sweep.budget, taken=taken)
@@ -93,10 +101,10 @@ def candidate_trials(sweep: Sweep, rows: pd.DataFrame) -> list[TrainingTrial]:
             knobs = {"operations_per_node": drawn.operations_per_node}
             random = Origin(method="random", knobs=knobs, baseline_of=architecture.id)
             for one in settings:
-                baselines[drawn.architecture.id, one] = search.space, drawn.architecture, random
+                drawn_beside[drawn.architecture.id, one] = search.space, drawn.architecture, random
     return [
         training_trial(sweep, space_name, architecture, origin, seed, settings)
-        for (_, settings), (space_name, architecture, origin) in (*selected.items(), *baselines.items())
+        for (_, settings), (space_name, architecture, origin) in (*selected.items(), *drawn_beside.items())
         for seed in sweep.training.seeds
     ]
 
@@ -111,6 +119,17 @@ def _settings_by_search(sweep: Sweep) -> dict[str, list[EvaluationSettings]]:
     for config, settings in sweep.planned() if sweep.varied_training else ():
         found.setdefault(SearchTrial(run=sweep.name, config=config).name, []).append(settings)
     return found
+
+
+def proposed_training(sweep: Sweep, row: Mapping[Any, Any]) -> EvaluationSettings:
+    """The settings with which a candidate is trained: those that a searcher proposed beside the search's own, and the
+    sweep's."""
+    own = sweep.training.settings
+    given = {name: row.get(f"{TRAINED}{name}") for name in sweep.varied_training}
+    proposed: dict[str, Any] = {name: value for name, value in given.items() if not pd.isna(value)}
+    # A column that some rows lack has floats in place of whole numbers.
+    whole = {name: int(value) for name, value in proposed.items() if type(getattr(own, name)) is int}
+    return replace(own, **{**proposed, **whole})
 
 
 def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTrial]:

@@ -36,7 +36,7 @@ from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.fidelity import Fidelity
 from nasray.trials.lookup import tabular_size
-from nasray.trials.search_config import SearchConfig
+from nasray.trials.search_config import SearchConfig, find_method
 from nasray.tune.execution import Execution
 from nasray.tune.phase import RESERVED
 
@@ -84,6 +84,9 @@ class Sweep:
     worth: Worth = "hypervolume"
     """What a search is worth to a searcher that chooses settings: the hypervolume of its own candidates, what it adds
     to that of all searches (gain), or accuracy and multiply-adds of its final architecture."""
+    worth_by: Literal["inherited", "retrained"] = "inherited"
+    """Which accuracies that is by: by weights that a network inherits from its search, told when that ends; or after
+    training from scratch, told in four rounds, which takes more trainings."""
     learn_from: tuple[str, ...] = ()
     """Other runs, by folder, URI or name: what compares of their searches or trainings is told to searchers first."""
     random_baseline: bool = True
@@ -116,6 +119,7 @@ class Sweep:
         self._check_objectives()
         if self.worth not in get_args(Worth):
             raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume, gain or final")
+        self._check_worth_by()
         if self.reference is not None:
             if len(self.reference) != 2:
                 raise InvalidInput(f"reference {shown(self.reference)}: expected multiply-adds (M) and an accuracy")
@@ -176,6 +180,30 @@ class Sweep:
                 f"learn_from {', '.join(names)}: latin and {BASELINE} choose without being told anything. Give another "
                 "searcher, as in --searcher tpe, or leave it out."
             )
+        if found and self.worth_by == "retrained":
+            raise InvalidInput(
+                "learn_from with worth_by retrained: searches are told by inherited weights. Leave one out."
+            )
+
+    def _check_worth_by(self) -> None:
+        if self.worth_by not in ("inherited", "retrained"):
+            raise InvalidInput(f"worth_by {shown(self.worth_by)}: expected inherited or retrained")
+        learning = [arm for arm in self.arms if arm.learns]
+        if self.worth_by == "inherited":
+            for name in (name for arm in learning for name in arm.varied_training):
+                raise InvalidInput(
+                    f"{TRAINED}{name} with a searcher that is told accuracies by inherited weights: it changes nothing "
+                    "in them. Give worth_by retrained, or leave the searcher out."
+                )
+            return
+        if not learning:
+            raise InvalidInput("worth_by retrained: no searcher learns here. Give one, as in --searcher tpe.")
+        if self.training.select == "nothing":
+            raise InvalidInput("worth_by retrained with training.select nothing: select front or final")
+        for arm in learning:
+            assert isinstance(arm.settings, TrainingSettings)
+            if find_method(arm.method).trained_epochs(arm.settings):
+                raise InvalidInput(f"worth_by retrained: {arm.method} trains its networks itself. Leave it inherited.")
 
     def _check_training(self) -> None:
         if self.table:
@@ -340,8 +368,8 @@ class Sweep:
             return Fidelity((self.table.settings,))
         points = (point for arm in self.arms if arm.varied_training for point in arm.points())
         settings = dict.fromkeys([self.training.settings, *map(self.trained_with, points)])
-        drawn = (name for arm in self.black_box_arms for name in drawn_of(arm.param_space))
-        names = tuple(dict.fromkeys(name.removeprefix(TRAINED) for name in drawn))
+        drawn = (name for arm in self.arms if arm.is_black_box or arm.learns for name in drawn_of(arm.param_space))
+        names = tuple(dict.fromkeys(name.removeprefix(TRAINED) for name in drawn if name.startswith(TRAINED)))
         return Fidelity(tuple(json.dumps(one.to_dict()) for one in settings), names)
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nasray import registry
 from nasray.networks import Network
 from nasray.networks.saved import Blueprint, Data, to_bytes
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
-from nasray.settings import TrainingSettings
+from nasray.settings import TRAINED, TrainingSettings
 from nasray.spaces import NetworkSize
 from nasray.spaces.metric import metric_of_task
 from nasray.training.batches import DeviceData
@@ -45,6 +45,10 @@ def knob_columns(settings: TrainingSettings, varied: Sequence[str]) -> dict[str,
     }
 
 
+def _trained(trial: SearchTrial) -> dict[str, Any]:
+    return {f"{TRAINED}{name}": value for name, value in trial.training.items()}
+
+
 def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch: Epoch) -> None:
     """One row for each candidate of an epoch."""
     config = trial.config
@@ -75,7 +79,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
                 "seconds": search.seconds,
                 "peak_memory_bytes": search.peak_memory_bytes,
             },
-            knobs=knob_columns(config.settings, trial.varied),
+            knobs={**knob_columns(config.settings, trial.varied), **_trained(trial)},
         )
 
 

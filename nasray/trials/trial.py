@@ -37,17 +37,19 @@ class SearchTrial:
         run: name of the run.
         config: all that the search depends on.
         varied: settings that the sweep varies, each a column of its rows.
+        training: settings that a searcher proposed beside the search's own, with which what it finds is trained.
     """
 
     kind: ClassVar[Kind] = "searches"
     run: str
     config: SearchConfig
     varied: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
         """Digest of all that it depends on, the content of its data and of a user's code included."""
-        return _digest(identity(self.config))
+        return _digest({**identity(self.config), **({"training": dict(self.training)} if self.training else {})})
 
     @property
     def name(self) -> str:
@@ -211,14 +213,18 @@ def proposed(shared: Trial, architecture: Architecture | None, settings: Mapping
             search, where it is proposed too.
     """
     if isinstance(shared, SearchTrial):
-        own = {name: value for name, value in settings.items() if name != SEED}
+        own = {name: value for name, value in settings.items() if name != SEED and not name.startswith(TRAINED)}
         seed = settings.get(SEED, shared.config.seed)
-        changed = replace(shared.config.settings, **own)
-        return replace(shared, config=replace(shared.config, settings=changed, seed=seed))
+        config = replace(shared.config, settings=replace(shared.config.settings, **own), seed=seed)
+        return replace(shared, config=config, training={**shared.training, **_of_training(settings)})
     assert architecture is not None
-    trained = {name.removeprefix(TRAINED): value for name, value in settings.items()}
-    config = replace(shared.config, architecture=architecture, settings=replace(shared.config.settings, **trained))
-    return replace(shared, config=config, origin=replace(shared.origin, knobs={**shared.origin.knobs, **settings}))
+    trained = _of_training(settings)
+    training = replace(shared.config, architecture=architecture, settings=replace(shared.config.settings, **trained))
+    return replace(shared, config=training, origin=replace(shared.origin, knobs={**shared.origin.knobs, **settings}))
+
+
+def _of_training(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(TRAINED): value for name, value in settings.items() if name.startswith(TRAINED)}
 
 
 def training_name(architecture_id: str, method: str, seed: int | str) -> str:

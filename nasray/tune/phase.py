@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nasray.runs import Storage
 from nasray.runs.outcomes import Point
 from nasray.searchers import Feedback, Mode, Proposal, Searcher
 from nasray.trials.fidelity import Fidelity
@@ -43,6 +44,16 @@ def trial_of_key(shared: Trial, key: str) -> Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Late:
+    """What a searcher is told of searches only once networks that they found were trained from scratch."""
+
+    after: int
+    """Number of results that it may be told: later ones are still to be trained."""
+    points: Callable[[Storage], Mapping[str, Sequence[Point]]]
+    """From the run's folder, by trial: multiply-adds (M) and metric of what it found and was trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proposing:
     """A searcher that proposes a phase's trials one after the other."""
 
@@ -56,6 +67,8 @@ class Proposing:
     """Number of cells of the networks that are trained."""
     worth: Callable[[Sequence[Point]], Mapping[str, float]] = field(default=lambda points: {})
     """Objectives by name of a search that gave these (multiply-adds in M, metric), the last one at its end."""
+    late: Late | None = None
+    """What it is told later; None where it is told of each trial as that ends."""
 
     def valued(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
         """A trial's result with the objectives that follow from what a search gave."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, read
-from nasray.runs.outcomes import GAVE_UP, Outcome, read_outcome, read_outcomes, write_outcome
+from nasray.runs.outcomes import GAVE_UP, Outcome, Point, read_outcome, read_outcomes, write_outcome
 from nasray.runs.tables import amend_row, row_file
 from nasray.searchers import EPOCH, Feedback, Proposal, feedback_of
 from nasray.searchers.parameters import active
@@ -91,29 +91,49 @@ class Proposed:
 
     def search(self) -> AskTellSearch:
         """The searcher as it stands after all that the folder holds."""
+        self._number()
         results, outcomes = self.results(), self.outcomes()
         told: list[tuple[Proposal, Feedback]] = []
         numbers = [int(result[TOLD]) for result in results.values() if TOLD in result]
-        unfinished = [found for one in outcomes.values() if one.is_open and (found := self._proposal(one)) is not None]
+        under_way = [found for one in outcomes.values() if one.is_open and (found := self._proposal(one)) is not None]
+        untold: list[Proposal] = []
+        late = self.proposing.late
         if not self.phase.looks_up:
             problem = self._problem
             ordered = sorted(results.items(), key=lambda item: item[1].get(TOLD, math.inf))
             for key, result in ordered:
+                if late is not None and result[TOLD] > late.after:
+                    untold.append(Proposal.of(key, problem.space))
+                    continue
                 feedback = feedback_of(
                     result, objectives=problem.objectives, epochs=problem.epochs, budget=problem.budget
                 )
                 told.append((Proposal.of(key, problem.space), feedback))
+        before = len(told) + len(untold)
         return AskTellSearch(
-            self.proposing.searcher(told, unfinished),
+            self.proposing.searcher(told, [*untold, *under_way]),
             self.proposing.evaluations,
             name_of=self.begin,
             known=lambda proposal: results.get(proposal.key),
             on_told=self.told,
             valued=self.proposing.valued,
-            told=max([*numbers, len(told)]) if told else 0,
-            distinct=len(told),
-            unfinished=unfinished,
+            told=max([*numbers, before]) if before else 0,
+            distinct=before,
+            unfinished=under_way,
+            tells=late is None,
         )
+
+    def _number(self) -> None:
+        """Number the searches that ended, and of which the driver was killed before it wrote that down."""
+        if not isinstance(self.proposing.shared, SearchTrial):
+            return
+        outcomes = [one for one in self.outcomes().values() if not one.is_open]
+        number = max((one.told for one in outcomes if one.told is not None), default=0)
+        for outcome in sorted((one for one in outcomes if one.told is None), key=lambda one: str(one.proposal)):
+            proposal = self._proposal(outcome)
+            if proposal is not None:
+                number += 1
+                self.told(proposal, {}, number)
 
     def ended(self) -> dict[str, tuple[str, Result]]:
         """Proposal's key and last result of the trials that ended for good, by their names."""
@@ -147,10 +167,13 @@ class Proposed:
 
     def _results_of_searches(self) -> dict[str, Result]:
         results: dict[str, Result] = {}
-        for outcome in self.outcomes().values():
+        late = self.proposing.late
+        points = None if late is None else late.points(self.storage)
+        for name, outcome in self.outcomes().items():
             if outcome.is_open or outcome.proposal is None:
                 continue
-            result = {EPOCH: 0} if outcome.state in GAVE_UP else _result_of_search(outcome)
+            gave = outcome.points if points is None else points.get(name, ())
+            result = {EPOCH: 0} if outcome.state in GAVE_UP else _result_of_search(outcome, gave)
             number = {} if outcome.told is None else {TOLD: outcome.told}
             results[outcome.proposal] = {**self.proposing.valued(result), **number}
         return results
@@ -173,9 +196,9 @@ class Proposed:
         return found if isinstance(trial, TrainingTrial) and trial.settings == row["settings"] else None
 
 
-def _result_of_search(outcome: Outcome) -> dict[str, Any]:
-    points = [list(point) for point in outcome.points]
-    return {EPOCH: outcome.epoch, ENDED: outcome.state == "done" and bool(points), "points": points}
+def _result_of_search(outcome: Outcome, points: Sequence[Point]) -> dict[str, Any]:
+    ended = outcome.state == "done" and bool(points)
+    return {EPOCH: outcome.epoch, ENDED: ended, "points": [list(point) for point in points]}
 
 
 def _result(row: Mapping[Any, Any], objectives: Iterable[str]) -> Result:

@@ -47,6 +47,7 @@ class AskTellSearch(TuneSearcher):
         distinct: how many different proposals these were; None is as many.
         unfinished: proposals whose trials an earlier session began and did not end: they come first. The searcher
             knows that they are under way.
+        tells: whether the searcher is told at all; else results are counted, for one that is told them later.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class AskTellSearch(TuneSearcher):
         told: int = 0,
         distinct: int | None = None,
         unfinished: Sequence[Proposal] = (),
+        tells: bool = True,
     ) -> None:
         super().__init__()
         self.black_box = searcher  # an attribute `searcher` Tune would take for a wrapped searcher of its own
@@ -75,7 +77,7 @@ class AskTellSearch(TuneSearcher):
         self._name_of = name_of
         self._known = known
         self._on_told = on_told
-        self._valued = valued
+        self._valued, self._tells = valued, tells
         self._unfinished = list(unfinished)
         self._came_to: dict[str, Feedback] = {}
         """By a proposal's key."""
@@ -157,7 +159,8 @@ class AskTellSearch(TuneSearcher):
 
     def _tell(self, proposals: Sequence[Proposal]) -> None:
         for proposal in proposals:
-            self.black_box.tell(proposal, self._came_to[proposal.key])
+            if self._tells:
+                self.black_box.tell(proposal, self._came_to[proposal.key])
             self.told += 1
 
     def _feedback(self, result: Result | None, *, error: bool) -> Feedback:

@@ -3,9 +3,9 @@
     NASRAY_DATA=... OMP_NUM_THREADS=1 python tests/benchmarks/proposals.py [--proposals 10000] [--table FILE]
 
 drives each searcher by itself, in a process of its own, against the table of NAS-Bench-201: what a sweep's driver does
-beside Ray. Seconds are the processor's, of asking and telling: medians, and 90th percentiles in brackets. ``all told again in`` is how
-long a new driver takes to tell a searcher all results when it resumes the run, or learns from it. Memory is the
-process's largest resident size, with torch, the table of 15,625 cells and the results twice.
+beside Ray. Seconds are the processor's, of asking and telling: medians, and 90th percentiles in brackets. ``all told
+again in`` is how long a new driver takes to tell a searcher all results when it resumes the run, or learns from it.
+Memory is the process's largest resident size, with torch and the table of 15,625 cells.
 
 Evolution and the random search make all proposals. The others would take hours (Optuna's samplers look through all
 trials at each proposal): after their first 100 proposals they are told random cells in place of their own, and make the

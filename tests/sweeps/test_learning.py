@@ -17,16 +17,20 @@ from nasray.errors import InvalidInput
 from nasray.fronts import hypervolume
 from nasray.methods.gold_nas import GoldNAS
 from nasray.runs import open_storage
+from nasray.searchers import Feedback, Proposal
 from nasray.searchers.evolution import Evolution
 from nasray.settings import Choice, Range
 from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
+from nasray.sweeps.changes import with_device
 from nasray.sweeps.command import Source, command_of
 from nasray.sweeps.forecast import forecast
 from nasray.sweeps.learning import learners, worth_of
 from nasray.sweeps.made import sweep_of
 from nasray.sweeps.proposals import proposals
+from nasray.sweeps.retraining import late
 from nasray.sweeps.run import run_sweep
 from nasray.trials.fidelity import Fidelity
+from nasray.tune.phase import Phase
 
 SIZE: dict[str, Any] = {
     **{"channels": 2, "cells": 3, "batch_size": 32, "train_examples": 96, "augmentation": "standard"},
@@ -39,6 +43,17 @@ GOLD = Arm(
     param_space={"lambda0": Range(low=1e-3, high=1.0, log=True), "mu": (0.0, 30.0)},
     samples=4,
     searcher="tpe",
+)
+
+JOINT = dataclasses.replace(
+    GOLD,
+    param_space={
+        "lambda0": GOLD.param_space["lambda0"],
+        "training.learning_rate": Range(low=0.01, high=0.2, log=True),
+        "training.batch_size": Range(low=16, high=48, integer=True),
+        "training.weight_decay": (1e-3,),
+    },
+    samples=3,
 )
 
 
@@ -70,13 +85,25 @@ def test_it_survives_json_and_a_command_repeats_it() -> None:
     sweep = swept()
     assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
     typed = ["sweep", "digits", "--searcher", "tpe", "--draws", "16", "--lambda0", "1e-3:1e-1:log"]
-    typed += ["--channels", "2", "--worth", "final", "--schedule", "constant,cosine", "--batch-size", "16:96"]
+    typed += [
+        "--channels",
+        "2",
+        "--worth",
+        "final",
+        "--worth-by",
+        "retrained",
+        "--schedule",
+        "constant,cosine",
+        "--batch-size",
+        "16:96",
+    ]
     options = VERBS["sweep"].taken(typed[1:])
     assert options["lambda0"] == Range(low=1e-3, high=0.1, log=True)
     assert options["schedule"] == Choice(("constant", "cosine"))
     assert options["batch_size"] == Range(low=16, high=96, integer=True)
     options.pop("sweep")
     found = sweep_of(registry.find("sweep", "digits", Sweep), options)
+    assert found.worth_by == "retrained"
     (arm,) = found.arms
     assert (arm.searcher, arm.samples, found.worth) == ("tpe", 16, "final")
     assert set(arm.param_space) == {"lambda0", "mu", "schedule", "batch_size"}
@@ -91,10 +118,6 @@ def test_it_survives_json_and_a_command_repeats_it() -> None:
     [
         ({"searcher": "tpo"}, "searcher 'tpo': expected latin or one of nasray list searchers"),
         ({"param_space": {"mu": (0.0, 1.0)}, "samples": 1}, "varies nothing|without ranges: give one"),
-        (
-            {"param_space": {"lambda0": Range(low=0.1, high=1.0), "training.learning_rate": Range(low=0.1, high=1.0)}},
-            "with training.learning_rate in the param space",
-        ),
         ({"param_space": {"lambda0": Range(low=0.1, high=1.0, when=("mu", 1.0))}}, "when mu is 1.0: expected another"),
     ],
 )
@@ -144,8 +167,69 @@ def test_what_a_search_is_worth() -> None:
     assert worth_of("final", (5.0, 0.1), None)(gave) == {"accuracy": 0.2, "macs": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"arms": (dataclasses.replace(GOLD, searcher="latin"),)}, "no searcher learns here"),
+        ({"training": Training(select="nothing")}, "with training.select nothing: select front or final"),
+        ({"arms": (JOINT,), "worth_by": "inherited"}, r"^training.learning_rate with a searcher that is told"),
+        ({"worth_by": "trained"}, "worth_by 'trained': expected inherited or retrained"),
+    ],
+)
+def test_what_retraining_cannot_tell_is_refused(changes: dict[str, Any], said: str) -> None:
+    given = {"training": Training(settings=EvaluationSettings(**SIZE, epochs=1)), "worth_by": "retrained"}
+    with pytest.raises(InvalidInput, match=said):
+        swept(**{**given, **changes})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("worth", ["hypervolume", "final"])
+def test_a_searcher_is_told_late_what_retrained_networks_came_to(ray_session: None, tmp_path: Path) -> None:
+    training = Training(select="final", settings=EvaluationSettings(**SIZE, epochs=1, drop_path=0.0))
+    sweep = swept(tmp_path, arms=(JOINT,), worth_by="retrained", training=training)
+    outcome = run_sweep(sweep)
+    assert not outcome.failures
+    candidates, evaluations = (nasray.load(outcome.folder, table) for table in ("candidates", "evaluations"))
+    assert sorted(candidates.groupby("trial_id")["told"].first()) == [1, 2, 3]
+    last = candidates.sort_values(["epoch", "snapshot"]).groupby("told").last()
+    begun = candidates.groupby("told")["created_at"].min()
+    trained = {
+        number: evaluations[
+            (evaluations["architecture_id"] == row["architecture_id"])
+            & (evaluations["training.learning_rate"] == row["training.learning_rate"])
+        ]
+        for number, row in last.iterrows()
+    }
+    for number, row in last.iterrows():
+        (settings,) = map(json.loads, trained[number]["settings"])
+        assert settings["batch_size"] == row["training.batch_size"]
+        assert (settings["learning_rate"], settings["weight_decay"]) == (row["training.learning_rate"], 1e-3)
+        assert number == 3 or trained[number]["created_at"].iloc[0] < begun[number + 1]
+    assert set(outcome.front["architecture_id"]) <= set(evaluations["architecture_id"])
+    points = {number: (rows["macs"].iloc[0], rows["accuracy"].iloc[0]) for number, rows in trained.items()}
+    for number, (_, feedback) in enumerate(_told(sweep, outcome), start=1):
+        assert set(feedback.points) == {points[number]}
+
+
+def _told(sweep: Sweep, outcome: Any) -> list[tuple[Proposal, Feedback]]:
+    """What the searcher of a finished sweep would be told, were there a further round."""
+    sweep = with_device(sweep, "cpu")
+    (learner,) = learners(sweep)
+    told: list[tuple[Proposal, Feedback]] = []
+
+    def noted(results: Any, under_way: Any) -> Any:
+        told[:] = results
+        return learner.searcher(sweep, outcome.reference, results, under_way)
+
+    from nasray.tune.proposing import Proposed
+
+    proposing = dataclasses.replace(learner.proposing(sweep, outcome.reference), searcher=noted, late=late(sweep, 3))
+    phase = Phase(name="again", kind="searches", run=sweep.name, dataset="digits", proposing=proposing)
+    Proposed(phase, open_storage(outcome.folder)).search()
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worth", ["hypervolume", "gain", "final"])
 def test_searches_are_told_and_a_finished_run_is_found_done(ray_session: None, tmp_path: Path, worth: str) -> None:
     arm = dataclasses.replace(GOLD, param_space={"lambda0": GOLD.param_space["lambda0"]}, samples=5)
     sweep = swept(tmp_path, arms=(arm,), worth=worth, execution=Execution(storage=str(tmp_path), cpus_per_trial=1.0))

@@ -122,7 +122,7 @@ def test_an_architecture_and_its_baseline_are_trained_with_each_value_of_its_sea
         "architecture_id": found.id,
         "method": "darts",
     }
-    trials = candidate_trials(sweep, pd.DataFrame([row, {**row, "epoch": 2}]))
+    trials = candidate_trials(sweep, pd.DataFrame([row, {**row, "epoch": 2}]), baselines=True)
     trained = [(trial.method, trial.origin.baseline_of, trial.config.settings.learning_rate) for trial in trials]
     assert trained == [
         ("darts", None, 0.02), ("darts", None, 0.2), ("random", found.id, 0.02), ("random", found.id, 0.2),
