@@ -199,6 +199,12 @@ def test_a_run_of_which_nothing_compares_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_with_retrained_worth_it_is_refused(tmp_path: Path) -> None:
+    training = Training(settings=EvaluationSettings(**SIZE, drop_path=0.0))
+    with pytest.raises(InvalidInput, match=r"^learn_from with worth_by retrained"):
+        learning(tmp_path, tmp_path / "a", worth_by="retrained", training=training)
+
+
 def test_the_run_itself_no_run_and_unfinished_searches_are_refused(searched: Storage, tmp_path: Path) -> None:
     itself = learning(Path(str(searched)).parent, searched, name="a")
     with pytest.raises(InvalidInput, match="is the run itself"):
