@@ -35,6 +35,7 @@ _FILL: tuple[tuple[str, str, Any, str], ...] = (
 )
 """Options that fill a front: name, field of :class:`Fill`, type and unit."""
 _RARE = {
+    "learn_from",
     "tolerance",
     "searches",
     "worth",
@@ -176,7 +177,7 @@ def _front(sweep: Sweep | None) -> Iterator[Option]:
     for name in OWN:
         if name not in ("name", "dataset", "seeds"):
             one = _field(Sweep, sweep, name, SEARCH if name in SEARCH_RUNGS else FRONT)
-            unit = "M FRACTION" if name == "reference" else ""
+            unit = {"reference": "M FRACTION", "learn_from": "RUN"}.get(name, "")
             without = name in SEARCH_RUNGS and (sweep is None or not sweep.search_arms)
             rare = without or (name in _RARE and not _black_box(sweep, name))
             yield dataclasses.replace(one, unit=unit, rare=rare)

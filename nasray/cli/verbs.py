@@ -83,8 +83,8 @@ def sweep(
     given = {"preset": preset, "method": method, "space": space, "draws": draws, "searcher": searcher, **options}
     chosen = sweep_of(find_sweep(sweep), {**given, "image_size": image_size, "minutes": minutes})
     if dry_run:
-        check_run(chosen)
-        for line in lines(chosen, forecast(chosen)):
+        learnt = check_run(chosen)
+        for line in [*lines(chosen, forecast(chosen)), *learnt]:
             print(line)
         return 0
     if "storage" not in options and chosen.execution.storage == RUNS:

@@ -33,6 +33,20 @@ def storage_of(run: str | Path) -> Storage:
     return storage
 
 
+def found_run(run: str | Path, beside: str) -> str:
+    """The folder or URI of a run, as :func:`storage_of` finds it, or by its name in a folder of runs."""
+    storage = storage_of(run)
+    if not is_run(storage) and "/" not in str(run):
+        other = open_storage(beside).child(str(run))
+        return str(other if is_run(other) else storage)
+    return str(storage)
+
+
+def name_of_run(where: str) -> str:
+    """The name of a run's folder, or of the one that a URI ends with."""
+    return where.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
 def load(path: str | Path, table: str = "evaluations") -> pd.DataFrame:
     """Load a run's table into pandas; the run may still be going on.
 

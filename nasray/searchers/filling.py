@@ -99,6 +99,8 @@ class Filling:
         self.searches, self.tolerance = searches, tolerance
         self._knob, self._within, self._falls = knob, within, falls
         self._told: list[tuple[Probe, tuple[float, ...]]] = []
+        self._learnt: list[tuple[float, float]] = []
+        """Value of the knob and last cost of searches elsewhere."""
         self._open: list[Probe] = []
         self._ends = [0.0, 1.0]
         """Places of the range's cheap and dear end; one where searches fail moves inwards."""
@@ -146,6 +148,24 @@ class Filling:
             self._open.remove(probe)
         self._told.append((probe, tuple(map(float, macs))))
         self._leave_failing_ends()
+        self._set_targets()
+
+    def learn(self, value: float, macs: float) -> None:
+        """Let the model know what a search elsewhere ended with: it is none of the searches here, and meets no target.
+
+        Args:
+            value: of the knob.
+            macs: multiply-adds (M) of its final candidate.
+
+        Raises:
+            InvalidInput: a cost that is not above zero, or a value outside the range.
+        """
+        self._check(Probe(value, 0))
+        check_number("macs", macs, above=0.0)
+        self._learnt.append((value, float(macs)))
+        self._set_targets()
+
+    def _set_targets(self) -> None:
         if self._wanted is not None and not self.targets and not self._starts():
             ended = [cost for _, cost in self._modelled()]
             self.targets = targets_between(min(ended), max(ended), self._wanted)
@@ -187,7 +207,7 @@ class Filling:
 
     def _modelled(self) -> list[tuple[float, float]]:
         """Value of the knob and last cost of every search that gave a candidate."""
-        return [(probe.value, costs[-1]) for probe, costs in self._told if costs]
+        return [*self._learnt, *((probe.value, costs[-1]) for probe, costs in self._told if costs)]
 
     def _place(self, value: float) -> float:
         """Where a value lies in the range, from its cheap end (0) to its dear one (1)."""

@@ -17,6 +17,7 @@ from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import TrialState, create_trial
 
 from nasray.errors import InvalidInput
+from nasray.searchers.gaussian import BoundedGP
 from nasray.searchers.parameters import is_active
 from nasray.searchers.searcher import Feedback, Proposal, Searcher, SearchProblem, check_values
 from nasray.settings import Choice, Range
@@ -130,12 +131,13 @@ class TPE(OptunaSearcher):
 
 
 class GP(OptunaSearcher):
-    """Gaussian processes, Optuna's: for evaluations that take minutes, for it takes seconds itself."""
+    """Gaussian processes, Optuna's: for evaluations that take minutes, for it takes seconds itself. Of more than 500
+    results it models the 250 best, and of the others the newest."""
 
     @staticmethod
     def sampler(seed: int, evaluations: int) -> BaseSampler:
         """The sampler of Optuna's that proposes."""
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup(evaluations))
+        return BoundedGP(seed=seed, n_startup_trials=startup(evaluations))
 
 
 class NSGA2(OptunaSearcher):

@@ -18,6 +18,8 @@ _STEPS = 5_000
 class RandomSearch(Searcher):
     """Random architectures within the budget, random settings, or both; none is proposed twice."""
 
+    learns = False
+
     def __init__(self, config: Searcher.Config, problem: SearchProblem) -> None:
         super().__init__(config, problem)
         self._generator = np.random.default_rng(problem.seed)

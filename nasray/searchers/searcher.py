@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -140,6 +140,10 @@ class Feedback:
     """Multiply-adds (M) and accuracy of all that a search gave, its final architecture last."""
 
 
+Known = tuple[str, Mapping[str, Any]]
+"""Key of a proposal, and the last result of its trial."""
+
+
 class Searcher(ABC):
     """A way of proposing architectures, settings, or both.
 
@@ -151,6 +155,9 @@ class Searcher(ABC):
         config: of the subclass's own ``Config``.
         problem: what is searched.
     """
+
+    learns: ClassVar[bool] = True
+    """Whether what it proposes depends on what it was told."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Settings):

@@ -125,6 +125,12 @@ class Arm:
         return self.searcher != LATIN
 
     @property
+    def is_told(self) -> bool:
+        """Whether who chooses depends on what it is told of searches, or trainings, before."""
+        who = self.method if self.is_black_box else self.searcher
+        return who != LATIN and find_searcher(who).learns
+
+    @property
     def is_black_box(self) -> bool:
         """Whether a searcher proposes architectures, which are then trained or looked up; else a method searches."""
         return is_searcher(self.method)

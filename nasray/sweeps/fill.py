@@ -135,10 +135,14 @@ def rebuilt_filling(
     knob: CostKnob,
     problem: SearchProblem,
     told: Sequence[tuple[Proposal, Feedback]],
+    first: Sequence[tuple[Proposal, Feedback]],
     under_way: Sequence[Proposal],
 ) -> FillingSearcher:
-    """One that was told results, in order, while others are under way: it then asks for the same."""
+    """One that was told results, in order, while others are under way: it then asks for the same. Its model alone knows
+    the results of other runs, which come first: a target is met by a candidate of its own."""
     searcher = FillingSearcher(Searcher.Config(evaluations=fill.searches), problem, fill, knob)
+    for proposal, feedback in first:
+        searcher.filling.learn(proposal.settings[knob.name], feedback.points[-1][0])
     for proposal, feedback in told:
         searcher.tell(proposal, feedback)
     for proposal in under_way:

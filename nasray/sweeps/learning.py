@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,8 +21,18 @@ import pandas as pd
 from nasray import registry
 from nasray.fronts import hypervolume
 from nasray.runs.outcomes import Point as Gave
-from nasray.searchers import Feedback, Mode, Proposal, Searcher, SearchProblem, find_searcher, rebuilt
-from nasray.settings import Settings
+from nasray.searchers import (
+    Feedback,
+    Known,
+    Mode,
+    Proposal,
+    Searcher,
+    SearchProblem,
+    feedback_of,
+    find_searcher,
+    rebuilt,
+)
+from nasray.settings import Choice, Range, Settings
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.fill import Fill, knob_of, rebuilt_filling
 from nasray.sweeps.gains import GainSearcher
@@ -73,12 +83,32 @@ class Learner:
         """How many searches it makes at most."""
         return self.arm.samples if self.fill is None else self.fill.searches
 
+    @property
+    def chosen(self) -> dict[str, Range | Choice]:
+        """The settings whose values it chooses, with what they are drawn from."""
+        if self.fill is None:
+            return drawn_of(self.arm.param_space)
+        knob = knob_of(self.arm)
+        return {knob.name: knob.within}
+
+    @property
+    def learns(self) -> bool:
+        """Whether what it chooses depends on what it was told."""
+        return self.fill is not None or self.arm.is_told
+
+    @property
+    def chooser(self) -> str:
+        """Who chooses, and for what, in words."""
+        who = "filling" if self.fill is not None else registry.portable(self.arm.searcher)
+        return f"{who} for {registry.portable(self.arm.method)} on {registry.portable(self.arm.space)}"
+
     def searcher(
         self,
         sweep: Sweep,
         reference: tuple[float, float],
         told: Sequence[tuple[Proposal, Feedback]] = (),
         under_way: Sequence[Proposal] = (),
+        first: Sequence[tuple[Proposal, Feedback]] = (),
     ) -> Searcher:
         """What chooses, as it stands once it was told results.
 
@@ -87,41 +117,47 @@ class Learner:
             reference: the run's reference point: multiply-adds (M), accuracy.
             told: proposals with what they came to, in order.
             under_way: proposals that were made and not told yet.
+            first: those of other runs, which were told before.
         """
-        knob = None if self.fill is None else knob_of(self.arm)
-        chosen = drawn_of(self.arm.param_space) if knob is None else {knob.name: knob.within}
         problem = SearchProblem(
             space=None,
-            settings=chosen,
+            settings=self.chosen,
             objectives=OBJECTIVES_OF[sweep.worth],
             epochs=None,
             budget=None,
             macs=_of_no_architecture,
             seed=self.seed,
         )
-        if self.fill is not None and knob is not None:
-            return rebuilt_filling(self.fill, knob, problem, told, under_way)
+        if self.fill is not None:
+            return rebuilt_filling(self.fill, knob_of(self.arm), problem, told, first, under_way)
         kind = find_searcher(self.arm.searcher)
         config = kind.Config(evaluations=self.arm.samples)
         if sweep.worth != "gain":
-            return rebuilt(kind, config, problem, told, under_way)
+            return rebuilt(kind, config, problem, [*first, *told], under_way)
         searcher = GainSearcher(config, problem, partial(rebuilt, kind, config, problem), reference, sweep.most_macs)
-        for proposal, feedback in told:
+        for proposal, feedback in [*first, *told]:
             searcher.tell(proposal, feedback)
         for proposal in under_way:
             searcher.resume(proposal)
         return searcher
 
-    def proposing(self, sweep: Sweep, reference: tuple[float, float]) -> Proposing:
+    def proposing(self, sweep: Sweep, reference: tuple[float, float], known: Iterable[Known] = ()) -> Proposing:
         """Who proposes in a phase, and what all its searches share.
 
         Args:
             sweep: that it is of.
             reference: the run's reference point: multiply-adds (M), accuracy.
+            known: results of other runs.
         """
         config = sweep.search_config(self.arm, self.settings, self.seed)
+        objectives, worth = OBJECTIVES_OF[sweep.worth], worth_of(sweep.worth, reference, sweep.most_macs)
+        first = []
+        for key, result in known:
+            valued = {**result, **worth([(macs, accuracy) for macs, accuracy in result["points"]])}
+            feedback = feedback_of(valued, objectives=objectives, epochs=None, budget=None)
+            first.append((Proposal.of(key, None), feedback))
         return Proposing(
-            searcher=partial(self.searcher, sweep, reference),
+            searcher=partial(self.searcher, sweep, reference, first=first),
             evaluations=self.searches,
             shared=SearchTrial(
                 run=sweep.name,
@@ -131,7 +167,7 @@ class Learner:
                 rungs=sweep.search_rungs,
             ),
             cells=0,
-            worth=worth_of(sweep.worth, reference, sweep.most_macs),
+            worth=worth,
         )
 
 

@@ -29,7 +29,10 @@ from nasray.tune.execution import Execution
 
 SEARCH_RUNGS = ("search_rungs", "search_reduction_factor")
 """Fields of a sweep that say which searches are stopped early."""
-OWN = ("name", "dataset", "seeds", "objectives", "reference", "worth", "worth_by", "random_baseline", *SEARCH_RUNGS)
+OWN = (
+    *("name", "dataset", "seeds", "objectives", "reference", "worth", "worth_by", "learn_from", "random_baseline"),
+    *SEARCH_RUNGS,
+)
 """Fields of a sweep that are options as they are."""
 ARMS = ("preset", "method", "space", "draws", "searcher")
 """Options that change arms: which there are, on which space, with how many values of ranges, and who chooses them."""

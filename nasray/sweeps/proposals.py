@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,7 +14,17 @@ import numpy as np
 
 from nasray import registry
 from nasray.costs import macs
-from nasray.searchers import BASELINE, Feedback, Proposal, Searcher, SearchProblem, find_searcher, rebuilt
+from nasray.searchers import (
+    BASELINE,
+    Feedback,
+    Known,
+    Proposal,
+    Searcher,
+    SearchProblem,
+    feedback_of,
+    find_searcher,
+    rebuilt,
+)
 from nasray.settings import Choice, Range
 from nasray.spaces import Architecture, CellSpace
 from nasray.spaces.encoding import decode, parameters, sample
@@ -60,10 +70,31 @@ class Proposals:
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
+    @property
+    def chooser(self) -> str:
+        """Who proposes, and in what space, in words."""
+        return f"{registry.portable(self.method)} on {registry.portable(self.space)}"
+
+    @property
+    def learns(self) -> bool:
+        """Whether what it proposes depends on what it was told."""
+        return find_searcher(self.method).learns
+
     def searcher(
-        self, sweep: Sweep, told: Sequence[tuple[Proposal, Feedback]] = (), under_way: Sequence[Proposal] = ()
+        self,
+        sweep: Sweep,
+        told: Sequence[tuple[Proposal, Feedback]] = (),
+        under_way: Sequence[Proposal] = (),
+        first: Sequence[tuple[Proposal, Feedback]] = (),
     ) -> Searcher:
-        """What proposes, as it stands once it was told results, in order, while others are under way."""
+        """What proposes, as it stands once it was told results, in order, while others are under way.
+
+        Args:
+            sweep: that it is of.
+            told: proposals with what they came to, in order.
+            under_way: proposals that were made and not told yet.
+            first: those of other runs, which were told before.
+        """
         space = self.cell_space
 
         def cost(architecture: Architecture) -> float:
@@ -79,17 +110,30 @@ class Proposals:
             macs=cost,
             seed=self.seed,
         )
-        return rebuilt(find_searcher(self.method), self.settings, problem, told, under_way)
+        return rebuilt(find_searcher(self.method), self.settings, problem, [*first, *told], under_way)
 
-    def proposing(self, sweep: Sweep) -> Proposing:
-        """Who proposes in a phase, and what all its trials share."""
+    def proposing(self, sweep: Sweep, known: Iterable[Known] = ()) -> Proposing:
+        """Who proposes in a phase, and what all its trials share.
+
+        Args:
+            sweep: that it is of.
+            known: results of other runs.
+        """
+        epochs = sweep.fidelities(self.space)[-1]
+        first = [
+            (
+                Proposal.of(key, self.cell_space),
+                feedback_of(result, objectives=sweep.modes, epochs=epochs, budget=sweep.most_macs),
+            )
+            for key, result in known
+        ]
         origin = Origin(method=self.method, search_trial_id=self.trial_id)
         space, cells = self.cell_space, sweep.cells_of(self.cell_space)
         # In whose place the proposed ones are put.
         some = decode(space, sample(parameters(space, cells), np.random.default_rng(0)), cells)
         settings = dataclasses.replace(sweep.training.settings, **self.training)
         return Proposing(
-            searcher=partial(self.searcher, sweep),
+            searcher=partial(self.searcher, sweep, first=first),
             evaluations=self.evaluations,
             shared=training_trial(sweep, self.space, some, origin, sweep.training.seeds[0], settings),
             cells=cells,

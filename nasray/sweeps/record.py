@@ -10,6 +10,7 @@ from typing import Any
 from nasray.errors import InvalidInput
 from nasray.runs import Storage
 from nasray.sweeps.command import Source, command_of
+from nasray.sweeps.learnt import Learnt, keep
 from nasray.sweeps.sweep import Sweep
 from nasray.training.measure import host, versions
 from nasray.trials.differing import differing_in
@@ -18,7 +19,12 @@ from nasray.tune.resources.device import Kind
 
 
 def record(
-    sweep: Sweep, storage: Storage, reference: tuple[float, float], kind: Kind | None, source: Source | None
+    sweep: Sweep,
+    storage: Storage,
+    reference: tuple[float, float],
+    kind: Kind | None,
+    source: Source | None,
+    learnt: Learnt,
 ) -> None:
     """Write down what is run into its folder, which is new or of the same sweep.
 
@@ -28,6 +34,7 @@ def record(
         reference: reference point of its hypervolumes: multiply-adds (M), accuracy.
         kind: of device that its trials compute on, where their settings leave it open.
         source: what the sweep was made of; None is Python.
+        learnt: what its searchers are told first, where it begins now.
 
     Raises:
         InvalidInput: the folder is another sweep's.
@@ -39,6 +46,7 @@ def record(
         if values["sweep"] != now:  # its data, code or cluster have moved
             storage.write_json("run.json", {**values, "sweep": now})
         return
+    keep(learnt, storage)  # before run.json: a run that goes on finds it
     size = sweep.network_size(sweep.arms[0], None if sweep.table else sweep.data)
     storage.write_json(
         "run.json",
@@ -47,6 +55,7 @@ def record(
             "identity": _identity(sweep),
             "data": {"input_shape": list(size.input_shape), "classes": size.classes},
             "reference": list(reference),
+            **({"learnt": list(learnt.summary)} if learnt.summary else {}),
             **command_of(sweep, source),
             "versions": versions(),
             "host": host(),

@@ -25,11 +25,13 @@ from nasray.runs.identity import check_new
 from nasray.runs.lease import check_lease, lease
 from nasray.runs.patience import PATIENCE
 from nasray.runs.whole import lost_weights, write_architectures
+from nasray.searchers import Known
 from nasray.settings import DeviceKind
 from nasray.sweeps.changes import with_device, with_execution, with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.command import Source
 from nasray.sweeps.learning import Learner, learners
+from nasray.sweeps.learnt import Learnt, kept, learnt_from, lines
 from nasray.sweeps.proposals import Proposals, proposals
 from nasray.sweeps.record import check_same, record
 from nasray.sweeps.retraining import found_trainings, late, rounds
@@ -80,6 +82,7 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
     storage = open_storage(sweep.execution.storage, patience=PATIENCE).child(sweep.name)
     check(sweep, storage)  # before the first write: what is refused leaves nothing
     reference = sweep.reference or _reference(sweep)
+    learnt = Learnt() if storage.exists("run.json") else learnt_from(sweep, storage)
     _check_room(sweep)
     with ExitStack() as session:
         begun = storage.read_json("run.json") if storage.exists("run.json") else {}
@@ -95,16 +98,20 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
             check_new(storage)
             # A cluster that does not answer is found out before there is a run.
             session.enter_context(connection(sweep.execution.address, sweep.name, import_tuner))
-        record(sweep, storage, reference, kind, source)
+        record(sweep, storage, reference, kind, source, learnt)
+        known = kept(sweep, storage)
+        for line in lines(storage.read_json("run.json").get("learnt")):
+            note(line)
         reopen_without_rows(storage)
         phase = Phase(name="search", trials=searches, **_of_searches(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
         if searches:
             say_unpruned(complete(read(storage, CANDIDATES)), {one.name: one.config for one in searches}, sweep.data)
         for learner in learners(sweep):
-            failures += _learn(sweep, learner, storage, reference, session)
+            failures += _learn(sweep, learner, known.get(learner.name, ()), storage, reference, session)
         for one in proposals(sweep):
-            failures += run_phase(_proposing(sweep, one), storage, sweep.execution, session)
+            phase = _proposing(sweep, one, known.get(one.trial_id, ()))
+            failures += run_phase(phase, storage, sweep.execution, session)
         if sweep.training.select == "nothing" and sweep.search_arms:
             candidates = within_budget(complete(read(storage, CANDIDATES)), sweep.most_macs)
             return _finish(sweep, storage, candidates, reference, failures)
@@ -175,8 +182,11 @@ def _settle_device(
     return with_device(sweep, kind), kind
 
 
-def check_run(sweep: Sweep) -> None:
+def check_run(sweep: Sweep) -> list[str]:
     """Refuse what :func:`run_sweep` would refuse before it writes anything, on a machine or cluster with room for it.
+
+    Returns:
+        What its searchers are told first, a line for each of them and run.
 
     Raises:
         InvalidInput: as :func:`run_sweep`.
@@ -186,6 +196,8 @@ def check_run(sweep: Sweep) -> None:
     if storage.exists("run.json"):
         kind: Any = storage.read_json("run.json").get("device")
         check_same(with_device(sweep, kind) if kind in get_args(Kind) else sweep, storage)
+        return list(lines(storage.read_json("run.json").get("learnt")))
+    return list(lines(learnt_from(sweep, storage).summary))
 
 
 def read_run(run: Storage, code: Sequence[Path] = ()) -> tuple[Sweep, tuple[float, float]]:
@@ -248,14 +260,19 @@ def _of_trainings(sweep: Sweep) -> dict[str, Any]:
 
 
 def _learn(
-    sweep: Sweep, learner: Learner, storage: Storage, reference: tuple[float, float], session: ExitStack
+    sweep: Sweep,
+    learner: Learner,
+    known: Sequence[Known],
+    storage: Storage,
+    reference: tuple[float, float],
+    session: ExitStack,
 ) -> tuple[str, ...]:
     """Run a learner's searches, round by round; between rounds what they found is trained from scratch, where that is
     what it is told. Gives the reasons of those that gave up."""
     failures: tuple[str, ...] = ()
     made, name = 0, f"{path_part(learner.arm.method)}-{learner.name}"
     for end in rounds(sweep, learner):
-        proposing = learner.proposing(sweep, reference)
+        proposing = learner.proposing(sweep, reference, known)
         if end < learner.searches or made:
             proposing = dataclasses.replace(proposing, evaluations=end, late=late(sweep, made))
             name = f"{path_part(learner.arm.method)}-{learner.name}-{end}"
@@ -268,10 +285,10 @@ def _learn(
     return failures
 
 
-def _proposing(sweep: Sweep, one: Proposals) -> Phase:
+def _proposing(sweep: Sweep, one: Proposals, known: Sequence[Known]) -> Phase:
     return Phase(
         name=f"{path_part(one.method)}-{one.trial_id}",
-        proposing=one.proposing(sweep),
+        proposing=one.proposing(sweep, known),
         rungs=sweep.fidelities(one.space),
         **_of_trainings(sweep),
     )

@@ -11,8 +11,10 @@ from typing import Any, Literal, get_args
 from nasray import registry
 from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
+from nasray.results import Run
 from nasray.runs import EVALUATIONS
-from nasray.searchers import OBJECTIVES, Mode
+from nasray.runs.front_file import found_run, name_of_run
+from nasray.searchers import BASELINE, OBJECTIVES, Mode
 from nasray.settings import (
     TRAINED,
     DeviceKind,
@@ -92,6 +94,8 @@ class Sweep:
     to the end."""
     search_reduction_factor: float = 3.0
     """Keep the best 1/N of a method's searches at each rung."""
+    learn_from: tuple[str, ...] = ()
+    """Other runs, by folder, URI or name: what compares of their searches or trainings is told to searchers first."""
     random_baseline: bool = True
     """Whether random architectures are trained too: one of similar multiply-adds beside each that a method found, and
     as many as proposed beside a black-box search."""
@@ -109,7 +113,7 @@ class Sweep:
             if not (isinstance(value, kind) or (or_none and value is None)):
                 expected = {str: "text", bool: "true or false"}.get(kind, f"{kind.__name__}(...)")
                 raise InvalidInput(f"{name} {shown(value)}: expected {expected}{', or None' if or_none else ''}")
-        for name in ("arms", "seeds", "objectives", "reference", "search_rungs"):
+        for name in ("arms", "seeds", "objectives", "learn_from", "reference", "search_rungs"):
             if name != "reference" or self.reference is not None:
                 object.__setattr__(self, name, as_tuple(name, getattr(self, name)))
         self._check_name()
@@ -142,6 +146,7 @@ class Sweep:
                 knob_of(arm)
             if not arm.is_black_box:
                 self.search_config(arm, arm.settings)  # refuses what the method cannot search
+        self._check_learn_from()
 
     def _check_name(self) -> None:
         # What cannot be printed may look like another name, or end a line.
@@ -173,6 +178,20 @@ class Sweep:
                     f"cost {shown(cost)} of table {table.path}: nasray has a column or figure of this name itself. "
                     "Rename the table's column."
                 )
+
+    def _check_learn_from(self) -> None:
+        names = [str(one.storage if isinstance(one, Run) else one) for one in self.learn_from]
+        found = [registry.absolute_path(n) if "/" in n else found_run(n, self.execution.storage) for n in names]
+        object.__setattr__(self, "learn_from", tuple(dict.fromkeys(found)))
+        if found and self.fill is None and not any(arm.is_told for arm in self.arms):
+            raise InvalidInput(
+                f"learn_from {', '.join(names)}: latin and {BASELINE} choose without being told anything. Give another "
+                "searcher, as in --searcher tpe, or leave it out."
+            )
+        if found and self.worth_by == "retrained":
+            raise InvalidInput(
+                "learn_from with worth_by retrained: searches are told by inherited weights. Leave one out."
+            )
 
     def _check_worth_by(self) -> None:
         if self.worth_by not in ("inherited", "retrained"):
@@ -374,7 +393,8 @@ class Sweep:
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same one: everything but the execution, as plain values."""
-        return {name: value for name, value in self.to_dict().items() if name != "execution"}
+        values = {name: value for name, value in self.to_dict().items() if name != "execution"}
+        return {**values, "learn_from": [name_of_run(where) for where in self.learn_from]}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Sweep:
@@ -396,7 +416,7 @@ class Sweep:
             made["fill"] = Fill.of(values["fill"])
         if values.get("budget") is not None:
             made["budget"] = Budget(**values["budget"])
-        for name in ("seeds", "objectives", "reference", "search_rungs"):
+        for name in ("seeds", "objectives", "learn_from", "reference", "search_rungs"):
             if values.get(name) is not None:
                 made[name] = tuple(values[name])
         return cls(**made)

@@ -183,3 +183,21 @@ def test_a_range_of_one_value_has_it_tried_with_several_seeds() -> None:
     assert [probe.turn for probe in asked] == list(range(len(asked)))
     assert set(filling.met()) == {105.0}
     assert len(asked) < 20
+
+
+def test_searches_elsewhere_tell_the_model_and_are_none_of_its_own() -> None:
+    filling = Filling([150, 700], "strength", STRENGTH, falls=True, searches=4)
+    for strength in (1e-3, 0.1, 1.0):
+        filling.learn(strength, cost(strength))
+    filling.learn(0.3, 150.0)  # meets a target, elsewhere
+    assert filling.met() == {}
+    asked = run(filling, cost)
+    # No search at the ends of the range first: they are known.
+    assert all(1e-3 < probe.value < 1.0 for probe in asked)
+    assert set(filling.met()) == {150.0, 700.0}
+    spread = Filling(4, "strength", STRENGTH, falls=True, searches=20)
+    for strength in (1e-3, 1.0):
+        spread.learn(strength, cost(strength))
+    np.testing.assert_allclose(spread.targets, np.geomspace(100, 1000, 4))
+    with pytest.raises(InvalidInput):
+        spread.learn(2.0, 100.0)

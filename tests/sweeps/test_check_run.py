@@ -11,13 +11,14 @@ from nasray.cli import main
 from nasray.runs import open_storage
 from nasray.sweeps import Sweep
 from nasray.sweeps.changes import with_device, with_execution
+from nasray.sweeps.learnt import Learnt
 from nasray.sweeps.record import record
 
 
 def test_it_refuses_the_run_of_another_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = with_execution(registry.find("sweep", "digits", Sweep), storage=str(tmp_path))
     run = open_storage(tmp_path / "digits")
-    record(with_device(sweep, "cpu"), run, (1.0, 0.1), "cpu", None)
+    record(with_device(sweep, "cpu"), run, (1.0, 0.1), "cpu", None, Learnt())
     before = run.read_json("run.json")
     command = ["sweep", "digits", "--storage", str(tmp_path), "--dry-run"]
     assert main(command) == 0

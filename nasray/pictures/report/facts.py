@@ -39,6 +39,7 @@ def facts_of(run: RunTables) -> Facts:
         shape, classes = values["data"].get("input_shape"), values["data"].get("classes")
         if isinstance(shape, list):
             facts.append(("input", f"{'x'.join(map(str, shape))}, {classes} classes"))
+    facts.append(("told first", ", ".join(_learnt(values.get("learnt")))))
     examples = _of_first(run, ("train_examples", "validation_examples", "test_examples"))
     if len(examples) == 3:
         split = (f"{int(number)} {name.removesuffix('_examples')}" for name, number in examples.items())
@@ -53,6 +54,13 @@ def facts_of(run: RunTables) -> Facts:
     if isinstance(versions, dict):
         facts.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(term, said) for term, said in facts if said]
+
+
+def _learnt(summary: Any) -> Iterator[str]:
+    """How many results of other runs its searchers were told first."""
+    for one in summary if isinstance(summary, list) else ():
+        if isinstance(one, dict):
+            yield f"{one.get('told')} results of {one.get('run')} to {one.get('to')}"
 
 
 def device_seconds(run: RunTables) -> dict[str, float]:
