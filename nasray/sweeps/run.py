@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,12 +26,13 @@ from nasray.runs.patience import PATIENCE
 from nasray.runs.whole import lost_weights, write_architectures
 from nasray.searchers import Known
 from nasray.settings import DeviceKind
-from nasray.sweeps.changes import with_device, with_execution, with_training
+from nasray.sweeps.changes import with_device, with_execution
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.command import Source
 from nasray.sweeps.learning import Learner, learners
 from nasray.sweeps.learnt import Learnt, kept, learnt_from, lines
-from nasray.sweeps.proposals import Proposals, proposals
+from nasray.sweeps.phases import evaluating, learning, searching, training
+from nasray.sweeps.proposals import proposals
 from nasray.sweeps.record import check_same, record
 from nasray.sweeps.retraining import found_trainings, late, rounds
 from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
@@ -41,9 +41,8 @@ from nasray.sweeps.unpruned import say_unpruned
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.identity import with_code
 from nasray.trials.lost import reopen_without_rows
-from nasray.trials.trial import SearchTrial, TrainingTrial, path_part
+from nasray.trials.trial import SearchTrial
 from nasray.tune.passes import import_tuner, run_phase
-from nasray.tune.phase import Phase
 from nasray.tune.resources.device import Kind, check_gpus, pick_kind
 from nasray.tune.resources.room import check_resources
 from nasray.tune.session.connection import connection
@@ -103,14 +102,14 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
         for line in lines(storage.read_json("run.json").get("learnt")):
             note(line)
         reopen_without_rows(storage)
-        phase = Phase(name="search", trials=searches, **_of_searches(sweep))
+        phase = searching(sweep, searches)
         failures = run_phase(phase, storage, sweep.execution, session)
         if searches:
             say_unpruned(complete(read(storage, CANDIDATES)), {one.name: one.config for one in searches}, sweep.data)
         for learner in learners(sweep):
             failures += _learn(sweep, learner, known.get(learner.name, ()), storage, reference, session)
         for one in proposals(sweep):
-            phase = _proposing(sweep, one, known.get(one.trial_id, ()))
+            phase = evaluating(sweep, one, known.get(one.trial_id, ()))
             failures += run_phase(phase, storage, sweep.execution, session)
         if sweep.training.select == "nothing" and sweep.search_arms:
             candidates = within_budget(complete(read(storage, CANDIDATES)), sweep.most_macs)
@@ -235,30 +234,6 @@ def _reference(sweep: Sweep) -> tuple[float, float]:
     return largest, 1.0 / classes
 
 
-def _shared(sweep: Sweep) -> dict[str, Any]:
-    """What all phases of a sweep have in common."""
-    return {
-        "run": sweep.name,
-        "dataset": sweep.dataset,
-        "objectives": sweep.modes,
-        "budget": sweep.most_macs,
-        "fidelity": sweep.fidelity,
-        "one_stage_epochs": None if sweep.table else sweep.training.settings.epochs,
-    }
-
-
-def _of_searches(sweep: Sweep) -> dict[str, Any]:
-    """What its phases of searches have in common."""
-    factor = sweep.search_reduction_factor
-    return {**_shared(sweep), "kind": "searches", "rungs": sweep.search_fidelities, "reduction_factor": factor}
-
-
-def _of_trainings(sweep: Sweep) -> dict[str, Any]:
-    """What its phases of trainings have in common, beside their rungs."""
-    workers, factor = sweep.training.workers, sweep.training.reduction_factor
-    return {**_shared(sweep), "kind": "trainings", "workers": workers, "reduction_factor": factor}
-
-
 def _learn(
     sweep: Sweep,
     learner: Learner,
@@ -270,28 +245,17 @@ def _learn(
     """Run a learner's searches, round by round; between rounds what they found is trained from scratch, where that is
     what it is told. Gives the reasons of those that gave up."""
     failures: tuple[str, ...] = ()
-    made, name = 0, f"{path_part(learner.arm.method)}-{learner.name}"
+    made = 0
     for end in rounds(sweep, learner):
         proposing = learner.proposing(sweep, reference, known)
         if end < learner.searches or made:
             proposing = dataclasses.replace(proposing, evaluations=end, late=late(sweep, made))
-            name = f"{path_part(learner.arm.method)}-{learner.name}-{end}"
-        phase = Phase(name=name, proposing=proposing, **_of_searches(sweep))
-        failures += run_phase(phase, storage, sweep.execution, session)
+        failures += run_phase(learning(sweep, learner, proposing), storage, sweep.execution, session)
         if proposing.late is not None:
             trainings = found_trainings(sweep, learner, storage)
-            failures += run_phase(_training(sweep, trainings), storage, sweep.execution, session)
+            failures += run_phase(training(sweep, trainings), storage, sweep.execution, session)
         made = end
     return failures
-
-
-def _proposing(sweep: Sweep, one: Proposals, known: Sequence[Known]) -> Phase:
-    return Phase(
-        name=f"{path_part(one.method)}-{one.trial_id}",
-        proposing=one.proposing(sweep, known),
-        rungs=sweep.fidelities(one.space),
-        **_of_trainings(sweep),
-    )
 
 
 def _train(
@@ -305,24 +269,18 @@ def _train(
         # to the end where it did.
         first = [trial for trial in trials if trial.config.seed == sweep.training.seeds[0]]
         rungs = sweep.fidelities(trials[0].space)
-        failures += run_phase(_training(sweep, first, rungs), storage, sweep.execution, session)
+        failures += run_phase(training(sweep, first, rungs), storage, sweep.execution, session)
         rows = _of_fidelity(sweep, read(storage, EVALUATIONS))
         ended = set(zip(rows["architecture_id"], rows["settings"], strict=True))
         further = [trial for trial in trials if trial.config.seed != sweep.training.seeds[0]]
         trials = [trial for trial in further if (trial.architecture.id, trial.settings) in ended]
     trials += repeated_trials(sweep, _of_fidelity(sweep, read(storage, EVALUATIONS)))
-    failures += run_phase(_training(sweep, trials), storage, sweep.execution, session)
+    failures += run_phase(training(sweep, trials), storage, sweep.execution, session)
     rows = within_budget(_of_fidelity(sweep, read(storage, EVALUATIONS)), sweep.most_macs)
     if len(sweep.training.seeds) > 1:
         rows = average_over_seeds(rows)
         rows = rows[rows["seeds"] == len(sweep.training.seeds)]
     return _finish(sweep, storage, rows, reference, failures)
-
-
-def _training(sweep: Sweep, trials: Sequence[TrainingTrial], rungs: tuple[int, ...] = ()) -> Phase:
-    # Another selection, or other settings, are another phase.
-    digest = hashlib.sha256("".join(trial.digest for trial in trials).encode()).hexdigest()[:8]
-    return Phase(name=f"train-{digest}", trials=trials, rungs=rungs, **_of_trainings(sweep))
 
 
 def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:

@@ -11,10 +11,8 @@ from typing import Any, Literal, get_args
 from nasray import registry
 from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
-from nasray.results import Run
-from nasray.runs import EVALUATIONS
-from nasray.runs.front_file import found_run, name_of_run
-from nasray.searchers import BASELINE, OBJECTIVES, Mode
+from nasray.runs.front_file import name_of_run
+from nasray.searchers import OBJECTIVES, Mode
 from nasray.settings import (
     TRAINED,
     DeviceKind,
@@ -22,11 +20,19 @@ from nasray.settings import (
     TrainingSettings,
     as_tuple,
     check_fields,
-    check_number,
     check_seeds,
 )
 from nasray.spaces import CellSpace, NetworkSize
-from nasray.spaces.metric import measured
+from nasray.sweeps.accepted import (
+    check_costs,
+    check_learn_from,
+    check_name,
+    check_objectives,
+    check_reference,
+    check_training,
+    check_worth_by,
+    runs_learnt_from,
+)
 from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.fill import Fill, knob_of
 from nasray.sweeps.points import drawn_of
@@ -37,9 +43,8 @@ from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.fidelity import Fidelity
 from nasray.trials.lookup import tabular_size
-from nasray.trials.search_config import SearchConfig, find_method
+from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
-from nasray.tune.phase import RESERVED
 
 Worth = Literal["hypervolume", "gain", "final"]
 """What a search is worth to who chooses settings."""
@@ -116,23 +121,25 @@ class Sweep:
         for name in ("arms", "seeds", "objectives", "learn_from", "reference", "search_rungs"):
             if name != "reference" or self.reference is not None:
                 object.__setattr__(self, name, as_tuple(name, getattr(self, name)))
-        self._check_name()
+        check_name(self.name)
         if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
             raise InvalidInput(f"arms {shown(self.arms)}: expected one or more of Arm(...)")
         object.__setattr__(self, "dataset", registry.absolute(self.dataset))
         if not self.table:  # which names its dataset only
             registry.find("dataset", self.dataset)
         check_seeds("seeds", self.seeds)
-        self._check_objectives()
+        check_objectives(self.objectives, self.table, self.training.settings.latency_batch)
+        if self.table:
+            costs = [*self.table.costs, *(name for name in self.objectives if name not in OBJECTIVES)]
+            object.__setattr__(self, "table", dataclasses.replace(self.table, costs=tuple(dict.fromkeys(costs))))
+            check_costs(
+                self.table, [*self.varied, *(k for arm in self.search_arms for k in type(arm.settings).knobs())]
+            )
         if self.worth not in get_args(Worth):
             raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume, gain or final")
-        self._check_worth_by()
-        if self.reference is not None:
-            if len(self.reference) != 2:
-                raise InvalidInput(f"reference {shown(self.reference)}: expected multiply-adds (M) and an accuracy")
-            for value in self.reference:
-                check_number("reference", value, low=0.0)
-        self._check_training()
+        check_worth_by(self.worth_by, self.arms, self.training)
+        check_reference(self.reference)
+        check_training(self.training, self.table)
         check_search_rungs(self.search_rungs, self.search_reduction_factor, self.search_arms, self.fill)
         for arm in self.arms:
             for point in arm.extremes() if arm.varied_training else ():
@@ -146,85 +153,10 @@ class Sweep:
                 knob_of(arm)
             if not arm.is_black_box:
                 self.search_config(arm, arm.settings)  # refuses what the method cannot search
-        self._check_learn_from()
-
-    def _check_name(self) -> None:
-        # What cannot be printed may look like another name, or end a line.
-        plain = self.name.isprintable() and self.name == self.name.strip() and not set(self.name) & set("/\\")
-        if not self.name or self.name.startswith(".") or not plain or len(self.name.encode()) > 200:
-            raise InvalidInput(f"name {self.name!r:.80}: expected the name of one folder, up to 200 bytes")
-
-    def _check_objectives(self) -> None:
-        others = [name for name in self.objectives if name not in OBJECTIVES]
-        if (others and not self.table) or not self.objectives or len(set(self.objectives)) < len(self.objectives):
-            raise InvalidInput(
-                f"objectives {self.objectives}: expected distinct ones of {', '.join(OBJECTIVES)}, and with a "
-                "table its columns of costs"
-            )
-        if self.table:
-            table = dataclasses.replace(self.table, costs=tuple(dict.fromkeys([*self.table.costs, *others])))
-            object.__setattr__(self, "table", table)
-            self._check_costs(table)
-        if "latency_ms" in self.objectives and (self.table or self.training.settings.latency_batch is None):
-            raise InvalidInput("objective latency_ms: expected training.latency_batch beside it, and no table")
-
-    def _check_costs(self, table: AccuracySource) -> None:
-        """Refuse costs whose names mean something else in rows or in reports of trials."""
-        taken = {*EVALUATIONS.names, *RESERVED, *self.varied, "operations_per_node"}
-        taken |= {knob for arm in self.search_arms for knob in type(arm.settings).knobs()}
-        for cost in table.costs:
-            if cost in taken or measured(cost) is not None:
-                raise InvalidInput(
-                    f"cost {shown(cost)} of table {table.path}: nasray has a column or figure of this name itself. "
-                    "Rename the table's column."
-                )
-
-    def _check_learn_from(self) -> None:
-        names = [str(one.storage if isinstance(one, Run) else one) for one in self.learn_from]
-        found = [registry.absolute_path(n) if "/" in n else found_run(n, self.execution.storage) for n in names]
-        object.__setattr__(self, "learn_from", tuple(dict.fromkeys(found)))
-        if found and self.fill is None and not any(arm.is_told for arm in self.arms):
-            raise InvalidInput(
-                f"learn_from {', '.join(names)}: latin and {BASELINE} choose without being told anything. Give another "
-                "searcher, as in --searcher tpe, or leave it out."
-            )
-        if found and self.worth_by == "retrained":
-            raise InvalidInput(
-                "learn_from with worth_by retrained: searches are told by inherited weights. Leave one out."
-            )
-
-    def _check_worth_by(self) -> None:
-        if self.worth_by not in ("inherited", "retrained"):
-            raise InvalidInput(f"worth_by {shown(self.worth_by)}: expected inherited or retrained")
-        learning = [arm for arm in self.arms if arm.learns]
-        if self.worth_by == "inherited":
-            for name in (name for arm in learning for name in arm.varied_training):
-                raise InvalidInput(
-                    f"{TRAINED}{name} with a searcher that is told accuracies by inherited weights: it changes nothing "
-                    "in them. Give worth_by retrained, or leave the searcher out."
-                )
-            return
-        if not learning:
-            raise InvalidInput("worth_by retrained: no searcher learns here. Give one, as in --searcher tpe.")
-        if self.training.select == "nothing":
-            raise InvalidInput("worth_by retrained with training.select nothing: select front or final")
-        for arm in learning:
-            assert isinstance(arm.settings, TrainingSettings)
-            if find_method(arm.method).trained_epochs(arm.settings):
-                raise InvalidInput(f"worth_by retrained: {arm.method} trains its networks itself. Leave it inherited.")
-
-    def _check_training(self) -> None:
-        if self.table:
-            if len(self.training.seeds) > 1:
-                raise InvalidInput(
-                    f"training.seeds {self.training.seeds} with a table: expected one, for a table has the same "
-                    "accuracy for every seed"
-                )
-        elif self.training.rungs and self.training.rungs[-1] >= self.training.settings.epochs:
-            raise InvalidInput(
-                f"training.rungs {self.training.rungs}: expected epochs below the {self.training.settings.epochs} "
-                "of the training"
-            )
+        found = runs_learnt_from(self.learn_from, self.execution.storage)
+        if found:
+            check_learn_from(found, self.arms, self.fill, self.worth_by)
+        object.__setattr__(self, "learn_from", found)
 
     @property
     def modes(self) -> dict[str, Mode]:
