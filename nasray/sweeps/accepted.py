@@ -118,7 +118,7 @@ def runs_learnt_from(runs: Sequence[str | Run], storage: str) -> tuple[str, ...]
     """Folders or URIs of runs that are given by these, by their names in a storage, or as runs."""
     names = [str(one.storage if isinstance(one, Run) else one) for one in runs]
     found = [registry.absolute_path(name) if "/" in name else found_run(name, storage) for name in names]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(one for one in found if one))
 
 
 def check_learn_from(runs: Sequence[str], arms: Sequence[Arm], fill: Fill | None, worth_by: str) -> None:

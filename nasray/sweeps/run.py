@@ -26,7 +26,7 @@ from nasray.runs.patience import PATIENCE
 from nasray.runs.whole import lost_weights, write_architectures
 from nasray.searchers import Known
 from nasray.settings import DeviceKind
-from nasray.sweeps.changes import with_device, with_execution
+from nasray.sweeps.changes import with_device, with_execution, with_training
 from nasray.sweeps.check import check, check_trainings
 from nasray.sweeps.command import Source
 from nasray.sweeps.learning import Learner, learners
