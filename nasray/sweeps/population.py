@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 from nasray import registry
-from nasray.costs import macs
+from nasray.costs import cost_table, macs
 from nasray.errors import InvalidInput
 from nasray.fronts import pareto_front
 from nasray.runs import EVALUATIONS, Storage, read, write_front, write_row
@@ -70,7 +70,7 @@ def _trained(
 ) -> tuple[str, ...]:
     """Train it; gives the members that gave up, with the reason."""
     show_events(quiet=execution.quiet)
-    size = _check(config, population)
+    dearest = _check(config, population)
     check_resources(execution.address, cpus=execution.cpus_per_trial, gpus=execution.gpus_per_trial, workers=1)
     run = dataclasses.replace(run, patience=PATIENCE)
     with ExitStack() as session:
@@ -84,7 +84,7 @@ def _trained(
             check_new(run)
             session.enter_context(connection(execution.address, run.name, import_tuner))
         trials = members(config, population, run.name, method)
-        _record(config, population, run, execution, trials, (size, 1.0 / _classes(config)))
+        _record(config, population, run, execution, trials, (dearest, 1.0 / _classes(config)))
         phase = Phase(
             name=POPULATION,
             kind="trainings",
@@ -116,15 +116,16 @@ def members(config: EvaluationConfig, population: Population, run: str, method: 
 
 
 def _check(config: EvaluationConfig, population: Population) -> float:
-    """Refuse what could not be trained, before anything is written; gives the multiply-adds (M)."""
+    """Refuse what could not be trained, before anything is written; gives the multiply-adds (M) of the space's dearest
+    network at this size, from which a front's hypervolume is counted."""
     population.check(config.settings)
     check_seed("seed of the last member", config.seed + population.members - 1)
     space, dataset = config.cell_space, load_dataset(config.dataset, config.data_root)
     size = evaluation_size(space, config.architecture, config.settings, dataset, config.budget)
-    counted = macs(space, config.architecture, size)  # of an architecture that does not fit the size there are none
+    macs(space, config.architecture, size)  # of an architecture that does not fit the size there are none
     for settings in population.extremes(config.settings):
         check_training(space, settings, dataset, cells=size.cells, flag="--")
-    return counted
+    return cost_table(space, size).largest_macs
 
 
 def _classes(config: EvaluationConfig) -> int:
