@@ -133,8 +133,9 @@ def test_its_learning_curve_is_what_each_epoch_gave(
         pareto_front(rows)
 
 
-def test_a_trial_that_may_be_stopped_at_a_rung_leaves_its_curve(tmp_path: Path) -> None:
-    storage, trial = open_storage(tmp_path), a_training()
+@pytest.mark.parametrize("make", [a_search, a_training])
+def test_a_trial_that_may_be_stopped_at_a_rung_leaves_its_curve(tmp_path: Path, make: Any) -> None:
+    storage, trial = open_storage(tmp_path), dataclasses.replace(make(), rungs=(1,))
     running, _ = start(trial, storage)
     for _ in range(3):  # the rung is the first epoch, and the next one is too new
         running.step()
