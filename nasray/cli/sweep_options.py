@@ -14,7 +14,7 @@ from nasray.sweeps import AccuracySource, Arm, Execution, Sweep
 from nasray.sweeps.changes import with_method
 from nasray.sweeps.fill import Fill
 from nasray.sweeps.fitting import find_sweep
-from nasray.sweeps.options import OF_TABLE, OWN, TABLE, settings_of, with_options
+from nasray.sweeps.options import OF_TABLE, OWN, SEARCH_RUNGS, TABLE, settings_of, with_options
 
 VARIED, RUN, SEARCH, TRAIN = (
     "what this sweep varies (a value that is given replaces it)",
@@ -46,6 +46,7 @@ _RARE = {
     "max_failures",
     "within",
     "reduction_factor",
+    "search_reduction_factor",
 }
 
 
@@ -175,9 +176,11 @@ def _front(sweep: Sweep | None) -> Iterator[Option]:
         )
     for name in OWN:
         if name not in ("name", "dataset", "seeds"):
-            one = _field(Sweep, sweep, name, FRONT)
+            one = _field(Sweep, sweep, name, SEARCH if name in SEARCH_RUNGS else FRONT)
             unit = {"reference": "M FRACTION", "learn_from": "RUN"}.get(name, "")
-            yield dataclasses.replace(one, unit=unit, rare=name in _RARE and not _black_box(sweep, name))
+            without = name in SEARCH_RUNGS and (sweep is None or not sweep.search_arms)
+            rare = without or (name in _RARE and not _black_box(sweep, name))
+            yield dataclasses.replace(one, unit=unit, rare=rare)
 
 
 def _black_box(sweep: Sweep | None, name: str) -> bool:

@@ -204,6 +204,34 @@ def train(
         float | None,
         Says(help="Most multiply-adds (M): a network that exceeds it is made narrower.", group="training", unit="M"),
     ] = None,
+    population: Annotated[
+        int | None,
+        Says(
+            help="Train N beside each other under Ray; the worst become copies of the best on the way.",
+            group="population",
+            unit="N",
+        ),
+    ] = None,
+    perturbation_interval: Annotated[
+        int | None,
+        Says(
+            help="Epochs between comparisons.",
+            group="population",
+            shown_default="a tenth of the training",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        Says(help="Address of a running Ray cluster.", group="population", shown_default="a Ray of its own", rare=True),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float | None,
+        Says(help="CPU cores that each member reserves.", group="population", shown_default="1", rare=True),
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | Literal["auto"] | None,
+        Says(help="GPUs that each member reserves; auto measures it.", group="population", shown_default="0"),
+    ] = None,
     out: Out = None,
     data_root: DataRoot = None,
     storage: Annotated[
@@ -212,27 +240,49 @@ def train(
     quiet: Quiet = False,
     **settings: Any,
 ) -> int:
-    """Train one architecture from scratch, without Ray."""
+    """Train one architecture from scratch, without Ray, or as a population under Ray Tune."""
     from nasray.spaces import CellSpace
     from nasray.sweeps.single import train
 
     found: CellSpace = registry.find("space", space, CellSpace)
     chosen = find_architecture(found, architecture, storage)
     called = architecture if architecture in found.references else chosen.id
-    where = _out("train", space, called, dataset) if out is None else out
+    names = ("train", space, called, dataset, *([] if population is None else ["population", str(population)]))
+    where = _out(*names) if out is None else out
     given: dict[str, Any] = {"seed": seed, "budget": budget, "data_root": data_root, "quiet": quiet}
+    given |= {"population": population, "perturbation_interval": perturbation_interval, "address": address}
+    given |= {"cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
     run = train(chosen, space, dataset, out=where, **given, **settings)
-    _print_front(run.evaluations, ["macs", "params", "accuracy", "test_accuracy", "epochs", "architecture_id"])
+    return _print_trained(run, where)
+
+
+def _print_trained(run: Any, where: str) -> int:
+    """What a training came to; of a population its best member, and the settings that led there."""
+    from nasray.results.schedule import in_words
+
+    rows = run.evaluations
+    _print_front(rows, ["macs", "params", "accuracy", "test_accuracy", "epochs", "architecture_id"])
+    for line in in_words(run.schedule()) if rows["member"].notna().any() else ():
+        print(printable(line))
     print(f"tables and trained weights: {where}")
-    return 0
+    values = run.storage.read_json("run.json")
+    return 1 if "population" in values and "ended" not in values else 0
 
 
 def more_of_training(own: Sequence[Option], _: str | None) -> list[Option]:
-    """The settings of a training, before the other options."""
+    """The settings of a training, before the other options; of a population some may vary."""
+    from dataclasses import replace
+
+    from nasray.trials.population import CHANGEABLE
+
+    settings = (replace(one, varies=one.name in CHANGEABLE) for one in _settings_of_training())
+    return [*(one for one in own if one.word), *settings, *(one for one in own if not one.word)]
+
+
+def _settings_of_training() -> list[Option]:
     from nasray.trials.evaluation import EvaluationSettings
 
-    settings = _knobs_first(options_of_fields(EvaluationSettings(), group="settings of the training", rare=True), ())
-    return [*(one for one in own if one.word), *settings, *(one for one in own if not one.word)]
+    return list(_knobs_first(options_of_fields(EvaluationSettings(), group="settings of the training", rare=True), ()))
 
 
 def retrain(
@@ -264,7 +314,7 @@ def more_of_retraining(own: Sequence[Option], run: str | None) -> list[Option]:
     from nasray.trials.evaluation import EvaluationSettings
 
     if run is None:
-        return more_of_training(own, None)
+        return [*(one for one in own if one.word), *_settings_of_training(), *(one for one in own if not one.word)]
     storage = find_run(run)
     try:
         settings = EvaluationSettings.of(storage.read_json("run.json")["sweep"]["training"]["settings"])
@@ -285,6 +335,7 @@ def resume(
     quiet: Quiet = False,
 ) -> int:
     """Go on with a sweep, a search or a training where it was left."""
+    from nasray.results import open as open_run
     from nasray.sweeps.resuming import resume_storage
 
     storage = find_run(run)
@@ -298,6 +349,8 @@ def resume(
     outcome = resume_storage(storage, execution, code)
     if outcome is not None:
         return _print_outcome(outcome)
+    if "population" in storage.read_json("run.json"):
+        return _print_trained(open_run(str(storage), code), str(storage))
     print(f"{storage} is finished: nasray front {run} shows it")
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nasray.errors import InvalidInput, printable, shown
-from nasray.fronts.pareto import average_over_seeds, hypervolume, pareto_front
+from nasray.fronts.pareto import average_over_seeds, complete, hypervolume, pareto_front
 from nasray.runs.schema import CANDIDATES, EVALUATIONS, LOOKED_UP, Table, is_looked_up, metric_of
 from nasray.runs.storage import Storage
 from nasray.runs.tables import read
@@ -205,11 +205,12 @@ def _rows(name: str, run: Storage, table: Table, only: Sequence[str]) -> pd.Data
         raise InvalidInput(f"run {name!r} has no {table.name}: expected runs that have some, or the other --table")
     for condition in only:
         frame = _kept(name, frame, condition)
+    frame = complete(frame)
     if table is EVALUATIONS:
         # Each fidelity has a front of its own: here it is the highest's.
-        frame = frame[frame["complete"] & (frame["epochs"] == frame.loc[frame["complete"], "epochs"].max())]
-        if not len(frame):
-            raise InvalidInput(f"run {name!r} has no complete {table.name}: expected runs that have some")
+        frame = frame[frame["epochs"] == frame["epochs"].max()]
+    if not len(frame):
+        raise InvalidInput(f"run {name!r} has no complete {table.name}: expected runs that have some")
     return frame
 
 

@@ -22,7 +22,17 @@ import pandas as pd
 
 from nasray.errors import InvalidInput, printable, shown
 from nasray.fronts.tries import TRIES, VARIED, best_tries, equally_many, has_tries, sortable
-from nasray.runs.schema import CANDIDATES, EPOCHS, EVALUATION, EVALUATIONS, SEARCH, kinds_of, metric_of
+from nasray.runs.schema import (
+    CANDIDATES,
+    EPOCHS,
+    EVALUATION,
+    EVALUATIONS,
+    FROM_SCRATCH,
+    POPULATION,
+    SEARCH,
+    kinds_of,
+    metric_of,
+)
 from nasray.settings import TrainingSettings
 from nasray.spaces.metric import METRICS, Metric, measured
 
@@ -36,7 +46,7 @@ _FIDELITY = {
 # The other settings that an accuracy trained from scratch depends on. Channels and cells may stand there as None, for
 # the space's own numbers, and those of examples follow from shares: columns have them all as they are. Threads, device
 # and precision change the last digits, not the training.
-_RECIPE = frozenset(one.name for one in fields(TrainingSettings)) - {
+_RECIPE = frozenset([*(one.name for one in fields(TrainingSettings)), "population", "perturbation_interval"]) - {
     *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction", "threads", "device", "precision",
 }  # fmt: skip
 _MEASURED_ON = {"latency_ms": ("device", "latency_batch")}
@@ -148,7 +158,7 @@ def average_over_seeds(evaluations: pd.DataFrame, *, cost: str = "macs") -> pd.D
     missing = [n for n in (*fidelity, "seed", metric.name, "complete") if n not in evaluations.columns]
     if missing:
         raise InvalidInput(f"expected rows of evaluations; these have no column {', '.join(missing)}")
-    rows = evaluations[_complete(evaluations)]
+    rows = complete(evaluations)
     if "settings" in rows.columns:
         rows, fidelity = rows.assign(recipe=_recipes(rows)), [*fidelity, "recipe"]
     order = [*fidelity, "seed", *(["created_at"] if "created_at" in rows.columns else [])]
@@ -196,7 +206,7 @@ def comparable_parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
     frame: rows of candidates, or of evaluations.
     """
-    rows = frame[_complete(frame)]
+    rows = complete(frame)
     if not len(rows):
         return
     (kind,) = kinds_of(rows)
@@ -210,6 +220,11 @@ def comparable_parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
         recipes = values.map(lambda one, names=tuple(differing): json.dumps([one.get(name) for name in names]))
         for _, part in own.groupby(recipes.where(_from_scratch(own), ""), sort=True):
             yield part
+
+
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a frame but those of trainings or searches that were stopped early."""
+    return frame[_complete(frame)]
 
 
 class _Points(NamedTuple):
@@ -301,7 +316,7 @@ def _from_scratch(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
     # Where a search ends with a trained network, how it trained is part of the method.
     if "training" not in frame.columns:
         return np.ones(len(frame), dtype=bool)
-    return frame["training"].eq("from scratch").to_numpy(dtype=bool)
+    return frame["training"].isin([FROM_SCRATCH, POPULATION]).to_numpy(dtype=bool)
 
 
 def _non_dominated(cost: npt.NDArray[np.float64], gain: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:

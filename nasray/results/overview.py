@@ -60,7 +60,7 @@ def overview(storage: Storage) -> Overview:
     what = next((one for one in ("search", "training") if one in values), "sweep")
     outcomes = read_outcomes(storage).values()
     is_open = sum(one.is_open for one in outcomes)
-    ended = "ended" in values if what == "sweep" else bool(outcomes) and not is_open
+    ended = "ended" in values if what == "sweep" or "population" in values else bool(outcomes) and not is_open
     driver = driver_of(storage)
     try:
         front = Run(storage).front()

@@ -13,7 +13,8 @@ import pandas as pd
 
 from nasray import registry
 from nasray.errors import InvalidInput, printable, shown
-from nasray.fronts import pareto_front
+from nasray.fronts import complete, pareto_front
+from nasray.results.schedule import schedule
 from nasray.runs import CANDIDATES, EPOCHS, EVALUATIONS, LOOKED_UP, Storage, is_run, read, storage_of
 from nasray.runs.front_file import FRONT_FILE, load
 from nasray.spaces import Architecture, CellSpace
@@ -54,6 +55,19 @@ class Run:
         """Learning curves: one row for each epoch of every search and training, at most some seconds old
         (docs/tables.md)."""
         return read(self.storage, EPOCHS)
+
+    def schedule(self) -> pd.DataFrame:
+        """The settings in force at each epoch that led to a population's best member: one row an epoch.
+
+        Raises:
+            InvalidInput: no population was trained to its end here.
+        """
+        rows = self.evaluations
+        members = rows[rows["member"].notna()]
+        if not len(members):
+            raise InvalidInput(f"{self.storage} has no population that was trained to its end.")
+        best = members.sort_values(["accuracy", "created_at"], kind="stable").iloc[-1]
+        return schedule(self.epochs, str(best["member"]))
 
     @property
     def command(self) -> str | None:
@@ -227,12 +241,15 @@ class Run:
             order = trained.sort_values(["epochs", "accuracy", "created_at"], kind="stable")
             return str(order.iloc[-1]["weights"])
         if not len(rows):
-            if which not in set(self.candidates["architecture_id"]):
+            candidates = self.candidates[self.candidates["architecture_id"] == which]
+            if not len(candidates):
                 raise self._unknown(which)
             reason = "it was found, but not trained from scratch. nasray.train(row) trains one, nasray retrain a front"
             begun = self.storage.read_json("run.json") if self.storage.exists("run.json") else {}
             if "sweep" in begun and "ended" not in begun:
                 reason = f"it was found, but not trained yet. The run has not ended: {self.resume_command} goes on"
+            if not len(complete(candidates)):
+                reason = "the search that found it was stopped early. nasray.train(row) trains it all the same"
         elif (rows["training"] == LOOKED_UP).all():
             reason = "its accuracy was looked up in a table"
         else:

@@ -97,8 +97,6 @@ def _searched(found: Rows, rows: pd.DataFrame, finders: pd.DataFrame) -> pd.Data
     """The rows that searches gave, with the columns `search` and `place`, by which a search's last is told."""
     order = ["run", "trial_id", "epoch", "snapshot"]
     if found.table is CANDIDATES:
-        if "complete" in rows.columns:
-            rows = rows[~rows["complete"].isin([False])]
         rows = rows.sort_values(order, kind="stable").reset_index(drop=True)
         return rows.assign(search=rows["trial_id"], place=np.arange(len(rows)))
     rows = rows[rows["baseline_of"].isna()]

@@ -12,7 +12,7 @@ from nasray.runs.storage import Storage
 EXECUTION = "execution"
 """Field of a sweep that says where and how it runs, and changes no number: a resumed run may have another."""
 
-_PARTS = (*TABLES, "epochs", "trials", "phases", "architectures", "front.parquet")
+_PARTS = (*TABLES, "trials", "phases", "architectures", "population", "population.json", "front.parquet")
 """What a run's folder has beside run.json."""
 
 

@@ -54,7 +54,7 @@ class Outcome:
     epoch: int = 0
     """Epochs done when the outcome was written."""
     points: tuple[Point, ...] = ()
-    """What it gave."""
+    """What it gave; nothing where it was stopped."""
     failures: int = 0
     """How often it raised an error."""
     losses: int = 0

@@ -286,6 +286,13 @@ CANDIDATES = Table(
             "Discretisation gap: by how much the candidate is worse than its supernet, `supernet_accuracy` minus "
             "`accuracy`.",
         ),
+        Column(
+            "complete",
+            _TRUTH,
+            "",
+            "False where the search was stopped early: such a row is never on a front.",
+            nullable=True,
+        ),
         Column("seconds", _REAL, "s", "Wall-clock time of the search until then.", low=0.0),
         _MEMORY,
     ),
@@ -296,7 +303,7 @@ CANDIDATES = Table(
 EVALUATIONS = Table(
     name="evaluations",
     kind="trained from scratch",
-    mark="complete",
+    mark="epochs",
     columns=(
         *_BOTH,
         _count("epochs", "The fidelity: epochs of training from scratch."),
@@ -313,7 +320,15 @@ EVALUATIONS = Table(
             "training",
             _TEXT,
             "",
-            "`from scratch`, `one stage` (the search trained the network to the end), or `looked up` in a table.",
+            "`from scratch`, `population` (the best of several trainings whose settings changed on the way), `one "
+            "stage` (the search trained the network to the end), or `looked up` in a table.",
+        ),
+        Column(
+            "member",
+            _TEXT,
+            "",
+            "Where a population trained it: the member, which is the `trial_id` of its epochs.",
+            nullable=True,
         ),
         Column("search_trial_id", _TEXT, "", "Search that found the architecture, where one did.", nullable=True),
         Column(
@@ -392,6 +407,20 @@ EPOCHS = Table(
             low=0,
         ),
         Column("learning_rate", _REAL, "", "Of the weights, in the epoch.", nullable=True, low=0.0),
+        Column(
+            "in_force",
+            _TEXT,
+            _JSON,
+            "Of a member of a population: the settings that the population varies, as they were in the epoch.",
+            nullable=True,
+        ),
+        Column(
+            "cloned_from",
+            _TEXT,
+            "",
+            "Of a member of a population: `trial_id` of the member whose weights it took over before this epoch.",
+            nullable=True,
+        ),
         Column("seconds", _REAL, "s", "Wall-clock time of the epoch, validation included.", low=0.0),
         _CREATED,
     ),
@@ -403,6 +432,8 @@ EPOCHS = Table(
 TABLES = {table.name: table for table in (CANDIDATES, EVALUATIONS, EPOCHS)}
 
 
+FROM_SCRATCH, POPULATION = "from scratch", "population"
+"""In the column ``training``: trained with settings that never changed, or as the best of a population."""
 LOOKED_UP = "looked up"
 """In the column ``training``: the accuracy is of a table, which says on which examples it was measured."""
 

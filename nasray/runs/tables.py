@@ -112,6 +112,12 @@ def row_file(table: Table, row: Mapping[str, Any]) -> str:
     return f"{table.name}/{_row_name(table, row)}"
 
 
+def row_files(storage: Storage, table: Table, first: str) -> list[str]:
+    """Names of the files of single rows whose key begins with the value `first`, but for what a compaction took."""
+    start = f"row-{_readable(first)}-"
+    return [name for name in storage.list(table.name, ".parquet") if _base(name).startswith(start)]
+
+
 def read(storage: Storage, table: Table, *, strict: bool = True) -> pd.DataFrame:
     """All rows of a run's table, one for each key (the newest), sorted by key; also while the run goes on.
 

@@ -98,7 +98,8 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
 def lines(sweep: Sweep, found: Forecast) -> Iterator[str]:
     """A forecast in words."""
     if found.searches:
-        yield f"{found.searches} searches, {found.search_epochs} epochs in all"
+        most = "at most " if sweep.search_rungs else ""
+        yield f"{found.searches} searches, {most}{found.search_epochs} epochs in all{_stopping(sweep)}"
     if found.trainings:
         many = "at most" if found.bounded else "about"
         looked_up = "look-ups" if sweep.table else f"trainings from scratch, {found.training_epochs} epochs in all"
@@ -106,7 +107,7 @@ def lines(sweep: Sweep, found: Forecast) -> Iterator[str]:
         yield f"{many} {found.trainings} {looked_up}{unknown}"
     at_once = f"{found.parallel} trial{'s' * (found.parallel != 1)} at once"
     if found.seconds is not None:
-        yield f"about {spoken(found.seconds)}, with {at_once}"
+        yield f"{'at most ' if sweep.search_rungs else ''}about {spoken(found.seconds)}, with {at_once}"
     else:
         yield at_once
     if sweep.search_arms:
@@ -116,6 +117,14 @@ def lines(sweep: Sweep, found: Forecast) -> Iterator[str]:
     yield f"networks of {smallest:.4g} to {largest:.4g} M multiply-adds"
     if sweep.budget is not None:
         yield f"budget {sweep.budget.macs:g} M: what exceeds it is made narrower"
+
+
+def _stopping(sweep: Sweep) -> str:
+    """Which searches end early, in words."""
+    if not sweep.search_rungs:
+        return ""
+    rungs = ", ".join(map(str, sweep.search_rungs))
+    return f" (at {rungs} epochs the best 1/{sweep.search_reduction_factor:g} of each method's go on)"
 
 
 def spoken(seconds: float) -> str:

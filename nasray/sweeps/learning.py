@@ -159,7 +159,13 @@ class Learner:
         return Proposing(
             searcher=partial(self.searcher, sweep, reference, first=first),
             evaluations=self.searches,
-            shared=SearchTrial(run=sweep.name, config=config, varied=tuple(sweep.varied), training=self.training),
+            shared=SearchTrial(
+                run=sweep.name,
+                config=config,
+                varied=tuple(sweep.varied),
+                training=self.training,
+                rungs=sweep.search_rungs,
+            ),
             cells=0,
             worth=worth,
         )

@@ -27,7 +27,20 @@ from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.tune.execution import Execution
 
-OWN = ("name", "dataset", "seeds", "objectives", "reference", "worth", "worth_by", "learn_from", "random_baseline")
+SEARCH_RUNGS = ("search_rungs", "search_reduction_factor")
+"""Fields of a sweep that say which searches are stopped early."""
+OWN = (
+    "name",
+    "dataset",
+    "seeds",
+    "objectives",
+    "reference",
+    "worth",
+    "worth_by",
+    "learn_from",
+    "random_baseline",
+    *SEARCH_RUNGS,
+)
 """Fields of a sweep that are options as they are."""
 ARMS = ("preset", "method", "space", "draws", "searcher")
 """Options that change arms: which there are, on which space, with how many values of ranges, and who chooses them."""
@@ -60,10 +73,11 @@ def with_options(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
     Args:
         sweep: whose values hold where nothing is given.
         values: by name: fields of the sweep (``name``, ``dataset``, ``seeds``, ``objectives``, ``reference``,
-            ``random_baseline``), ``budget`` (M), ``table`` (a path) and ``table_columns``, ..., fields of its execution
-            (``storage``, ``address``, ...), of its training as ``training.NAME``, ``preset``, ``method``, ``space``,
-            ``draws`` and ``searcher``; and settings of its arms (``epochs``, ``lambda0``, ...). A setting is fixed in
-            every arm that has it: there it is no longer varied; or it is drawn from a range or choice that is given.
+            ``search_rungs``, ``random_baseline``, ...), ``budget`` (M), ``table`` (a path) and ``table_columns``, ...,
+            fields of its execution (``storage``, ``address``, ...), of its training as ``training.NAME``, ``preset``,
+            ``method``, ``space``, ``draws`` and ``searcher``; and settings of its arms (``epochs``, ``lambda0``, ...).
+            A setting is fixed in every arm that has it: there it is no longer varied; or it is drawn from a range or
+            choice that is given.
 
     Raises:
         InvalidInput: an option that the sweep does not have, or a value that it does not accept.
@@ -71,6 +85,8 @@ def with_options(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
     given = _flat(values)
     if given.get("preset") is not None:
         sweep = _preset(sweep, given["preset"])
+    if "search_rungs" in given:  # they may only fit the epochs that are given too
+        sweep = dataclasses.replace(sweep, search_rungs=())
     if given.get("method") is not None:
         sweep = with_method(sweep, given["method"])
     settings = settings_of(sweep)

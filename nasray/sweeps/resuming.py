@@ -13,11 +13,13 @@ from nasray.results import Run
 from nasray.results import open as open_run
 from nasray.runs import Storage, storage_of
 from nasray.sweeps.changes import with_execution
+from nasray.sweeps.population import POPULATION, run_population
 from nasray.sweeps.run import Outcome, read_run, run_sweep
 from nasray.sweeps.single import run_single
 from nasray.training.dataset import load_dataset
 from nasray.trials.evaluation import EvaluationConfig
 from nasray.trials.identity import with_code
+from nasray.trials.population import Population
 from nasray.trials.search_config import SearchConfig
 from nasray.trials.single import GIVEN
 from nasray.tune.execution import Execution
@@ -66,6 +68,16 @@ def resume_storage(
         if sweep.name != run.name:
             raise InvalidInput(f"{run} was called {sweep.name!r} when it began. Give its folder that name again.")
         return run_sweep(with_execution(sweep, storage=_folder_of(run), **execution))
+    if isinstance(values.get(POPULATION), dict):
+        moved = {"data_root": execution.pop("data_root")} if "data_root" in execution else {}
+        try:
+            population = Population.of(values[POPULATION])
+        except (TypeError, LookupError, AttributeError) as error:  # fields of other types than nasray writes
+            raise InvalidInput(f"{run}/run.json holds another population than nasray writes ({error}).") from None
+        config = _config_of(with_code(values, files, run), run, moved)
+        assert isinstance(config, EvaluationConfig)
+        run_population(config, population, run, execution, str(values.get("method", GIVEN)))
+        return None
     quiet = execution.pop("quiet", False)
     others = sorted(execution.keys() - {"data_root"})
     if others:

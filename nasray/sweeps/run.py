@@ -16,7 +16,7 @@ import pandas as pd
 
 from nasray.costs import cost_table
 from nasray.errors import InvalidInput
-from nasray.fronts import average_over_seeds, hypervolume, pareto_front
+from nasray.fronts import average_over_seeds, complete, hypervolume, pareto_front
 from nasray.fronts.across import as_reference
 from nasray.pictures import front_picture
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
@@ -91,7 +91,8 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
             check_gpus(sweep.execution)
         storage.check_writable()
         varied = tuple(sweep.varied)
-        searches = [SearchTrial(run=sweep.name, config=config, varied=varied) for config in sweep.searches()]
+        rungs = sweep.search_rungs
+        searches = [SearchTrial(run=sweep.name, config=one, varied=varied, rungs=rungs) for one in sweep.searches()]
         session.enter_context(lease(storage, sweep.name))
         if not begun:
             check_new(storage)
@@ -102,17 +103,17 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
         for line in lines(storage.read_json("run.json").get("learnt")):
             note(line)
         reopen_without_rows(storage)
-        phase = Phase(name="search", kind="searches", trials=searches, **_shared(sweep))
+        phase = Phase(name="search", trials=searches, **_of_searches(sweep))
         failures = run_phase(phase, storage, sweep.execution, session)
         if searches:
-            say_unpruned(read(storage, CANDIDATES), {one.name: one.config for one in searches}, sweep.data)
+            say_unpruned(complete(read(storage, CANDIDATES)), {one.name: one.config for one in searches}, sweep.data)
         for learner in learners(sweep):
             failures += _learn(sweep, learner, known.get(learner.name, ()), storage, reference, session)
         for one in proposals(sweep):
             phase = _proposing(sweep, one, known.get(one.trial_id, ()))
             failures += run_phase(phase, storage, sweep.execution, session)
         if sweep.training.select == "nothing" and sweep.search_arms:
-            candidates = within_budget(read(storage, CANDIDATES), sweep.most_macs)
+            candidates = within_budget(complete(read(storage, CANDIDATES)), sweep.most_macs)
             return _finish(sweep, storage, candidates, reference, failures)
         return _train(sweep, storage, reference, failures, session)
 
@@ -240,11 +241,22 @@ def _shared(sweep: Sweep) -> dict[str, Any]:
         "run": sweep.name,
         "dataset": sweep.dataset,
         "objectives": sweep.modes,
-        "reduction_factor": sweep.training.reduction_factor,
         "budget": sweep.most_macs,
         "fidelity": sweep.fidelity,
         "one_stage_epochs": None if sweep.table else sweep.training.settings.epochs,
     }
+
+
+def _of_searches(sweep: Sweep) -> dict[str, Any]:
+    """What its phases of searches have in common."""
+    factor = sweep.search_reduction_factor
+    return {**_shared(sweep), "kind": "searches", "rungs": sweep.search_fidelities, "reduction_factor": factor}
+
+
+def _of_trainings(sweep: Sweep) -> dict[str, Any]:
+    """What its phases of trainings have in common, beside their rungs."""
+    workers, factor = sweep.training.workers, sweep.training.reduction_factor
+    return {**_shared(sweep), "kind": "trainings", "workers": workers, "reduction_factor": factor}
 
 
 def _learn(
@@ -264,7 +276,7 @@ def _learn(
         if end < learner.searches or made:
             proposing = dataclasses.replace(proposing, evaluations=end, late=late(sweep, made))
             name = f"{path_part(learner.arm.method)}-{learner.name}-{end}"
-        phase = Phase(name=name, kind="searches", proposing=proposing, **_shared(sweep))
+        phase = Phase(name=name, proposing=proposing, **_of_searches(sweep))
         failures += run_phase(phase, storage, sweep.execution, session)
         if proposing.late is not None:
             trainings = found_trainings(sweep, learner, storage)
@@ -276,11 +288,9 @@ def _learn(
 def _proposing(sweep: Sweep, one: Proposals, known: Sequence[Known]) -> Phase:
     return Phase(
         name=f"{path_part(one.method)}-{one.trial_id}",
-        kind="trainings",
         proposing=one.proposing(sweep, known),
         rungs=sweep.fidelities(one.space),
-        workers=sweep.training.workers,
-        **_shared(sweep),
+        **_of_trainings(sweep),
     )
 
 
@@ -312,14 +322,7 @@ def _train(
 def _training(sweep: Sweep, trials: Sequence[TrainingTrial], rungs: tuple[int, ...] = ()) -> Phase:
     # Another selection, or other settings, are another phase.
     digest = hashlib.sha256("".join(trial.digest for trial in trials).encode()).hexdigest()[:8]
-    return Phase(
-        name=f"train-{digest}",
-        kind="trainings",
-        trials=trials,
-        rungs=rungs,
-        workers=sweep.training.workers,
-        **_shared(sweep),
-    )
+    return Phase(name=f"train-{digest}", trials=trials, rungs=rungs, **_of_trainings(sweep))
 
 
 def _of_fidelity(sweep: Sweep, evaluations: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.fronts import near_front
+from nasray.fronts import complete, near_front
 from nasray.methods.random import Random
 from nasray.runs.events import note
 from nasray.searchers import BASELINE
@@ -27,11 +27,12 @@ from nasray.trials.trial import Origin, SearchTrial, TrainingTrial
 
 
 def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
-    """The candidates that are trained from scratch, of each method its own.
+    """The candidates that are trained from scratch, of each method its own; none of searches that were stopped.
 
     With a budget they are chosen among those that obey it; of a search none of whose candidates does the cheapest is
     taken too, for it is trained as a narrower network.
     """
+    candidates = complete(candidates)
     if not len(candidates):
         return candidates
     if sweep.training.select == "final":

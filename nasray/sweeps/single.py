@@ -1,4 +1,5 @@
-"""One search or one training, without Ray, as people call it: by names and settings, with a run to show for it."""
+"""One search or one training, as people call it: by names and settings, with a run to show for it. Without Ray, but for
+a training as a population."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,13 @@ from nasray.results import Run
 from nasray.results import open as open_run
 from nasray.results.row_size import skeleton_of
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, open_storage, read, write_front
-from nasray.settings import TrainingSettings
+from nasray.settings import Choice, Range, TrainingSettings, typed
 from nasray.spaces import Architecture, CellSpace, read_architecture
 from nasray.sweeps.unpruned import say_unpruned
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings
 from nasray.trials.identity import identity
+from nasray.trials.population import Population, unsaid, values_of
 from nasray.trials.search_config import SearchConfig, find_method
 from nasray.trials.single import GIVEN, run_search, run_training
 
@@ -107,9 +109,14 @@ def train(
     budget: float | None = None,
     data_root: str | Path | None = None,
     quiet: bool = False,
+    population: int | None = None,
+    perturbation_interval: int | None = None,
+    address: str | None = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | Literal["auto"] | None = None,
     **settings: Any,
 ) -> Run:
-    """Train an architecture from scratch, in this process.
+    """Train an architecture from scratch: in this process, or as a population under Ray Tune.
 
     Args:
         architecture: a row of candidates, evaluations or a front; or an architecture, the name of a published one,
@@ -122,8 +129,15 @@ def train(
         budget: largest multiply-adds (M): a network that exceeds it is made narrower.
         data_root: folder of the dataset; None is the environment's NASRAY_DATA.
         quiet: whether to print nothing but errors.
+        population: how many trainings run beside each other, of which the worst become copies of the best on the way;
+            None is one training.
+        perturbation_interval: of a population, epochs from one comparison to the next; None is a tenth of the training.
+        address: of a population, of a running Ray cluster, as a sweep's.
+        cpus_per_trial: of a population, CPU cores that each member reserves.
+        gpus_per_trial: of a population, GPUs that each member reserves, or ``"auto"``.
         settings: of the training, by name (``epochs=10``); an augmentation as for :func:`search`, and of a row the size
-            at which its multiply-adds were counted.
+            at which its multiply-adds were counted. Of a population some may be a ``Range`` or a ``Choice``: they are
+            varied, or learning rate and weight decay where none is.
 
     Returns:
         The run: its evaluation, and the trained network.
@@ -136,6 +150,8 @@ def train(
     method = GIVEN
     space_name: str | None = registry.named("space", space)
     dataset_name: str | None = registry.named("dataset", dataset)
+    if isinstance(architecture, pd.DataFrame):
+        raise InvalidInput(f"{len(architecture)} rows: one architecture is trained. Give one of them, as rows.iloc[0].")
     if isinstance(architecture, Mapping | pd.Series):
         row = dict(architecture)
         if not isinstance(row.get("architecture"), str):
@@ -147,6 +163,11 @@ def train(
         missing = "space" if space_name is None else "dataset"
         raise InvalidInput(f"No {missing} of the architecture: give its name, which only rows of a run say themselves.")
     found: CellSpace = registry.find("space", space_name, CellSpace)
+    execution = {"address": address, "cpus_per_trial": cpus_per_trial, "gpus_per_trial": gpus_per_trial}
+    varied = {name: value for name, value in settings.items() if isinstance(value, Range | Choice)}
+    if population is None:
+        _check_alone(varied, {"perturbation_interval": perturbation_interval, **execution})
+    settings |= {name: values_of(one)[0] for name, one in varied.items()}
     config = EvaluationConfig(
         space=space_name,
         dataset=dataset_name,
@@ -156,9 +177,33 @@ def train(
         budget=budget,
         data_root=None if data_root is None else str(data_root),
     )
-    storage = open_storage(out or _folder((config.architecture.id, space_name, dataset_name), config))
-    run_single(config, storage, method, quiet=quiet)
+    if population is None:
+        storage = open_storage(out or _folder((config.architecture.id, space_name, dataset_name), config))
+        run_single(config, storage, method, quiet=quiet)
+        return _opened(str(storage), config.space)
+    from nasray.sweeps.population import run_population
+
+    own = Population(
+        members=population,
+        interval=-(-config.settings.epochs // 10) if perturbation_interval is None else perturbation_interval,
+        varied=varied or unsaid(config.settings),
+    )
+    names = (config.architecture.id, space_name, dataset_name, f"population-{population}")
+    storage = open_storage(out or _folder(names, config, own.to_dict()))
+    run_population(config, own, storage, {**execution, "quiet": quiet}, method)
     return _opened(str(storage), config.space)
+
+
+def _check_alone(varied: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    """Refuse what only a population takes."""
+    if varied:
+        name, one = next(iter(varied.items()))
+        raise InvalidInput(
+            f"{name} {' '.join(typed(one))}: one training has one value. Give a population, whose members differ in it."
+        )
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise InvalidInput(f"{given[0]}: it is of a population. Give one, or leave it out.")
 
 
 def _size_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,9 +253,12 @@ def run_single(
     write_front(run, pareto_front(rows))
 
 
-def _folder(names: tuple[str, ...], config: SearchConfig | EvaluationConfig) -> str:
-    """A folder for what these names and the config say, the same at every call."""
-    whole = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
+def _folder(
+    names: tuple[str, ...], config: SearchConfig | EvaluationConfig, others: Mapping[str, Any] | None = None
+) -> str:
+    """A folder for what these names, the config and other plain values say, the same at every call."""
+    values = {**identity(config), **(others or {})}
+    whole = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
     readable = "-".join(registry.portable(name) for name in names).replace(":", "-")
     return f"runs/{readable}-{whole}"
 

@@ -30,6 +30,7 @@ from nasray.spaces.metric import measured
 from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.fill import Fill, knob_of
 from nasray.sweeps.points import drawn_of
+from nasray.sweeps.search_rungs import check_search_rungs, longest
 from nasray.sweeps.training import Training
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.accuracy_source import AccuracySource
@@ -89,6 +90,12 @@ class Sweep:
     training from scratch, told in four rounds, which takes more trainings."""
     learn_from: tuple[str, ...] = ()
     """Other runs, by folder, URI or name: what compares of their searches or trainings is told to searchers first."""
+    search_rungs: tuple[int, ...] = ()
+    """Epochs at which all but the best of a method's searches are stopped. ParetoASHA compares them by the accuracy of
+    their supernets and by expected multiply-adds; nothing that a stopped one gave is trained. Without any, all search
+    to the end."""
+    search_reduction_factor: float = 3.0
+    """Keep the best 1/N of a method's searches at each rung."""
     random_baseline: bool = True
     """Whether random architectures are trained too: one of similar multiply-adds beside each that a method found, and
     as many as proposed beside a black-box search."""
@@ -106,7 +113,7 @@ class Sweep:
             if not (isinstance(value, kind) or (or_none and value is None)):
                 expected = {str: "text", bool: "true or false"}.get(kind, f"{kind.__name__}(...)")
                 raise InvalidInput(f"{name} {shown(value)}: expected {expected}{', or None' if or_none else ''}")
-        for name in ("arms", "seeds", "objectives", "learn_from", "reference"):
+        for name in ("arms", "seeds", "objectives", "learn_from", "reference", "search_rungs"):
             if name != "reference" or self.reference is not None:
                 object.__setattr__(self, name, as_tuple(name, getattr(self, name)))
         self._check_name()
@@ -126,6 +133,7 @@ class Sweep:
             for value in self.reference:
                 check_number("reference", value, low=0.0)
         self._check_training()
+        check_search_rungs(self.search_rungs, self.search_reduction_factor, self.search_arms, self.fill)
         for arm in self.arms:
             for point in arm.extremes() if arm.varied_training else ():
                 if self.table:
@@ -345,6 +353,11 @@ class Sweep:
             return tabular_size(space, self.dataset, self.table).cells
         return self.training.settings.cells or space.evaluation_cells
 
+    @property
+    def search_fidelities(self) -> tuple[int, ...]:
+        """The rungs of searches, and the most epochs that one of them has; none without rungs."""
+        return (*self.search_rungs, longest(self.search_arms)) if self.search_rungs else ()
+
     def fidelities(self, space: str) -> tuple[int, ...]:
         """The rungs, and the epochs of a complete training.
 
@@ -403,7 +416,7 @@ class Sweep:
             made["fill"] = Fill.of(values["fill"])
         if values.get("budget") is not None:
             made["budget"] = Budget(**values["budget"])
-        for name in ("seeds", "objectives", "learn_from", "reference"):
+        for name in ("seeds", "objectives", "learn_from", "reference", "search_rungs"):
             if values.get(name) is not None:
                 made[name] = tuple(values[name])
         return cls(**made)

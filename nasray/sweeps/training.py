@@ -60,10 +60,7 @@ class Training:
         check_seeds("training.seeds", self.seeds)
         check_number("training.reduction_factor", self.reduction_factor, above=1.0)
         check_number("training.workers", self.workers, low=1, whole=True)
-        for rung in self.rungs:
-            check_number("training.rungs", rung, low=1, whole=True)
-        if not all(a < b for a, b in itertools.pairwise(self.rungs)):
-            raise InvalidInput(f"training.rungs {self.rungs}: expected rising numbers of epochs")
+        check_rungs("training.rungs", self.rungs)
         if self.workers > self.settings.batch_size:
             raise InvalidInput(
                 f"training.workers {self.workers}: a batch has {self.settings.batch_size} examples. Use at most as "
@@ -83,3 +80,19 @@ class Training:
             if name in values:
                 made[name] = tuple(values[name])
         return cls(**made)
+
+
+def check_rungs(name: str, rungs: tuple[int, ...]) -> None:
+    """Check epochs at which trials are compared.
+
+    Args:
+        name: of the field that holds them.
+        rungs: what it holds.
+
+    Raises:
+        InvalidInput: no whole numbers from 1, or they do not rise.
+    """
+    for rung in rungs:
+        check_number(name, rung, low=1, whole=True)
+    if not all(a < b for a, b in itertools.pairwise(rungs)):
+        raise InvalidInput(f"{name} {rungs}: expected rising numbers of epochs")

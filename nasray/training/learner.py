@@ -16,6 +16,9 @@ from nasray.settings import TrainingSettings
 from nasray.training.tasks import Task
 from nasray.training.workers import Workers
 
+_OF_SETTINGS = ("weight_decay", "momentum", "nesterov")
+"""What a group of the optimiser's has of the settings; its learning rate is set anew in every epoch."""
+
 
 class NetworkLearner:
     """Trains a network's weights by SGD with momentum, plain or Nesterov's, weight decay and gradient clipping.
@@ -32,10 +35,11 @@ class NetworkLearner:
         self.weights: list[nn.Parameter] = list(network.parameters())
         self._task = task
         self._settings = settings
+        # Two groups whatever the decay is: a state then fits settings with another one.
         self._optimizer = torch.optim.SGD(
             [
-                {"params": [weight for weight in self.weights if self._decay(weight) == decay], "weight_decay": decay}
-                for decay in dict.fromkeys((settings.weight_decay, 0.0))
+                {"params": [one for one in self.weights if self._decays(one) is decays], "weight_decay": decay}
+                for decays, decay in ((True, settings.weight_decay), (False, 0.0))
             ],
             lr=settings.learning_rate,
             momentum=settings.momentum,
@@ -115,8 +119,11 @@ class NetworkLearner:
         return ahead
 
     def _decay(self, weight: Tensor) -> float:
+        return self._settings.weight_decay if self._decays(weight) else 0.0
+
+    def _decays(self, weight: Tensor) -> bool:
         # Normalisations and biases are the weights of one dimension.
-        return self._settings.weight_decay if weight.ndim > 1 or self._settings.decay_normalisations else 0.0
+        return weight.ndim > 1 or self._settings.decay_normalisations
 
     def finish_epoch(self) -> tuple[float, float]:
         """Mean loss and accuracy (0 to 1) over all losses since the epoch began.
@@ -146,9 +153,15 @@ class NetworkLearner:
         return {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Take back what :meth:`state_dict` gave: weights and momenta.
+
+        Weight decay and momentum stay as the settings say, with whatever settings the state came to be.
+        """
+        own = [{name: group[name] for name in _OF_SETTINGS} for group in self._optimizer.param_groups]
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
+        for group, values in zip(self._optimizer.param_groups, own, strict=True):
+            group.update(values)
 
 
 @torch.no_grad()

@@ -55,11 +55,35 @@ def unpack(data: bytes) -> dict[str, Any]:
     return state
 
 
-def save_checkpoint(storage: Storage, trial: str, epoch: int, state: dict[str, Any]) -> None:
-    """Write a trial's state after an epoch, and delete all but the one before: if this one is damaged, that is used."""
-    storage.write_bytes(f"{_folder(trial)}/{epoch:06d}{_SUFFIX}", pack(state))
+def save_checkpoint(storage: Storage, trial: str, epoch: int, state: dict[str, Any], kept: int | None = None) -> None:
+    """Write a trial's state after an epoch, and delete all but the one before: if this one is damaged, that is used.
+
+    Args:
+        storage: the run's folder.
+        trial: its name.
+        epoch: after which the state is.
+        state: to write.
+        kept: epoch whose checkpoint stays too, for other trials go on from it.
+    """
+    storage.write_bytes(_file(trial, epoch), pack(state))
     for name in _checkpoints(storage, trial)[KEPT:]:
-        storage.delete(name)
+        if kept is None or name != _file(trial, kept):
+            storage.delete(name)
+
+
+def checkpoint_at(storage: Storage, trial: str, epoch: int) -> bytes:
+    """What lies in a trial's checkpoint after an epoch.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return storage.read_bytes(_file(trial, epoch))
+
+
+def newest_epoch(storage: Storage, trial: str) -> int:
+    """The epoch after which a trial's newest checkpoint is; 0 where it has none."""
+    names = _checkpoints(storage, trial)
+    return int(names[0].rpartition("/")[2].removesuffix(_SUFFIX)) if names else 0
 
 
 def newest_checkpoints(storage: Storage, trial: str) -> Iterator[tuple[str, bytes]]:
@@ -93,6 +117,10 @@ def drop_final_checkpoints(storage: Storage) -> None:
 
 def _checkpoints(storage: Storage, trial: str) -> list[str]:
     return sorted(storage.list(_folder(trial), _SUFFIX), reverse=True)
+
+
+def _file(trial: str, epoch: int) -> str:
+    return f"{_folder(trial)}/{epoch:06d}{_SUFFIX}"
 
 
 def _folder(trial: str) -> str:

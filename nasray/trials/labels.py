@@ -29,6 +29,8 @@ def label(trial: Trial) -> str:
     if not isinstance(trial, SearchTrial):
         baseline = " (random baseline)" if trial.origin.baseline_of else ""
         told = [f"{trial.architecture.id[:8]} of {trial.method}{baseline}"]
+        if trial.population is not None:
+            told = [f"{trial.architecture.id[:8]} in a population of {trial.population.members}"]
     settings = varied_settings(trial)
     told += [f"{name} {_short(value)}" for name, value in settings.items() if name != "seed"]
     return ", ".join([*told, f"seed {trial.config.seed}"])

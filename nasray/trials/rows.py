@@ -12,6 +12,7 @@ from nasray import registry
 from nasray.networks import Network
 from nasray.networks.saved import Blueprint, Data, to_bytes
 from nasray.runs import CANDIDATES, EVALUATIONS, LOOKED_UP, Storage, write_row
+from nasray.runs.schema import FROM_SCRATCH, POPULATION
 from nasray.settings import TRAINED, TrainingSettings
 from nasray.spaces import NetworkSize
 from nasray.spaces.metric import metric_of_task
@@ -76,6 +77,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
                 "supernet_accuracy": candidate.supernet_accuracy,
                 "accuracy": candidate.accuracy,
                 "gap": candidate.gap,
+                "complete": True,
                 "seconds": search.seconds,
                 "peak_memory_bytes": search.peak_memory_bytes,
             },
@@ -84,9 +86,7 @@ def write_candidates(storage: Storage, trial: SearchTrial, search: Search, epoch
 
 
 def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluation | Lookup) -> dict[str, Any]:
-    """The row of a training as it stands, complete or not, and where it is complete the trained weights.
-
-    Latency is measured here, where it was asked for.
+    """Write the row of a training as it stands, complete or not, and where it is complete the trained weights.
 
     Args:
         storage: the run's folder.
@@ -95,6 +95,15 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
 
     Returns:
         The row, and the name of its file under :data:`ROW`.
+    """
+    row = evaluation_row(storage, trial, evaluation)
+    return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=trial.origin.knobs)}
+
+
+def evaluation_row(storage: Storage, trial: TrainingTrial, evaluation: Evaluation | Lookup) -> dict[str, Any]:
+    """The row of a training as it stands, and where it is complete the trained weights, which are written.
+
+    Latency is measured here, where it was asked for.
     """
     origin, config = trial.origin, trial.config
     space = config.cell_space
@@ -125,12 +134,13 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
             "seconds": 0.0,
             **{name: None if math.isnan(cost) else cost for name, cost in evaluation.costs.items()},
         }
-        return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
+        return row
     row |= {
         **_common(config.settings, evaluation.data, evaluation.splits, evaluation.size),
         **digest_columns(config, evaluation.data.dataset.digest),
         "device": evaluation.hardware,
-        "training": "from scratch",
+        "training": FROM_SCRATCH if trial.population is None else POPULATION,
+        "member": None if trial.population is None else trial.name,
         "settings": trial.settings,
         "seconds": evaluation.seconds,
         "peak_memory_bytes": evaluation.peak_memory_bytes,
@@ -150,7 +160,7 @@ def write_evaluation(storage: Storage, trial: TrainingTrial, evaluation: Evaluat
         data = _data(evaluation.data.dataset)
         blueprint = Blueprint.of(config.space, evaluation.architecture, evaluation.size, normalisation, data)
         _write_network(storage, row, blueprint, evaluation.learner.network)
-    return {**row, ROW: write_row(storage, EVALUATIONS, row, knobs=origin.knobs)}
+    return row
 
 
 def write_trained_network(storage: Storage, trial: SearchTrial, search: Search) -> None:

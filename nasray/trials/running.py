@@ -18,10 +18,11 @@ from nasray.trials.checkpoints import DamagedState, drop_checkpoints, newest_che
 from nasray.trials.curves import LearningCurve
 from nasray.trials.evaluation import Evaluation
 from nasray.trials.lookup import Lookup
+from nasray.trials.member import continued, figures, write_result
 from nasray.trials.memory import short_of_memory
 from nasray.trials.rows import ROW, write_candidates, write_evaluation, write_trained_network
 from nasray.trials.search import Search
-from nasray.trials.trial import SearchTrial, Trial
+from nasray.trials.trial import SearchTrial, TrainingTrial, Trial
 
 EPOCH = "epoch"
 """In a report: epochs done."""
@@ -67,12 +68,20 @@ class RunningTrial:
     ) -> None:
         self.trial, self.storage = trial, storage
         self._say, self._start, self._max_failures = say, start or (lambda one: one.start()), max_failures
+        self._population = None if isinstance(trial, SearchTrial) else trial.population
+        self._source: str | None = None
+        """Of a member of a population: whose weights it has just taken over."""
         self._running: Running | None = None
         self._report: Report = {EPOCH: 0}
         """The last epoch's: a trial that goes on from its checkpoint reports it again, for those who compare trials."""
         self.points: list[Point] = []
         self._curve = LearningCurve(storage, trial)
         self.outcome = read_outcome(storage, trial.name, trial.digest) or Outcome(state="waiting", digest=trial.digest)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it is one of a population."""
+        return self._population is not None
 
     def step(self) -> Report:
         """One epoch, or at first what the trial goes on from, with every error made an outcome.
@@ -102,9 +111,24 @@ class RunningTrial:
 
     def begin(self) -> None:
         """Make the trial, and go on from its newest whole checkpoint where it has one."""
-        self._running = self._start(self.trial)
-        if not isinstance(self._running, Lookup):
-            self._resume()
+        damage = ""
+        checkpoints = () if self.trial.is_looked_up else newest_checkpoints(self.storage, self.trial.name)
+        for name, content in checkpoints:
+            try:
+                self._take(unpack(content))
+            except DamagedState as error:
+                damage = damage or f"{name}: {error}"
+                continue
+            if damage:
+                self._say("warning", "checkpoint_damaged", reason=damage, used=name)
+            else:
+                self._say("info", "trial_resumed", checkpoint=name)
+            return
+        if damage:
+            self._say("warning", "checkpoint_damaged", reason=damage, used="none, the trial starts again")
+        # What was loaded before it turned out not to fit must not stay.
+        self._running, self.points, self._report, self._source = self._start(self.trial), [], {EPOCH: 0}, None
+        self._curve.take(())
 
     def run_epoch(self) -> Report:
         """One epoch: its rows, its checkpoint or its outcome, its figures."""
@@ -120,14 +144,15 @@ class RunningTrial:
         self._report = {**report, "points": list(self.points)}
         if not isinstance(running, Lookup):
             # At a rung it may be stopped, and nothing of it is asked for any more.
-            rungs = () if isinstance(self.trial, SearchTrial) else self.trial.rungs
-            self._curve.add(report, now=running.finished or running.epoch in rungs)
+            last = running.finished or running.epoch in self.trial.rungs
+            self._curve.add({**report, **self._of_member(running)}, now=last)
         if running.finished:
             return self._end()
         if not isinstance(running, Lookup):  # what is looked up need not be taken up again
             own = {"points": self.points, "report": self._report, "curve": self._curve.rows}
             state = {**running.state_dict(), **own}
-            save_checkpoint(self.storage, self.trial.name, running.epoch, state)
+            kept = None if self._population is None else self._population.needed(running.epoch)
+            save_checkpoint(self.storage, self.trial.name, running.epoch, state, kept)
         return self._shown()
 
     def close(self) -> bool:
@@ -148,12 +173,24 @@ class RunningTrial:
         assert not isinstance(self.trial, SearchTrial)
         metrics = training.run_epoch()
         report = {**metrics, "macs": training.macs, "params": training.params, EPOCH: training.epoch}
-        if training.finished or training.epoch in self.trial.rungs:
+        if self._population is not None:
+            if training.finished:
+                assert isinstance(training, Evaluation)
+                write_result(self.storage, self.trial, training)
+        elif training.finished or training.epoch in self.trial.rungs:
             row = write_evaluation(self.storage, self.trial, training)
             report |= {name: row[name] for name in (ROW, "latency_ms") if row.get(name) is not None}
         if training.finished:
             self.points = [(training.macs, training.accuracy)]
         return report
+
+    def _of_member(self, running: Search | Evaluation) -> dict[str, Any]:
+        if self._population is None:
+            return {}
+        assert isinstance(running, Evaluation)
+        assert isinstance(self.trial, TrainingTrial)
+        source, self._source = self._source, None
+        return figures(self.trial, running, source)
 
     def _excess(self, running: Running) -> str | None:
         """Why nothing is spent on a network above the budget: only where it cannot be made narrower."""
@@ -165,28 +202,13 @@ class RunningTrial:
         self._report = {"macs": running.macs, "params": running.params, EPOCH: 0}
         return f"{running.macs:.6g} M multiply-adds are above the budget of {budget:g} M"
 
-    def _resume(self) -> None:
-        damage = ""
-        for name, content in newest_checkpoints(self.storage, self.trial.name):
-            try:
-                self._take(unpack(content))
-            except DamagedState as error:
-                damage = damage or f"{name}: {error}"
-                # What was loaded before it turned out not to fit must not stay.
-                self._running, self.points, self._report = self._start(self.trial), [], {EPOCH: 0}
-                self._curve.take(())
-                continue
-            if damage:
-                self._say("warning", "checkpoint_damaged", reason=damage, used=name)
-            else:
-                self._say("info", "trial_resumed", checkpoint=name)
-            return
-        if damage:
-            self._say("warning", "checkpoint_damaged", reason=damage, used="none, the trial starts again")
-
     def _take(self, state: dict[str, Any]) -> None:
-        running = self._running
-        assert running is not None
+        trial = self.trial
+        if self._population is not None:
+            assert isinstance(trial, TrainingTrial)
+            trial, state, self._source = continued(self.storage, trial, state, self._say)
+        self._running = running = self._start(trial)
+        assert not isinstance(running, Lookup)
         try:
             running.load_state_dict(state)
             self.points = [(macs, accuracy) for macs, accuracy in state["points"]]
@@ -228,7 +250,8 @@ class RunningTrial:
             self.outcome, state=state, reason=reason, epoch=int(self._report[EPOCH]), points=tuple(self.points)
         )
         write_outcome(self.storage, self.trial.name, self.outcome)
-        if not keep and not self.trial.is_looked_up:
+        # Other members of a population may still go on from its checkpoints.
+        if not keep and not self.trial.is_looked_up and self._population is None:
             drop_checkpoints(self.storage, self.trial.name)
 
     def _of_outcome(self) -> Report:

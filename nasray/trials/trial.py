@@ -21,6 +21,7 @@ from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import Evaluation, EvaluationConfig
 from nasray.trials.identity import identity
 from nasray.trials.lookup import Lookup, tabular_size
+from nasray.trials.population import Population
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
 
@@ -38,6 +39,7 @@ class SearchTrial:
         config: all that the search depends on.
         varied: settings that the sweep varies, each a column of its rows.
         training: settings that a searcher proposed beside the search's own, with which what it finds is trained.
+        rungs: epochs at which it may be stopped.
     """
 
     kind: ClassVar[Kind] = "searches"
@@ -45,6 +47,7 @@ class SearchTrial:
     config: SearchConfig
     varied: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
+    rungs: tuple[int, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -87,7 +90,7 @@ class SearchTrial:
     def of(cls, values: Mapping[str, Any]) -> SearchTrial:
         """A trial from what :meth:`to_dict` gave."""
         config = SearchConfig.of(values["config"])
-        return cls(**{**values, "config": config, "varied": tuple(values["varied"])})
+        return cls(**{**values, "config": config, "varied": tuple(values["varied"]), "rungs": tuple(values["rungs"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,7 @@ class TrainingTrial:
         origin: where its architecture comes from.
         rungs: epochs at which it leaves a row of what is not complete.
         source: the table in which its accuracies are looked up; None trains.
+        population: of which it is a member; the settings of its config are then those that it begins with.
     """
 
     kind: ClassVar[Kind] = "trainings"
@@ -122,13 +126,15 @@ class TrainingTrial:
     origin: Origin
     rungs: tuple[int, ...] = ()
     source: AccuracySource | None = None
+    population: Population | None = None
 
     @cached_property
     def digest(self) -> str:
         """Digest of all that its row depends on, the content of its data and of a user's code included."""
         values = identity(self.config, None if self.source is None else self.source.digest)
         source = None if self.source is None else self.source.settings
-        return _digest({**values, "method": portable_methods(self.origin.method), "source": source})
+        others = {} if self.population is None else {"population": self.population.to_dict()}
+        return _digest({**values, "method": portable_methods(self.origin.method), "source": source, **others})
 
     @property
     def name(self) -> str:
@@ -144,7 +150,10 @@ class TrainingTrial:
     @property
     def settings(self) -> str:
         """What its rows have in their column ``settings``: JSON."""
-        return json.dumps(self.config.settings.to_dict()) if self.source is None else self.source.settings
+        if self.source is not None:
+            return self.source.settings
+        own = self.config.settings
+        return json.dumps(own.to_dict() if self.population is None else self.population.settings(own))
 
     @property
     def space(self) -> str:
@@ -180,17 +189,19 @@ class TrainingTrial:
             "origin": asdict(self.origin),
             "rungs": list(self.rungs),
             "source": None if self.source is None else self.source.to_dict(),
+            "population": None if self.population is None else self.population.to_dict(),
         }
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> TrainingTrial:
         """A trial from what :meth:`to_dict` gave."""
-        source = values["source"]
+        source, population = values["source"], values["population"]
         made = {
             "config": EvaluationConfig.of(values["config"]),
             "origin": Origin(**values["origin"]),
             "rungs": tuple(values["rungs"]),
             "source": None if source is None else AccuracySource.of(source),
+            "population": None if population is None else Population.of(population),
         }
         return cls(**{**values, **made})
 

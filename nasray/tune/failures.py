@@ -28,6 +28,7 @@ from nasray.runs import Storage, open_storage
 from nasray.runs.events import say
 from nasray.runs.outcomes import Outcome, read_outcome, write_outcome
 from nasray.runs.patience import PATIENCE
+from nasray.runs.stopped import mark_stopped
 from nasray.trials.memory import short_of_memory
 from nasray.trials.running import ENDED, EPOCH, GIVEN_UP
 from nasray.tune.session.secrets import keep_secrets
@@ -85,9 +86,9 @@ class Failures(Callback):
             if outcome.state in ("waiting", "retrying", "lost"):  # it did not come as far as its own outcome
                 self._write(name, replace(outcome, state="refused", reason=result[GIVEN_UP]))
         elif not result.get(ENDED):
-            points = tuple((macs, accuracy) for macs, accuracy in result.get("points", ()))
-            stopped = replace(self._outcome(name), state="stopped", epoch=int(result.get(EPOCH, 0)), points=points)
-            self._write(name, stopped)
+            # What a search gave until then stays in its table, and counts nowhere.
+            self._write(name, replace(self._outcome(name), state="stopped", epoch=int(result.get(EPOCH, 0)), points=()))
+            mark_stopped(self._storage, name)
 
     def _write(self, name: str, outcome: Outcome) -> None:
         """Write an outcome; where even that fails, the run ends with an error that names the trial."""

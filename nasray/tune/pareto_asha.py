@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import moocore
@@ -123,6 +123,8 @@ class ParetoASHA(FIFOScheduler):
         reduction_factor: eta: the best 1/eta of the trials continue at a rung. With 3 and rungs of 12 and 200 epochs,
             a few hundred cells of NAS-Bench-201 reach the hypervolume of full training; 4 loses some in small runs.
         rungs: rungs in rising order instead of ``max_t`` and ``grace_period``; the last is where trials end.
+        group_of: gives a trial's group by its name: it is compared with those of its own group alone, as where metrics
+            of two groups mean different things. None compares all trials.
 
     Raises:
         ValueError: an argument that does not fit; later, a result at a rung without a metric, or one without
@@ -138,6 +140,7 @@ class ParetoASHA(FIFOScheduler):
         grace_period: float = 1,
         reduction_factor: float = 3,
         rungs: Sequence[float] = (),
+        group_of: Callable[[str], Hashable] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if isinstance(metrics, str) or not metrics or len(set(metrics)) < len(metrics):
@@ -159,6 +162,7 @@ class ParetoASHA(FIFOScheduler):
         self.time_attr = time_attr
         self.reduction_factor = reduction_factor
         self.max_t = rungs[-1]
+        self._group_of = group_of
         self._rungs: dict[float, dict[str, Entry]] = {rung: {} for rung in rungs[:-1]}
         self._arrivals = 0
 
@@ -192,7 +196,7 @@ class ParetoASHA(FIFOScheduler):
                     f"{', '.join(self.metrics)}."
                 )
             values = tuple(map(float, record.values))
-            kept = self._kept(record.rung, values) if record.stopped is None else not record.stopped
+            kept = self._kept(record.trial, record.rung, values) if record.stopped is None else not record.stopped
             self._enter(record.trial, record.rung, values, kept)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
@@ -224,7 +228,7 @@ class ParetoASHA(FIFOScheduler):
         if not reached or name in self._rungs[reached[-1]]:
             return True
         values = self._values(trial, result)
-        kept = self._kept(reached[-1], values)
+        kept = self._kept(name, reached[-1], values)
         self._enter(name, reached[-1], values, kept)
         return kept
 
@@ -232,9 +236,11 @@ class ParetoASHA(FIFOScheduler):
         self._rungs[rung][name] = Entry(self._arrivals, values, kept)
         self._arrivals += 1
 
-    def _kept(self, rung: float, newcomer: tuple[float, ...]) -> bool:
+    def _kept(self, name: str, rung: float, newcomer: tuple[float, ...]) -> bool:
         """Whether a trial is kept that comes to a rung after all that are there."""
-        values = [*(entry.values for entry in self._rungs[rung].values()), newcomer]
+        there, group_of = self._rungs[rung], self._group_of
+        alike = there if group_of is None else [one for one in there if group_of(one) == group_of(name)]
+        values = [*(there[one].values for one in alike), newcomer]
         signs = [1.0 if mode == "min" else -1.0 for mode in self.modes]
         rank, position = standing(np.array(values) * signs, len(values) - 1)
         # The last of all stands past these, and so does what is not finite.

@@ -18,6 +18,7 @@ from nasray.runs import TABLES, Storage, compact
 from nasray.runs.events import note, say
 from nasray.runs.lease import check_lease
 from nasray.runs.outcomes import GAVE_UP, Outcome, compact_outcomes, read_outcomes, reopen, write_outcome
+from nasray.runs.stopped import mark_all_stopped
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.trials.labels import label
 from nasray.tune.execution import Execution
@@ -42,6 +43,7 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
         return ()
     check_trackers(execution.trackers, storage)
     session.enter_context(_system_memory())
+    _mark(phase, storage)
     if phase.proposing is None:
         # Whoever runs a command again may have mended what a trial lacked.
         reopen(storage, {trial.name: trial.digest for trial in phase.trials})
@@ -52,6 +54,7 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     check_lease(storage, look=True)
     storage.delete_folder(WORKERS)
     drop_final_checkpoints(storage)  # no rung is refilled any more
+    _mark(phase, storage)
     _put_together(storage)
     failures = tuple(sorted(_failures(phase, outcomes)))
     if not failures:
@@ -128,6 +131,12 @@ def _system_memory() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
+
+
+def _mark(phase: Phase, storage: Storage) -> None:
+    """Mark the rows of what rungs stopped, as far as a kill, or rows of an earlier pass, left them unmarked."""
+    if phase.kind == "searches" and phase.rungs:
+        mark_all_stopped(storage)
 
 
 def _put_together(storage: Storage) -> None:

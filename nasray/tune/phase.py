@@ -10,6 +10,7 @@ from nasray.runs import Storage
 from nasray.runs.outcomes import Point
 from nasray.searchers import Feedback, Mode, Proposal, Searcher
 from nasray.trials.fidelity import Fidelity
+from nasray.trials.population import Population
 from nasray.trials.rows import ROW
 from nasray.trials.running import BEGUN, DONE, ENDED, EPOCH, GIVEN_UP, STATE, WAITS
 from nasray.trials.trial import Kind, SearchTrial, TrainingTrial, Trial, proposed
@@ -18,8 +19,15 @@ TRIAL = "trial"
 """In Tune's config of a trial: its name."""
 PROPOSAL = "proposal"
 """In Tune's config of a trial that a searcher proposed: the proposal's key."""
+SETTINGS = "settings"
+"""In Tune's config of a population's member: the settings that vary, as they are in force."""
+CLONED = "cloned"
+"""In Tune's config of a population's member: new whenever it became a clone; empty where it never did."""
+SCORE = "score"
+"""In a report of a population's member: what members are compared by."""
 RESERVED = frozenset(
     {
+        SCORE,
         *(EPOCH, DONE, ENDED, WAITS, BEGUN, GIVEN_UP, STATE, ROW, "points", "events", "node", "told"),
         *("config", "date", "done", "experiment_tag", "hostname", "node_ip", "pid", "timestamp", "training_iteration"),
         *("episodes_total", "timesteps_total", "iterations_since_restore", "timesteps_since_restore"),
@@ -92,9 +100,9 @@ class Phase:
     proposing: Proposing | None = None
     """Who proposes trials, where they are not known."""
     rungs: tuple[int, ...] = ()
-    """Epochs at which trainings are compared, and all but the best stopped; the last ends them."""
+    """Epochs at which trials are compared, and all but the best stopped; the last ends them."""
     reduction_factor: float = 3.0
-    """The best 1/N of the trainings continue at a rung."""
+    """The best 1/N of the trials continue at a rung."""
     objectives: Mapping[str, Mode] = field(default_factory=lambda: {"accuracy": "max", "macs": "min"})
     """What is traded, by names in a report, each with whether less or more of it is better."""
     workers: int = 1
@@ -113,6 +121,12 @@ class Phase:
         return trial is not None and trial.is_looked_up
 
     @property
+    def population(self) -> Population | None:
+        """Of which its trials are the members, where they are."""
+        trial = next(iter(self.trials), None)
+        return trial.population if isinstance(trial, TrainingTrial) else None
+
+    @property
     def names(self) -> set[str]:
         """Spaces, methods and datasets that its trials name."""
         trials = self.trials if self.proposing is None else [self.proposing.shared]
@@ -121,7 +135,12 @@ class Phase:
 
     @property
     def compared_by(self) -> dict[str, Mode]:
-        """What trainings are compared by at rungs: accuracy first, which leads, and then the other objectives."""
+        """What trials are compared by at rungs: accuracy first, which leads, and then the other objectives.
+
+        Searches are by their supernet's: what they give comes late, or once.
+        """
+        if self.kind == "searches":
+            return {"supernet_accuracy": "max", "expected_macs": "min"}
         return {"accuracy": "max", **self.objectives}
 
     @property

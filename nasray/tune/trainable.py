@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +26,7 @@ from nasray.trials.evaluation import Evaluation
 from nasray.trials.labels import kind_of, label
 from nasray.trials.running import DONE, ENDED, EPOCH, GIVEN_UP, STATE, Report, Running, RunningTrial
 from nasray.trials.trial import TrainingTrial, Trial, trial_of
-from nasray.tune.phase import PROPOSAL, TRIAL, WORKERS, trial_of_key
+from nasray.tune.phase import PROPOSAL, SCORE, TRIAL, WORKERS, trial_of_key
 from nasray.tune.resources.limits import free_gpu_memory, limit_gpu_memory
 from nasray.tune.workers import DistributedEvaluation, Group
 
@@ -101,9 +102,11 @@ class TrialTrainable(Trainable):
     def step(self) -> Report:
         """One epoch, or at first the state that the trial resumes from; what Tune keeps of it in memory is small."""
         if self._refused is not None:
-            return {EPOCH: 0, DONE: True, ENDED: True, GIVEN_UP: self._refused, STATE: "refused"}
+            return {EPOCH: 0, DONE: True, ENDED: True, GIVEN_UP: self._refused, STATE: "refused", SCORE: math.nan}
         assert self._trial is not None
         report = self._trial.step()
+        if self._trial.is_member:
+            report[SCORE] = report.get("accuracy", math.nan)  # in every report: Tune asks for it
         if self._events:
             report[EVENTS], self._events = self._events, []
         report[NODE] = ray.get_runtime_context().get_node_id()[:12]
@@ -114,6 +117,9 @@ class TrialTrainable(Trainable):
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing, likewise."""
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Nothing, and nothing that Tune wrote is read."""
 
     def cleanup(self) -> None:
         """Give the memory back before the next trial takes its own."""

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import ray
@@ -23,20 +24,21 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from nasray import registry
 from nasray.errors import ClusterLost, LeaseLost, StorageFailure, message
 from nasray.runs import Storage
-from nasray.runs.events import drawn_by
+from nasray.runs.events import drawn_by, note
 from nasray.runs.outcomes import Outcome
 from nasray.trials.labels import kind_of
 from nasray.trials.running import EPOCH
-from nasray.trials.trial import Trial
+from nasray.trials.trial import TrainingTrial, Trial
 from nasray.tune.execution import Execution
 from nasray.tune.failures import Failures, cause_of, note_kill, resources
 from nasray.tune.pareto_asha import ParetoASHA
-from nasray.tune.phase import TRIAL, Phase
+from nasray.tune.phase import TRIAL, WORKERS, Phase
+from nasray.tune.population import Comparisons, own_draws
 from nasray.tune.proposing import Proposed
 from nasray.tune.reports.callbacks import callbacks_of
 from nasray.tune.resources.room import cluster_nodes
 from nasray.tune.resources.waiting import WaitingForRoom
-from nasray.tune.rungs import names_of_known, records
+from nasray.tune.rungs import group_of, names_of_known, records
 from nasray.tune.searcher import AskTellSearch
 from nasray.tune.session.connection import quiet_tune, tune_environment
 from nasray.tune.session.interruption import run_interruptibly
@@ -119,16 +121,22 @@ def run_pass(
     reports = callbacks_of(phase, waiting, storage, execution, outcomes, ended, began)
     workers = 1 if group is None else group.workers
     reports.append(WaitingForRoom(phase.run, cpus=execution.cpus_per_trial, gpus=gpus, workers=workers))
-    aside = tempfile.mkdtemp(prefix="nasray-tune-")
+    population = _population(phase, waiting, storage)
+    # Members are saved by Tune, to nothing, which wants a folder for it that every node sees.
+    aside = tempfile.mkdtemp(prefix="nasray-tune-") if population is None else str(storage.child(WORKERS))
+    param_space = {TRIAL: tune.grid_search(list(digests))} if population is None else population.param_space
+    if population is not None:
+        storage.delete_folder(WORKERS)  # of a driver that was killed
+        reports.append(population)
     try:
         tuner = tune.Tuner(
             trainable,
-            param_space={TRIAL: tune.grid_search(list(digests))} if search is None else None,
+            param_space=param_space if search is None else None,
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 num_samples=most or 1,
                 max_concurrent_trials=at_once or None,
-                scheduler=_scheduler(phase, storage, outcomes, proposed),
+                scheduler=population.scheduler() if population else _scheduler(phase, storage, outcomes, proposed),
                 reuse_actors=True,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
@@ -138,12 +146,14 @@ def run_pass(
                 storage_path=aside,
                 verbose=0,
                 callbacks=[Failures(phase.run, storage, digests), processes, *reports],
+                stop=population,
                 # A trial's outcome says whether it is tried again: Tune itself always does.
                 failure_config=tune.FailureConfig(max_failures=-1),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
-        _fit(tuner, phase, aside)
+        with nullcontext() if population is None else own_draws():
+            _fit(tuner, phase, aside)
     except Exception as error:
         killed = cause_of(error, OutOfMemoryError)
         if killed is None:
@@ -152,7 +162,10 @@ def run_pass(
     finally:
         for stop in tuple(drawn_by):  # Tune was cut off
             stop()
-        _delete(aside)
+        if population is None:
+            _delete(aside)
+        else:
+            storage.delete_folder(WORKERS)
 
 
 def reserving(
@@ -245,6 +258,17 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _population(phase: Phase, waiting: Sequence[Trial], storage: Storage) -> Comparisons | None:
+    """How the members of a population are compared; None where the trials are no members."""
+    if phase.population is None:
+        return None
+    members = [trial for trial in waiting if isinstance(trial, TrainingTrial)]
+    found = Comparisons(phase.population, storage, members, phase.trainings)
+    if found.resumes:
+        note(f"The population goes on. Tune's clock starts anew: members are compared next after {found.next} epochs.")
+    return found
+
+
 def _scheduler(
     phase: Phase, storage: Storage, outcomes: Mapping[str, Outcome], proposed: Proposed | None
 ) -> TrialScheduler:
@@ -256,6 +280,7 @@ def _scheduler(
         time_attr=EPOCH,
         rungs=phase.rungs,
         reduction_factor=phase.reduction_factor,
+        group_of=group_of(phase),
     )
     name_of = names_of_known(phase) if proposed is None else proposed.name_of_row
     scheduler.refill(records(phase, storage, outcomes, name_of))

@@ -43,11 +43,12 @@ BOTH = [
 
 
 def test_the_columns_are_those_that_the_design_names() -> None:
-    own = ["trial_id", "epoch", "snapshot", "supernet_accuracy", "accuracy", "gap", "seconds", "peak_memory_bytes"]
+    own = ["trial_id", "epoch", "snapshot", "supernet_accuracy", "accuracy", "gap", "complete", "seconds"]
+    own += ["peak_memory_bytes"]
     assert list(CANDIDATES.names) == BOTH + own
     own = ["epochs", "complete", "accuracy", "test_accuracy", "seconds", "peak_memory_bytes"]
     own += ["latency_ms", "latency_low_ms", "latency_high_ms", "latency_batch"]
-    own += ["training", "search_trial_id", "baseline_of", "weights"]
+    own += ["training", "member", "search_trial_id", "baseline_of", "weights"]
     assert list(EVALUATIONS.names) == BOTH + own
     own = ["trial_id", "kind", "architecture_id", "epoch", "loss", "accuracy", "supernet_accuracy", "macs", "seconds"]
     assert set(own) < set(EPOCHS.names)
@@ -135,7 +136,7 @@ def test_a_value_given_twice_is_refused(candidate: Row) -> None:
 
 
 def test_kinds_are_told_by_column_or_by_name() -> None:
-    candidates, evaluations = pd.DataFrame({"snapshot": [0]}), pd.DataFrame({"complete": [False]})
+    candidates, evaluations = pd.DataFrame({"snapshot": [0]}), pd.DataFrame({"epochs": [5]})
     assert kinds_of(candidates) == ["inherited weights"]
     assert kinds_of(evaluations) == ["trained from scratch"]
     assert kinds_of(pd.concat([candidates, evaluations])) == ["inherited weights", "trained from scratch"]

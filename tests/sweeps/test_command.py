@@ -45,6 +45,7 @@ def parsed(words: list[str]) -> Sweep:
         ("digits", {"method": "ista_nas", "space": "darts", "sparsity": 3}),
         ("digits", {"data_root": "/some where", "gpus_per_trial": "auto", "trackers": ("mlflow",)}),
         ("gold_cifar10", {"preset": "paper", "train_examples": 100}),
+        ("digits", {"epochs": 9, "search_rungs": (2, 8), "search_reduction_factor": 2.0}),
         ("all_methods_digits", {"epochs": 30, "sparsity": 2}),
         ("nas_bench_201", {"table": "/t.csv", "table_unit": "fraction", "table_columns": ("a=12",), "seeds": (1,)}),
     ],

@@ -167,6 +167,18 @@ def test_the_first_few_keep_both_ends_of_the_front() -> None:
     assert all_decisions([(5.0, 5.0), (1.0, 9.0), (9.0, 1.0), (6.0, 4.0)], eta=4) == [True, True, True, False]
 
 
+def test_a_trial_is_compared_with_those_of_its_group_alone() -> None:
+    points = [(float(number), float(number)) for number in range(8)]  # each worse than all before it
+    alone = all_decisions(points, eta=2)
+    asha = scheduler(eta=2, rungs=(12, 200), group_of=lambda name: name[0])
+    told = [report(asha, f"{group}{place}", point) for place, point in enumerate(points) for group in "ab"]
+    assert told == [kept for kept in alone for _ in "ab"]
+    assert alone.count(False) > 0
+    again = scheduler(eta=2, rungs=(12, 200), group_of=lambda name: name[0])
+    again.refill(Record(name, 12, entry.values, None) for name, entry in asha.rungs[12].items())
+    assert again.rungs == asha.rungs
+
+
 def test_what_is_not_finite_is_stopped_and_counts() -> None:
     asha = scheduler(eta=2)
     assert not report(asha, "a", (NAN, 1.0))

@@ -135,6 +135,13 @@ def notes_on(runs: Sequence[RunTables], rows: pd.DataFrame, metric: Metric) -> I
     stopped = int((trained["part"] == -1).sum()) if len(trained) else 0
     if stopped:
         yield f"{stopped} trainings were stopped early: they are in the table, and on no front."
+    found = rows[(rows["table"] == "candidates") & (rows["part"] == -1)]
+    if len(found):
+        searches = found[["run", "trial_id"]].drop_duplicates()
+        yield (
+            f"{len(searches)} searches were stopped early by how their supernets compared: what they had given is in "
+            "the table, and on no front."
+        )
     for run in runs:
         of = f" of {run.name}" if len(runs) > 1 else ""
         yield from _failures(run, of)

@@ -35,6 +35,7 @@ from nasray.trials.fidelity import Fidelity
 from nasray.trials.running import GIVEN_UP
 from nasray.trials.trial import Trial
 from nasray.tune.phase import TRIAL
+from nasray.tune.reports.state import was_stopped
 
 Arm = tuple[str, str]
 """Method and space."""
@@ -134,8 +135,8 @@ class Metrics(Callback):
         self._reference = (math.nan, math.nan)
         self._earlier: dict[Arm, list[Point]] = {}
         self._fronts: dict[Arm, Front] = {}
-        self._known: dict[Arm, int] = {}
-        """How many points there were when a front was last taken."""
+        self._known: dict[Arm, tuple[int, int]] = {}
+        """How many points there were when a front was last taken, and how many trials of the pass were stopped."""
 
     def setup(self, *arguments: Any, **info: Any) -> None:
         """Called by Tune before the first trial, also when a phase is resumed."""
@@ -189,6 +190,7 @@ class Metrics(Callback):
     def _set_all(self, trials: list[TuneTrial]) -> None:
         states: dict[Arm, Counter[str]] = {arm: Counter() for arm in self.planned}
         points = {arm: list(found) for arm, found in self._earlier.items()}
+        stopped = 0
         for arm, outcomes in self.earlier.items():
             failed = sum(one.state in GAVE_UP for one in outcomes)
             states.setdefault(arm, Counter()).update(failed=failed, done=len(outcomes) - failed)
@@ -196,14 +198,17 @@ class Metrics(Callback):
         for trial in trials:
             arm, result = self._arm(trial), trial.run_metadata.last_result
             states.setdefault(arm, Counter())[_state(trial, result)] += 1
-            points.setdefault(arm, []).extend(result.get("points", ()))
+            if was_stopped(trial, result):
+                stopped += 1
+            else:
+                points.setdefault(arm, []).extend(result.get("points", ()))
             if trial.status == TuneTrial.RUNNING:
                 self._set_trial(trial)
         for arm, counts in states.items():
             counts["waiting"] = max(0, self.planned.get(arm, 0) - counts.total() + counts["waiting"])
             for state in STATES:
                 self._set(TRIALS, counts[state], arm, state=state)
-        for one, (front, volume) in self._fronts_of(points).items():
+        for one, (front, volume) in self._fronts_of(points, stopped).items():
             self._set(FRONT_SIZE, len(front), one)
             self._set(HYPERVOLUME, volume * 1e6, one)
 
@@ -224,7 +229,7 @@ class Metrics(Callback):
         # What a searcher proposed is of the one arm that its phase has.
         return self.arms.get(trial.config[TRIAL]) or next(iter(self.planned))
 
-    def _fronts_of(self, points: Mapping[Arm, Iterable[Point]]) -> dict[Arm, Front]:
+    def _fronts_of(self, points: Mapping[Arm, Iterable[Point]], stopped: int) -> dict[Arm, Front]:
         """The front of each method that found points, and that of all together. An architecture may have several."""
         of_method: dict[Arm, list[Point]] = {}
         for (methods, space), own in points.items():
@@ -232,9 +237,10 @@ class Metrics(Callback):
             for method in methods.split(", "):
                 of_method.setdefault((method, space), []).extend(affordable)
         for arm, own in of_method.items():
-            # Points only come, never go: as many are the same.
-            if self._known.get(arm) != len(own):
-                self._known[arm], self._fronts[arm] = len(own), self._front(own)
+            # Points only come, but for those of a trial that a rung stops, which go.
+            known = len(own), stopped
+            if self._known.get(arm) != known:
+                self._known[arm], self._fronts[arm] = known, self._front(own)
         if len(of_method) == 1:
             return {**self._fronts, ALL: self._fronts[next(iter(of_method))]}
         return {**self._fronts, ALL: self._front([point for front, _ in self._fronts.values() for point in front])}

@@ -16,7 +16,7 @@ from nasray import registry
 from nasray.fronts import pareto_front
 from nasray.runs.outcomes import GAVE_UP, Outcome, Point
 from nasray.trials.labels import label
-from nasray.trials.running import EPOCH, GIVEN_UP, WAITS
+from nasray.trials.running import ENDED, EPOCH, GIVEN_UP, WAITS
 from nasray.trials.trial import Trial
 from nasray.tune.phase import PROPOSAL, Phase
 from nasray.tune.trainable import trial_of_config
@@ -221,7 +221,8 @@ class Counting:
     ) -> None:
         result = trial.last_result or {}
         epoch = int(result.get(EPOCH, 0))
-        arm.points += [(macs, accuracy) for macs, accuracy in result.get("points", ())]
+        if not was_stopped(trial, result):
+            arm.points += [(macs, accuracy) for macs, accuracy in result.get("points", ())]
         failed = trial.status == TuneTrial.ERROR or GIVEN_UP in result
         if failed:
             failures.append((self.label(str(trial), trial.config), str(result.get(GIVEN_UP, "lost its process"))))
@@ -234,6 +235,11 @@ class Counting:
             figures = _figures(result)
             told = self.label(str(trial), trial.config)
             running.append(RunningState(label=told, epoch=epoch, epochs=_epochs(planned), figures=figures))
+
+
+def was_stopped(trial: TuneTrial, result: Mapping[str, Any]) -> bool:
+    """Whether a rung stopped a trial in this pass, by its last result: what it gave counts nowhere."""
+    return trial.status == TuneTrial.TERMINATED and not result.get(ENDED)
 
 
 def _end(arm: ArmState, trial: Trial, epoch: int, *, failed: bool) -> None:

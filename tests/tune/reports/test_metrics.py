@@ -89,8 +89,8 @@ def searches(storage: Storage, **changes: Any) -> Metrics:
 def test_trials_are_counted_and_fronts_are_each_methods_own(storage: Storage) -> None:
     metrics = searches(storage, seconds=0.0)
     trials = [
-        Trial("a", GOLD, "TERMINATED", points=[(2.0, 0.5), (6.0, 0.9)]),
-        Trial("b", GOLD, "TERMINATED", points=[(7.0, 0.8)], given_up="it gave up"),
+        Trial("a", GOLD, "TERMINATED", points=[(2.0, 0.5), (6.0, 0.9)], ended=True),
+        Trial("b", GOLD, "TERMINATED", points=[(7.0, 0.8)], ended=True, given_up="it gave up"),
         Trial("c", DARTS, "RUNNING", points=[(4.0, 0.6)], epoch=3, supernet_accuracy=0.25, macs=1.5, gap=-0.125),
         Trial("d", DARTS, "ERROR"),
     ]
@@ -132,10 +132,25 @@ def test_of_a_trial_that_ended_its_last_figures_are_exported_once(storage: Stora
 
 
 @pytest.mark.usefixtures("gauges")
+def test_what_a_search_gave_counts_no_more_once_a_rung_stopped_it(storage: Storage) -> None:
+    metrics = searches(storage, seconds=0.0)
+    kept = Trial("a", GOLD, "RUNNING", points=[(2.0, 0.5)])
+    stopped = Trial("b", GOLD, "RUNNING", points=[(6.0, 0.9)])
+    metrics.on_step_end(1, [kept, stopped])
+    assert values("nasray_hypervolume_macs", method="all") == [pytest.approx((4 * 0.4 + 4 * 0.8) * 1e6)]
+    stopped.status = "TERMINATED"
+    # As many points as before: the other one gave another in the same seconds.
+    kept.run_metadata.last_result["points"].append((1.0, 0.2))
+    metrics.on_step_end(2, [kept, stopped])
+    assert values("nasray_hypervolume_macs", method="all") == [pytest.approx((1 * 0.1 + 8 * 0.4) * 1e6)]
+    assert values("nasray_trials", method="gold_nas", state="done") == [1.0]
+
+
+@pytest.mark.usefixtures("gauges")
 def test_a_budget_holds_for_the_front_and_methods_that_found_the_same_share_it(storage: Storage) -> None:
     metrics = searches(storage, seconds=0.0, budget=5.0)
     shared = ("darts, gold_nas", "gold")
-    metrics.on_step_end(1, [Trial("a", shared, "TERMINATED", points=[(2.0, 0.5), (6.0, 0.9)])])
+    metrics.on_step_end(1, [Trial("a", shared, "TERMINATED", points=[(2.0, 0.5), (6.0, 0.9)], ended=True)])
     for method in ("darts", "gold_nas", "all"):
         assert values("nasray_hypervolume_macs", method=method) == [pytest.approx(8 * 0.4 * 1e6)]
 

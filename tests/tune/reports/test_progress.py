@@ -60,9 +60,9 @@ def counting() -> tuple[Counting, list[Any]]:
     ended = {first.name: Outcome(state="done", digest=first.digest, epoch=8, points=points)}
     in_this_pass = [
         in_tune(second, TuneTrial.RUNNING, epoch=3, supernet_accuracy=0.7134, points=[(0.3, 0.84)]),
-        in_tune(third, TuneTrial.TERMINATED, epoch=2, given_up="loss became nan", points=[]),
+        in_tune(third, TuneTrial.TERMINATED, epoch=2, ended=True, given_up="loss became nan", points=[]),
         in_tune(fourth, TuneTrial.PENDING),
-        in_tune(random, TuneTrial.TERMINATED, epoch=2, points=[(0.25, 0.7), (0.38, 0.79)]),
+        in_tune(random, TuneTrial.TERMINATED, epoch=2, ended=True, points=[(0.25, 0.7), (0.38, 0.79)]),
     ]
     return Counting(phase, ended, began=1000.0), in_this_pass
 
