@@ -17,7 +17,7 @@ from nasray.errors import InvalidInput
 
 FUNCTIONS = {
     *("sweep", "search", "train", "retrain", "resume", "cost", "draw", "export", "open", "load", "list", "network"),
-    *("pareto_front", "hypervolume", "plot_front"),
+    *("pareto_front", "hypervolume", "plot_front", "importance", "effects"),
 }
 VALUES = {"Sweep", "Arm", "Range", "Choice", "Budget", "Run"}
 
