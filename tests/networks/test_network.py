@@ -207,7 +207,7 @@ def test_seconds_fall_as_gates_empty():
     def fastest(masks: list[Any]) -> float:
         gates = binary_gates(masks)
         times = []
-        for _ in range(4):
+        for _ in range(10):
             began = time.perf_counter()
             network(x, gates).square().sum().backward()
             times.append(time.perf_counter() - began)

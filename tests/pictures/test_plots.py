@@ -17,7 +17,8 @@ from tests.run_files import Row
 
 
 def rows(macs: list[float]) -> pd.DataFrame:
-    return pd.DataFrame({"macs": macs, "accuracy": [0.5 + 0.1 * i for i in range(len(macs))], "complete": True})
+    accuracies = [0.5 + 0.1 * i for i in range(len(macs))]
+    return pd.DataFrame({"macs": macs, "accuracy": accuracies, "epochs": 9, "complete": True})
 
 
 def text_of(path: Path) -> str:

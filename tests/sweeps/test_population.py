@@ -123,7 +123,10 @@ def trained_again(run: nasray.Run, folder: Path) -> Evaluation:
         ({"address": "nowhere:1"}, "address: it is of a population"),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_is_written(tmp_path: Path, given: dict[str, Any], why: str) -> None:
+def test_what_cannot_run_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], why: str
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # a session of other tests may have one
     settings: dict[str, Any] = {**TINY, "augmentation": "standard", "out": tmp_path / "run", **given}
     with pytest.raises(InvalidInput, match=why) as error:
         nasray.train(CELL, "nas_bench_201", "digits", **settings)
