@@ -11,6 +11,7 @@ from nasray.searchers.searcher import (
     Proposal,
     Searcher,
     SearchProblem,
+    catch_up,
     feedback_of,
     rebuilt,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Proposal",
     "SearchProblem",
     "Searcher",
+    "catch_up",
     "feedback_of",
     "find_searcher",
     "is_searcher",

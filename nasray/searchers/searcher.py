@@ -266,11 +266,16 @@ def rebuilt(
     """
     results = list(told)
     searcher = kind(config, replace(problem, seed=seed_after(problem.seed, len(results) + len(under_way))))
-    for proposal, feedback in results:
+    catch_up(searcher, results, under_way)
+    return searcher
+
+
+def catch_up(searcher: Searcher, told: Iterable[tuple[Proposal, Feedback]], under_way: Iterable[Proposal] = ()) -> None:
+    """Tell a new searcher earlier results, in order, and what is under way."""
+    for proposal, feedback in told:
         searcher.tell(replace(proposal, number=None), feedback)
     for proposal in under_way:
         searcher.resume(replace(proposal, number=None))
-    return searcher
 
 
 def seed_after(seed: int, proposals: int) -> int:

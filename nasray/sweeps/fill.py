@@ -8,7 +8,7 @@ from typing import Any
 
 from nasray.errors import InvalidInput, shown
 from nasray.methods import CostKnob
-from nasray.searchers import Feedback, Proposal, Searcher, SearchProblem
+from nasray.searchers import Feedback, Proposal, Searcher, SearchProblem, catch_up
 from nasray.searchers.filling import TOLERANCE, Filling, Probe
 from nasray.settings import as_tuple, check_fields, check_number
 from nasray.sweeps.arm import Arm
@@ -143,8 +143,5 @@ def rebuilt_filling(
     searcher = FillingSearcher(Searcher.Config(evaluations=fill.searches), problem, fill, knob)
     for proposal, feedback in first:
         searcher.filling.learn(proposal.settings[knob.name], feedback.points[-1][0])
-    for proposal, feedback in told:
-        searcher.tell(proposal, feedback)
-    for proposal in under_way:
-        searcher.resume(proposal)
+    catch_up(searcher, told, under_way)
     return searcher

@@ -28,6 +28,7 @@ from nasray.searchers import (
     Proposal,
     Searcher,
     SearchProblem,
+    catch_up,
     feedback_of,
     find_searcher,
     rebuilt,
@@ -135,10 +136,7 @@ class Learner:
         if sweep.worth != "gain":
             return rebuilt(kind, config, problem, [*first, *told], under_way)
         searcher = GainSearcher(config, problem, partial(rebuilt, kind, config, problem), reference, sweep.most_macs)
-        for proposal, feedback in [*first, *told]:
-            searcher.tell(proposal, feedback)
-        for proposal in under_way:
-            searcher.resume(proposal)
+        catch_up(searcher, [*first, *told], under_way)
         return searcher
 
     def proposing(self, sweep: Sweep, reference: tuple[float, float], known: Iterable[Known] = ()) -> Proposing:

@@ -198,8 +198,10 @@ class Sweep:
 
     @property
     def varied(self) -> list[str]:
-        """Names of the settings that some arm varies of its searches."""
-        varied = (name for arm in self.arms for name in arm.param_space if not name.startswith(TRAINED))
+        """Names of the settings that some arm varies of its searches, or that filling a front chooses."""
+        varied = [name for arm in self.arms for name in arm.param_space if not name.startswith(TRAINED)]
+        if self.fill is not None:
+            varied += [knob_of(arm).name for arm in self.search_arms]
         return list(dict.fromkeys(varied))
 
     @property

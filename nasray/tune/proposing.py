@@ -65,13 +65,16 @@ class Proposed:
                 amend_row(self.storage, EVALUATIONS, result[ROW], told=number)
             return
         name = self.trial(proposal).name
+        outcome = read_outcome(self.storage, name)
+        if outcome is not None:
+            self._told_of_search(name, outcome, number)
+
+    def _told_of_search(self, name: str, outcome: Outcome, number: int) -> None:
         rows = read(self.storage, CANDIDATES)
         for row in rows[rows["trial_id"] == name].to_dict("records"):
             own = {str(column): value for column, value in row.items()}
             amend_row(self.storage, CANDIDATES, row_file(CANDIDATES, own), told=number)
-        outcome = read_outcome(self.storage, name)
-        if outcome is not None:
-            write_outcome(self.storage, name, dataclasses.replace(outcome, told=number))
+        write_outcome(self.storage, name, dataclasses.replace(outcome, told=number))
 
     def name_of_row(self, row: Mapping[Any, Any]) -> str | None:
         """The name of the trial that left a row; None where the searcher did not propose it."""
@@ -127,13 +130,12 @@ class Proposed:
         """Number the searches that ended, and of which the driver was killed before it wrote that down."""
         if not isinstance(self.proposing.shared, SearchTrial):
             return
-        outcomes = [one for one in self.outcomes().values() if not one.is_open]
-        number = max((one.told for one in outcomes if one.told is not None), default=0)
-        for outcome in sorted((one for one in outcomes if one.told is None), key=lambda one: str(one.proposal)):
-            proposal = self._proposal(outcome)
-            if proposal is not None:
+        ended = {name: outcome for name, outcome in sorted(self.outcomes().items()) if not outcome.is_open}
+        number = max((one.told for one in ended.values() if one.told is not None), default=0)
+        for name, outcome in ended.items():
+            if outcome.told is None:
                 number += 1
-                self.told(proposal, {}, number)
+                self._told_of_search(name, outcome, number)
 
     def ended(self) -> dict[str, tuple[str, Result]]:
         """Proposal's key and last result of the trials that ended for good, by their names."""

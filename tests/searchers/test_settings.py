@@ -110,6 +110,21 @@ def test_settings_beside_an_architecture_within_a_budget(name: str) -> None:
         one.tell(proposal, Feedback(state="complete", values=(macs(proposal.architecture),), constraints=constraints))
 
 
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2"])
+def test_what_is_under_way_is_neither_proposed_again_nor_counted_twice(name: str) -> None:
+    before = made(name)
+    under_way = [before.ask(), before.ask()]
+    again: Any = rebuilt(find_searcher(name), before.config, problem(), [], under_way)
+    further = again.ask()
+    assert further.key not in {one.key for one in under_way}
+    again.tell(Proposal(None, under_way[0].settings), Feedback(state="complete", values=(1.0,)))
+    assert [(one.state.name, one.params) for one in again.study.trials] == [
+        ("COMPLETE", under_way[0].settings),
+        ("RUNNING", under_way[1].settings),
+        ("RUNNING", further.settings),
+    ]
+
+
 def test_a_condition_is_a_name_and_a_value() -> None:
     with pytest.raises(InvalidInput, match=r"^when 'schedule': expected the name of a setting and a value of it"):
         Range(low=1, high=2, when="schedule")  # type: ignore[arg-type]

@@ -15,14 +15,17 @@ from nasray import registry
 from nasray.cli.all_verbs import VERBS
 from nasray.errors import InvalidInput
 from nasray.fronts import hypervolume
+from nasray.methods.entrannas import EnTranNASDST
 from nasray.methods.gold_nas import GoldNAS
 from nasray.runs import open_storage
+from nasray.runs.outcomes import Outcome, compact_outcomes, read_outcomes, write_outcome
 from nasray.searchers import Feedback, Proposal
 from nasray.searchers.evolution import Evolution
 from nasray.settings import Choice, Range
 from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 from nasray.sweeps.changes import with_device
 from nasray.sweeps.command import Source, command_of
+from nasray.sweeps.fill import Fill
 from nasray.sweeps.forecast import forecast
 from nasray.sweeps.learning import learners, worth_of
 from nasray.sweeps.made import sweep_of
@@ -30,6 +33,7 @@ from nasray.sweeps.proposals import proposals
 from nasray.sweeps.retraining import late
 from nasray.sweeps.run import run_sweep
 from nasray.trials.fidelity import Fidelity
+from nasray.trials.rows import knob_columns
 from nasray.tune.phase import Phase
 
 SIZE: dict[str, Any] = {
@@ -180,6 +184,38 @@ def test_what_retraining_cannot_tell_is_refused(changes: dict[str, Any], said: s
     given = {"training": Training(settings=EvaluationSettings(**SIZE, epochs=1)), "worth_by": "retrained"}
     with pytest.raises(InvalidInput, match=said):
         swept(**{**given, **changes})
+
+
+def test_what_filling_chooses_is_a_column_of_its_rows() -> None:
+    settings = EnTranNASDST.Config(**SIZE, epochs=3)
+    sweep = swept(arms=(Arm(method="entrannas_dst", space="darts", settings=settings),), fill=Fill(count=3))
+    assert sweep.varied == ["beta"]
+    assert knob_columns(settings, sweep.varied)["beta"] == settings.beta
+
+
+def test_a_search_that_ended_as_its_driver_was_killed_is_told_all_the_same(tmp_path: Path) -> None:
+    from nasray.tune.proposing import Proposed
+
+    arm = dataclasses.replace(GOLD, param_space={"lambda0": Range(low=0.1, high=1.0)})
+    sweep = with_device(swept(arms=(arm,)), "cpu")
+    (learner,) = learners(sweep)
+    storage = open_storage(tmp_path)
+    proposing = learner.proposing(sweep, (1.0, 0.1))
+    phase = Phase(name="learnt", kind="searches", run="learnt", dataset="digits", proposing=proposing)
+    for value, number in ((0.5, 1), (0.2, None), (0.7, None)):
+        proposal = Proposal(None, {"lambda0": value})
+        trial = Proposed(phase, storage).trial(proposal)
+        gave = Outcome(
+            state="done", digest=trial.digest, epoch=3, points=((0.5, value),), proposal=proposal.key, told=number
+        )
+        write_outcome(storage, trial.name, gave)
+    compact_outcomes(storage)
+    for _ in range(2):
+        search = Proposed(phase, storage).search()
+        assert (search.told, search.distinct) == (3, 3)
+        outcomes = read_outcomes(storage).values()
+        assert sorted(one.told or 0 for one in outcomes) == [1, 2, 3]
+        assert {one.told for one in outcomes if one.points == ((0.5, 0.5),)} == {1}
 
 
 @pytest.mark.slow
