@@ -1,6 +1,6 @@
 """Filling fronts of real methods, against a grid of as many searches: targets met, and searches used.
 
-    NASRAY_DATA=DIR python tests/benchmarks/fill_digits.py [--data digits fashion_mnist] [--methods gold_nas ...]
+    NASRAY_DATA=DIR OMP_NUM_THREADS=1 python tests/benchmarks/fill_digits.py [--data digits] [--methods ista_nas]
 
 For each method eight targets, evenly in log multiply-adds from what its knob's one end gave to what the other did. The
 grid has as many searches as the filling used, at values evenly over the knob's range. A target is met by a candidate
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from nasray.sweeps.options import with_options
 from nasray.sweeps.run import run_sweep
 from nasray.sweeps.sweep import Sweep
 from nasray.trials.search_config import find_method
+from nasray.tune.session.connection import connection
 
 METHODS = ("gold_nas", "ista_nas", "dso_nas", "entrannas_dst")
 TARGETS, SEARCHES = 8, 20
@@ -66,20 +66,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["digits", "fashion_mnist"])
     parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument(
+        "--storage", type=Path, default=Path("runs/fill_digits"), help="a script that was killed goes on"
+    )
     given = parser.parse_args()
     print("| data | method | knob | targets (M) | searches | met by filling | met by the grid |")
     print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as work:
+    with connection(None, "fill_digits"):  # one Ray for all
         for data in given.data:
             for method in given.methods:
                 knob = find_method(method).cost_knob
                 assert knob is not None
-                filled = swept(method, data, Path(work), fill=TARGETS, fill_searches=SEARCHES)
+                filled = swept(method, data, given.storage, fill=TARGETS, fill_searches=SEARCHES)
                 last = filled.sort_values(["epoch", "snapshot"]).groupby("trial_id").last()
                 at_ends = last[last[knob.name].isin([knob.within.low, knob.within.high])]["macs"]
                 targets = targets_between(float(at_ends.min()), float(at_ends.max()), TARGETS)
                 used = filled["trial_id"].nunique()
-                grid = swept(method, data, Path(work), grid={knob.name: evenly(knob, used)})
+                grid = swept(method, data, given.storage, grid={knob.name: evenly(knob, used)})
                 row = [data, method, knob.name, f"{targets[0]:.3g} to {targets[-1]:.3g}", str(used)]
                 row += [f"{met(targets, rows['macs'])} of {len(targets)}" for rows in (filled, grid)]
                 print(f"| {' | '.join(row)} |", flush=True)

@@ -30,6 +30,7 @@ from nasray.settings import Range
 from nasray.sweeps import Sweep
 from nasray.sweeps.options import with_options
 from nasray.sweeps.run import run_sweep
+from nasray.tune.session.connection import connection
 
 STRENGTHS = {"lambda0": Range(low=1e-3, high=1e-1, log=True), "mu": Range(low=10.0, high=300.0, log=True)}
 
@@ -111,10 +112,12 @@ def main() -> None:
     parser.add_argument("--storage", type=Path, default=Path("runs/search_rungs"))
     options = parser.parse_args()
     rows = []
-    for seed in range(options.repetitions):
-        whole, stopped = (figures(swept(options.storage, seed, options.draws, rungs)) for rungs in ([], options.rungs))
-        rows.append(row(seed, whole, stopped))
-        print(f"{seed + 1} of {options.repetitions}: {stopped}", flush=True)
+    with connection(None, "search_rungs"):  # one Ray for all
+        for seed in range(options.repetitions):
+            rungs = [], options.rungs
+            whole, stopped = (figures(swept(options.storage, seed, options.draws, one)) for one in rungs)
+            rows.append(row(seed, whole, stopped))
+            print(f"{seed + 1} of {options.repetitions}: {stopped}", flush=True)
     print("\n".join(markdown(rows)))
 
 
