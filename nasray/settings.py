@@ -32,7 +32,8 @@ class Range:
     """An interval that a setting may be drawn from.
 
     Raises:
-        InvalidInput: empty, or logarithmic and not positive.
+        InvalidInput: ends that are no numbers (whole ones where ``integer``), or not in order, or a logarithmic scale
+            from 0 or below.
     """
 
     low: float
@@ -45,9 +46,13 @@ class Range:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "when", _condition(self.when))
-        if not self.low <= self.high or (self.log and self.low <= 0):
-            positive = " above 0" if self.log else ""
-            raise InvalidInput(f"range {self.low} to {self.high}: expected low <= high{positive}")
+        for end in ("low", "high"):
+            check_number(f"{end} of a range:", getattr(self, end), whole=self.integer)
+        ends = f"range {self.low:g} to {self.high:g}"
+        if self.low > self.high:
+            raise InvalidInput(f"{ends}: expected the lower end first")
+        if self.log and self.low <= 0:
+            raise InvalidInput(f"{ends} on a logarithmic scale: expected ends above 0")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Choice:
     """Values between which a setting is drawn. (A tuple in a param space has each of its values searched.)
 
     Raises:
-        InvalidInput: fewer than two values.
+        InvalidInput: fewer than two values, or one twice.
     """
 
     values: tuple[Any, ...]
@@ -65,8 +70,8 @@ class Choice:
     def __post_init__(self) -> None:
         object.__setattr__(self, "when", _condition(self.when))
         object.__setattr__(self, "values", as_tuple("values of a Choice:", self.values))
-        if len(self.values) < 2:
-            raise InvalidInput(f"Choice({shown(self.values)}): expected two values or more")
+        if len(self.values) < 2 or any(one in self.values[:place] for place, one in enumerate(self.values)):
+            raise InvalidInput(f"choice of {shown(self.values)}: expected two values or more, none twice")
 
 
 def _condition(when: Any) -> tuple[str, Any] | None:
@@ -360,8 +365,8 @@ def check_number(
     if is_number and abs(value) < math.inf and (value >= low if low is not None else above is None or value > above):
         return
     what = "a whole number" if whole else "a number"
-    bound = f"from {low}" if low is not None else f"above {above}"
-    raise InvalidInput(f"{name} {shown(value)}: expected {words}{what} {bound}")
+    bound = f" from {low}" if low is not None else "" if above is None else f" above {above}"
+    raise InvalidInput(f"{name} {shown(value)}: expected {words}{what}{bound}")
 
 
 def as_tuple(name: str, values: Any, or_else: str = "") -> tuple[Any, ...]:

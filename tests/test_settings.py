@@ -136,7 +136,11 @@ def test_they_cannot_be_changed():
 
 @pytest.mark.parametrize(
     ("low", "high", "log", "accepted"),
-    [(2.0, 1.0, False, "low <= high"), (0.0, 1.0, True, "low <= high above 0"), (math.nan, 1.0, False, "low <= high")],
+    [
+        (2.0, 1.0, False, "the lower end first"),
+        (0.0, 1.0, True, "ends above 0"),
+        (math.nan, 1.0, False, "a number"),
+    ],
 )
 def test_ranges_are_not_empty(low: float, high: float, log: bool, accepted: str):
     with pytest.raises(InvalidInput, match=rf"expected {accepted}$"):

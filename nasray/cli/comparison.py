@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nasray.errors import InvalidInput, printable, shown
+from nasray.settings import HYPERPARAMETERS, TRAINED
 from nasray.spaces.metric import ACCURACY, Metric
 
 if TYPE_CHECKING:
@@ -198,8 +199,9 @@ def _for_spreadsheets(front: pd.DataFrame) -> pd.DataFrame:
 
 
 def columns_of(metric: Metric) -> list[str]:
-    """The columns of figures that a front is shown with."""
-    return ["macs", "params", metric.name, f"{metric.name}_std", metric.test_column, "tries"]
+    """The columns of figures, and of what was varied of the training, that a front is shown with."""
+    varied = (f"{TRAINED}{name}" for name in sorted(HYPERPARAMETERS))
+    return ["macs", "params", metric.name, f"{metric.name}_std", metric.test_column, "tries", *varied]
 
 
 def hypervolume_line(

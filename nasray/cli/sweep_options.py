@@ -17,7 +17,7 @@ from nasray.sweeps.fitting import find_sweep
 from nasray.sweeps.options import OF_TABLE, OWN, SEARCH_RUNGS, TABLE, settings_of, with_options
 
 VARIED, RUN, SEARCH, TRAIN = (
-    "what this sweep varies (a value that is given replaces it)",
+    "what this sweep varies (a value replaces it; LOW:HIGH, LOW:HIGH:log or A,B,C is drawn from)",
     "run",
     "search",
     "training from scratch",
@@ -92,7 +92,7 @@ def by_rules(name: str, options: Sequence[Option]) -> list[Option]:
 
 def _settings(sweep: Sweep) -> Iterator[Option]:
     several = len({arm.method for arm in sweep.arms}) > 1
-    for name, methods in settings_of(sweep).items():
+    for name, methods in settings_of(sweep.arms).items():
         arms = [arm for arm in sweep.arms if any(one.name == name for one in dataclasses.fields(arm.settings))]
         config: Any = type(arms[0].settings)
         declared = next(one for one in dataclasses.fields(config) if one.name == name)

@@ -33,7 +33,10 @@ def read(option: Option, words: Sequence[str]) -> Any:
     if _NONE in kinds and [word.lower() for word in words] == ["none"]:
         return None
     several = next((kind for kind in kinds if get_origin(kind) is tuple), None)
+    given = " ".join([option.flag, *words])[:120]
     try:
+        if not words and option.default == ():  # none are there already: the values were forgotten
+            raise ValueError
         if several is None:
             (word,) = words
             drawn = _drawn(word, option) if option.varies else None
@@ -42,9 +45,10 @@ def read(option: Option, words: Sequence[str]) -> Any:
         if rest and rest[0] is not Ellipsis and len(words) != 1 + len(rest):
             raise ValueError
         return tuple(_one(word, _kinds(inner)) for word in words)
+    except InvalidInput as error:  # of a range or a choice
+        raise InvalidInput(f"{given}: {error}") from None
     except ValueError:
-        given = f"{option.flag} {' '.join(words)}"
-        raise InvalidInput(f"{given:.120}: expected {accepted(option)}{_close(words, kinds)}") from None
+        raise InvalidInput(f"{given}: expected {accepted(option)}{_close(words, kinds)}") from None
 
 
 def takes_several(option: Option) -> bool:

@@ -197,7 +197,7 @@ def check_comparable(frame: pd.DataFrame, *, cost: str = "macs", but: Collection
     if said:
         raise InvalidInput(
             f"rows that cannot be compared, for they differ in {', '.join(said)}: "
-            "expected rows of one dataset, one kind of accuracy and one fidelity"
+            "expected rows of one dataset, one kind of accuracy and one fidelity. Take some of them: --only NAME=VALUE"
         )
 
 

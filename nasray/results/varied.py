@@ -84,5 +84,9 @@ def _searches(runs: Run | str | Path | Sequence[Run | str | Path], table: str | 
     storages = named_storages([runs] if isinstance(runs, Run | str | Path) else runs)
     found = searches_of(storages, table)
     if not found:
-        raise InvalidInput(f"Nothing was varied in {', '.join(storages)}: all searches of a method had one setting.")
+        kind = "" if table is None else f" of {table}"
+        raise InvalidInput(
+            f"Nothing differs{kind} in {', '.join(storages)}: all rows of a method have the same settings. Expected "
+            "two searches, or trainings, that a sweep varied."
+        )
     return found

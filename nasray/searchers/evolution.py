@@ -65,6 +65,10 @@ class Evolution(Searcher):
         found = self._mutant() if self._alive and len(self._seen) >= self._initial else None
         return found or unseen(lambda: random_proposal(self.problem, self._generator), self._seen)
 
+    def resume(self, proposal: Proposal) -> None:
+        """Not to propose again what is under way."""
+        self._seen.add(proposal.key)
+
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
         """Take what was completely evaluated into the population, unless a value is NaN or infinite."""
         check_values(feedback, self.problem)

@@ -67,6 +67,7 @@ class Filling:
         falls: whether the cost falls as the knob rises.
         searches: most searches, failed ones and those told from elsewhere included.
         tolerance: share of a target by which a candidate may miss it.
+        most: multiply-adds (M) above which no candidate counts; a number of targets ends there.
 
     Raises:
         InvalidInput: no targets, one that is not above zero, a tolerance outside 0 to 1, or no searches.
@@ -81,6 +82,7 @@ class Filling:
         falls: bool,
         searches: int,
         tolerance: float = TOLERANCE,
+        most: float | None = None,
     ) -> None:
         check_number("searches", searches, low=1, whole=True)
         check_number("tolerance", tolerance, above=0.0)
@@ -97,6 +99,7 @@ class Filling:
         self.targets: tuple[float, ...] = () if isinstance(targets, int) else tuple(sorted(set(map(float, targets))))
         """Multiply-adds (M), rising; none while they are still to be set."""
         self.searches, self.tolerance = searches, tolerance
+        self._most = math.inf if most is None else most
         self._knob, self._within, self._falls = knob, within, falls
         self._told: list[tuple[Probe, tuple[float, ...]]] = []
         self._learnt: list[tuple[float, float]] = []
@@ -165,10 +168,18 @@ class Filling:
         self._learnt.append((value, float(macs)))
         self._set_targets()
 
+    def follow(self, other: Filling) -> None:
+        """Seek the targets of another, where it has some: its ends of the range are the ends here too."""
+        if other.targets:
+            self.targets, self._ends = other.targets, list(other._ends)
+
     def _set_targets(self) -> None:
         if self._wanted is not None and not self.targets and not self._starts():
-            ended = [cost for _, cost in self._modelled()]
-            self.targets = targets_between(min(ended), max(ended), self._wanted)
+            costs = sorted(cost for _, cost in self._modelled())
+            cheapest, dearest = costs[0], max(costs[0], min(costs[-1], self._most))
+            # Of a knob that moves nothing, or hardly anything, there is no more to ask for.
+            wanted = self._wanted if dearest > cheapest * (1 + self.tolerance) else 1
+            self.targets = targets_between(cheapest, dearest, wanted)
 
     @property
     def is_finished(self) -> bool:
@@ -184,6 +195,11 @@ class Filling:
         nearest = {target: self._nearest(target) for target in self.targets}
         return {target: cost for target, cost in nearest.items() if cost is not None and self._is_met(target, cost)}
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether the knob moves the cost by less than the tolerance, so that one target is all that was set."""
+        return bool(self.targets) and self._wanted is not None and len(self.targets) < self._wanted
+
     def unmet(self) -> dict[float, str]:
         """By target that is not met, why, in one line. (M multiply-adds)"""
         return {target: self._why(target) for target in self._missing()}
@@ -197,7 +213,7 @@ class Filling:
         return abs(cost - target) <= self.tolerance * target * (1 + 1e-9)
 
     def _nearest(self, target: float) -> float | None:
-        costs = [cost for _, costs in self._told for cost in costs]
+        costs = [cost for _, costs in self._told for cost in costs if cost <= self._most]
         return min(costs, key=lambda cost: abs(cost - target), default=None)
 
     def _check(self, probe: Probe) -> None:

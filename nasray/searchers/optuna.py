@@ -6,7 +6,6 @@ trials without violations. The study lives in memory. What another searcher prop
 
 from __future__ import annotations
 
-import math
 import warnings
 from abc import abstractmethod
 from typing import Any
@@ -132,12 +131,13 @@ class TPE(OptunaSearcher):
 
 class GP(OptunaSearcher):
     """Gaussian processes, Optuna's: for evaluations that take minutes, for it takes seconds itself. Of more than 500
-    results it models the 250 best, and of the others the newest."""
+    results it models the 250 best, and of the others the newest. Settings that depend on others (``when``) are drawn
+    at random: Optuna's models have no place for what only some results have."""
 
     @staticmethod
     def sampler(seed: int, evaluations: int) -> BaseSampler:
         """The sampler of Optuna's that proposes."""
-        return BoundedGP(seed=seed, n_startup_trials=startup(evaluations))
+        return BoundedGP(seed=seed, n_startup_trials=startup(evaluations), warn_independent_sampling=False)
 
 
 class NSGA2(OptunaSearcher):
@@ -182,7 +182,7 @@ def _distribution(one: Range | Choice) -> BaseDistribution:
     if isinstance(one, Choice):
         return CategoricalDistribution(one.values)
     if one.integer:
-        return IntDistribution(math.ceil(one.low), math.floor(one.high), log=one.log)
+        return IntDistribution(int(one.low), int(one.high), log=one.log)
     return FloatDistribution(one.low, one.high, log=one.log)
 
 

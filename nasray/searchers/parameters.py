@@ -79,13 +79,19 @@ def _moved(one: Range | Choice, value: Any, generator: np.random.Generator) -> A
 
 def place(one: Range, value: float) -> float:
     """Where a value lies in a range, or its logarithm: from 0 to 1."""
-    low, high, here = (math.log(x) for x in (one.low, one.high, value)) if one.log else (one.low, one.high, value)
+    low, high = _borders(one)
+    low, high, here = (math.log(x) for x in (low, high, value)) if one.log else (low, high, value)
     return (here - low) / (high - low) if high > low else 0.0
 
 
 def at(one: Range, place: float) -> float:
-    """The value at a place of a range, in few digits: a command shows them all."""
-    value = one.low * (one.high / one.low) ** place if one.log else one.low + (one.high - one.low) * place
-    if one.integer:
-        return min(max(round(value), math.ceil(one.low)), math.floor(one.high))
-    return min(max(float(f"{value:.6g}"), one.low), one.high)
+    """The value at a place of a range, in few digits: a command shows them all. Whole values take equal parts of it, or
+    of its logarithm what lies nearest to each."""
+    low, high = _borders(one)
+    value = low * (high / low) ** place if one.log else low + (high - low) * place
+    return min(max(round(value) if one.integer else float(f"{value:.6g}"), one.low), one.high)
+
+
+def _borders(one: Range) -> tuple[float, float]:
+    """Of a range; that of whole numbers begins half a step before the first, so that no end is drawn less often."""
+    return (one.low - 0.5, one.high + 0.5) if one.integer else (one.low, one.high)

@@ -33,6 +33,10 @@ class RandomSearch(Searcher):
         """
         return unseen(lambda: random_proposal(self.problem, self._generator), self._seen)
 
+    def resume(self, proposal: Proposal) -> None:
+        """Not to propose again what is under way."""
+        self._seen.add(proposal.key)
+
     def tell(self, proposal: Proposal, feedback: Feedback) -> None:
         """Remember a proposal, so that it is not made again."""
         check_values(feedback, self.problem)

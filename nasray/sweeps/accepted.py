@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
 from nasray import registry
 from nasray.errors import InvalidInput, shown
@@ -18,6 +19,9 @@ from nasray.sweeps.training import Training
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.search_config import find_method
 from nasray.tune.phase import RESERVED
+
+Worth = Literal["hypervolume", "gain", "final"]
+"""What a search is worth to who chooses settings."""
 
 
 def check_name(name: str) -> None:
@@ -72,28 +76,36 @@ def check_costs(table: AccuracySource, columns: Iterable[str]) -> None:
             )
 
 
-def check_worth_by(worth_by: str, arms: Sequence[Arm], training: Training) -> None:
-    """Refuse accuracies that searchers of settings cannot be told by, or learn nothing from.
+def check_worth(worth: str, worth_by: str, arms: Sequence[Arm], training: Training) -> None:
+    """Refuse what searchers of settings cannot be told, or learn nothing from.
 
     Args:
-        worth_by: weights that searches are worth by.
+        worth: what searches are worth.
+        worth_by: weights that they are by.
         arms: of the sweep.
         training: what is trained from scratch.
     """
+    if worth not in get_args(Worth):
+        raise InvalidInput(f"worth {shown(worth)}: expected hypervolume, gain or final")
     if worth_by not in ("inherited", "retrained"):
         raise InvalidInput(f"worth_by {shown(worth_by)}: expected inherited or retrained")
     learning = [arm for arm in arms if arm.learns]
+    for option, value, default in (("worth", worth, "hypervolume"), ("worth_by", worth_by, "inherited")):
+        if value != default and not any(arm.is_told for arm in learning):
+            raise InvalidInput(f"{option} {value}: no searcher learns here. Give one, as in --searcher tpe.")
     if worth_by == "inherited":
-        for name in (name for arm in learning for name in arm.varied_training):
-            raise InvalidInput(
-                f"{TRAINED}{name} with a searcher that is told accuracies by inherited weights: it changes nothing in "
-                "them. Give worth_by retrained, or leave the searcher out."
-            )
+        for arm in learning:
+            for name in arm.varied_training:
+                retrained = "Give worth_by retrained, or leave" if arm.is_told else "Leave"
+                raise InvalidInput(
+                    f"{TRAINED}{name} with searcher {arm.searcher}: searches are worth their accuracies by inherited "
+                    f"weights, in which it changes nothing. {retrained} the searcher out."
+                )
         return
-    if not learning:
-        raise InvalidInput("worth_by retrained: no searcher learns here. Give one, as in --searcher tpe.")
     if training.select == "nothing":
         raise InvalidInput("worth_by retrained with training.select nothing: select front or final")
+    if training.rungs:
+        raise InvalidInput("worth_by retrained with training.rungs: what is told are whole trainings. Leave one out.")
     for arm in learning:
         assert isinstance(arm.settings, TrainingSettings)
         if find_method(arm.method).trained_epochs(arm.settings):

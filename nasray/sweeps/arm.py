@@ -14,7 +14,7 @@ from nasray.searchers import find_searcher, is_searcher
 from nasray.searchers.parameters import active
 from nasray.settings import HYPERPARAMETERS, TRAINED, Choice, Range, Settings, as_tuple, check_fields, check_names
 from nasray.spaces import CellSpace
-from nasray.sweeps.points import ParamSpace, drawn_of, ends, grid_points, latin_hypercube, whole
+from nasray.sweeps.points import ParamSpace, drawn_of, ends, ends_of, grid_points, latin_hypercube, whole
 from nasray.trials.evaluation import EvaluationSettings
 from nasray.trials.search_config import find_method
 
@@ -101,17 +101,18 @@ class Arm:
         self._check_searcher()
         for name, values in whole(self.param_space).items():
             assert not isinstance(values, Choice)
-            for value in (values.low, values.high) if isinstance(values, Range) else values:
+            for value in ends_of(values) if isinstance(values, Range) else values:
                 if name in own:
                     dataclasses.replace(self.settings, **{name: value})
                 else:
-                    EvaluationSettings(**{name.removeprefix(TRAINED): value})
+                    EvaluationSettings.of({name.removeprefix(TRAINED): value})
 
     def _check_searcher(self) -> None:
         if self.searcher == LATIN:
             return
         if not isinstance(self.searcher, str) or not is_searcher(self.searcher):
-            raise InvalidInput(f"searcher {shown(self.searcher)}: expected {LATIN} or one of nasray list searchers")
+            known = ", ".join((LATIN, *registry.names("searcher")))
+            raise InvalidInput(f"searcher {shown(self.searcher)}: expected one of {known}, or FILE.py:NAME")
         if self.is_black_box:
             raise InvalidInput(f"searcher {self.searcher} of an arm of {self.method}, itself a searcher. Leave it out.")
         if not drawn_of(self.param_space):
@@ -160,9 +161,10 @@ class Arm:
 
     def extremes(self) -> list[Point]:
         """The points between which all its searches lie: ranges at their ends, tuples with all of their values."""
-        every = whole(self.param_space)
+        every, drawn = whole(self.param_space), drawn_of(self.param_space)
         draws = ends({name: values for name, values in every.items() if isinstance(values, Range)})
-        return [self._point(values) for values in grid_points(every, draws)]
+        found = [active(drawn, values) for values in grid_points(every, draws)]
+        return [self._point(values) for place, values in enumerate(found) if values not in found[:place]]
 
     def _point(self, values: Mapping[str, Any]) -> Point:
         training = {name: values[TRAINED + name] for name in self.varied_training if TRAINED + name in values}
@@ -192,8 +194,8 @@ def _varied(name: Any, values: Any) -> Range | Choice | tuple[Any, ...]:
     if isinstance(values, Range | Choice):
         return values
     found = as_tuple(f"{name} in a param space:", values, or_else="a Range, a Choice, or ")
-    if not found:
-        raise InvalidInput(f"{name} () in a param space: expected at least one value")
+    if not found or any(one in found[:place] for place, one in enumerate(found)):
+        raise InvalidInput(f"{name} {shown(found)} in a param space: expected one value or more, none twice")
     return found
 
 

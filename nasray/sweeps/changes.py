@@ -3,66 +3,73 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasray import registry
 from nasray.errors import InvalidInput
-from nasray.settings import TRAINED, Choice, DeviceKind, Range, changes
+from nasray.settings import TRAINED, Choice, DeviceKind, Range, changes, check_number
 from nasray.sweeps.arm import LATIN, Arm, config_of
-from nasray.sweeps.fill import Fill
 from nasray.sweeps.points import drawn_of
 from nasray.sweeps.sweep import Sweep
+from nasray.sweeps.training import Training
 from nasray.trials.search_config import find_method
+
+AS_IN = "--lambda0 1e-3:1e-1:log"
+"""How a range is typed."""
 
 
 def with_method(sweep: Sweep, method: str) -> Sweep:
     """The same sweep by one method or searcher alone.
 
-    Its arms are those that have the method. Where none has it, it takes the first arm's place, with the settings that
-    both have at their values and the others at their defaults.
+    Raises:
+        InvalidInput: there is no such method.
+    """
+    return dataclasses.replace(sweep, arms=of_method(sweep.arms, method))
+
+
+def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
+    """The same sweep with settings fixed, or drawn from ranges, in every arm that has them.
+
+    Raises:
+        InvalidInput: a value that a method does not accept.
+    """
+    return dataclasses.replace(sweep, arms=varying(sweep.arms, values))
+
+
+def of_method(arms: Sequence[Arm], method: str) -> tuple[Arm, ...]:
+    """Those arms that have a method or searcher. Where none has it, it takes the first one's place, with the settings
+    that both have at their values and the others at their defaults.
 
     Raises:
         InvalidInput: there is no such method.
     """
     method = registry.absolute(method)
-    arms = tuple(arm for arm in sweep.arms if arm.method == method)
-    if not arms:
-        config, first = config_of(method), sweep.arms[0]
-        names = {one.name for one in dataclasses.fields(config)}
-        settings = config.of({name: value for name, value in changes(first.settings).items() if name in names})
-        kept = {name for name in first.param_space if name in names or name.startswith(TRAINED)}
-        varied = {name: values for name, values in first.param_space.items() if name in kept}
-        samples = first.samples if drawn_of(varied) else 1
-        arms = (Arm(method=method, space=first.space, settings=settings, param_space=varied, samples=samples),)
-    return dataclasses.replace(sweep, arms=arms)
+    own = tuple(arm for arm in arms if arm.method == method)
+    if own:
+        return own
+    config, first = config_of(method), arms[0]
+    names = {one.name for one in dataclasses.fields(config)}
+    settings = config.of({name: value for name, value in changes(first.settings).items() if name in names})
+    kept = {name for name in first.param_space if name in names or name.startswith(TRAINED)}
+    varied = {name: values for name, values in first.param_space.items() if name in kept}
+    samples = first.samples if drawn_of(varied) else 1
+    return (Arm(method=method, space=first.space, settings=settings, param_space=varied, samples=samples),)
 
 
-def with_space(sweep: Sweep, space: str) -> Sweep:
-    """The same sweep with every arm on one space.
+def on_space(arms: Sequence[Arm], space: str) -> tuple[Arm, ...]:
+    """The same arms on one space.
 
     Raises:
         InvalidInput: there is no such space, or a method cannot search it.
     """
-    return dataclasses.replace(sweep, arms=tuple(dataclasses.replace(arm, space=space) for arm in sweep.arms))
+    return tuple(dataclasses.replace(arm, space=space) for arm in arms)
 
 
-def with_samples(sweep: Sweep, samples: int) -> Sweep:
-    """The same sweep with another number of draws in every arm that draws from ranges.
-
-    Raises:
-        InvalidInput: no arm does.
-    """
-    if samples != 1 and not any(drawn_of(arm.param_space) for arm in sweep.arms):
-        raise InvalidInput(f"{samples} draws: sweep {sweep.name!r} varies no setting over a range. Leave them out")
-    arms = (dataclasses.replace(arm, samples=samples) if drawn_of(arm.param_space) else arm for arm in sweep.arms)
-    return dataclasses.replace(sweep, arms=tuple(arms))
-
-
-def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
-    """The same sweep with settings fixed in every arm that has them: there they are no longer varied. Neither are those
-    of the training, ``training.NAME``, whose values are the training's own. A range or choice in the place of a value
-    is what they are drawn from.
+def varying(arms: Sequence[Arm], values: Mapping[str, Any]) -> tuple[Arm, ...]:
+    """The same arms with settings fixed where they have them: there these are no longer varied. Neither are those of
+    the training, ``training.NAME``, whose values are the training's own. A range or choice in the place of a value is
+    what they are drawn from.
 
     Raises:
         InvalidInput: a value that a method does not accept.
@@ -83,51 +90,40 @@ def with_settings(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
             searcher=arm.searcher if drawn_of(varied) else LATIN,
         )
 
-    return dataclasses.replace(sweep, arms=tuple(map(changed, sweep.arms)))
+    return tuple(map(changed, arms))
 
 
-def with_searcher(sweep: Sweep, searcher: str, samples: int | None) -> Sweep:
-    """The same sweep with a searcher that chooses the values of ranges in every arm of a method that has some.
-
-    Args:
-        sweep: that is changed.
-        searcher: its name.
-        samples: searches of each arm; None is as many as there are.
+def drawing(arms: Sequence[Arm], draws: int) -> tuple[Arm, ...]:
+    """The same arms with another number of draws where those of a method draw from ranges.
 
     Raises:
-        InvalidInput: no arm varies anything over a range, or there is no such searcher.
+        InvalidInput: none does, or no such number.
     """
-    arms = [
-        dataclasses.replace(arm, searcher=searcher, samples=samples or arm.samples)
-        if drawn_of(arm.param_space) and not arm.is_black_box
-        else arm
-        for arm in sweep.arms
-    ]
-    if tuple(arms) == sweep.arms and searcher != LATIN:
-        raise InvalidInput(
-            f"searcher {searcher}: sweep {sweep.name!r} varies nothing over a range. Give one, as in --lambda0 "
-            "1e-3:1e-1:log"
-        )
-    return dataclasses.replace(sweep, arms=tuple(arms))
+    check_number("draws", draws, low=1, whole=True)
+    draw = [bool(drawn_of(arm.param_space)) and not arm.is_black_box for arm in arms]
+    if draws != 1 and not any(draw):
+        more = " A black-box searcher makes as many --evaluations." if all(arm.is_black_box for arm in arms) else ""
+        raise InvalidInput(f"draws {draws}: no method varies anything over a range. Give one, as in {AS_IN}.{more}")
+    both = zip(arms, draw, strict=True)
+    return tuple(dataclasses.replace(arm, samples=draws) if draws_some else arm for arm, draws_some in both)
 
 
-def with_fill(sweep: Sweep, options: Mapping[str, Any]) -> Sweep:
-    """The same sweep with multiply-adds near which candidates are wanted; methods' cost knobs are no longer varied, and
-    what was drawn from ranges has the value of the arm's settings.
-
-    Args:
-        sweep: that is changed.
-        options: ``fill`` (how many), ``fill_at`` (M), ``fill_tolerance``, ``fill_searches``.
+def chosen_by(arms: Sequence[Arm], searcher: str) -> tuple[Arm, ...]:
+    """The same arms with a searcher that chooses the values of ranges where those of a method have some.
 
     Raises:
-        InvalidInput: a value that is not accepted, or a method without such a knob.
+        InvalidInput: none varies anything over a range, or there is no such searcher.
     """
-    before = sweep.fill
-    given: dict[str, Any] = {} if before is None else {"tolerance": before.tolerance, "searches": before.searches}
-    names = {"fill": "count", "fill_at": "at", "fill_tolerance": "tolerance", "fill_searches": "searches"}
-    given |= {names[name]: value for name, value in options.items()}
-    if before is not None and not {"count", "at"} & set(given):
-        given |= {"count": before.count, "at": before.at}
+    drawing = [bool(drawn_of(arm.param_space)) and not arm.is_black_box for arm in arms]
+    if not any(drawing) and searcher != LATIN:
+        raise InvalidInput(f"searcher {searcher}: nothing is varied over a range. Give one, as in {AS_IN}")
+    both = zip(arms, drawing, strict=True)
+    return tuple(dataclasses.replace(arm, searcher=searcher) if draws else arm for arm, draws in both)
+
+
+def filled(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """The same arms, of which methods' cost knobs are no longer varied, and what was drawn from ranges has the value of
+    the arm's settings."""
 
     def freed(arm: Arm) -> Arm:
         knob = None if arm.is_black_box else find_method(arm.method).cost_knob
@@ -137,7 +133,7 @@ def with_fill(sweep: Sweep, options: Mapping[str, Any]) -> Sweep:
         kept = {n: values for n, values in arm.param_space.items() if n != knob.name and n not in drawn}
         return dataclasses.replace(arm, param_space=kept, samples=1, searcher=LATIN)
 
-    return dataclasses.replace(sweep, arms=tuple(map(freed, sweep.arms)), fill=Fill(**given))
+    return tuple(map(freed, arms))
 
 
 def with_training(sweep: Sweep, **fields: Any) -> Sweep:
@@ -146,12 +142,21 @@ def with_training(sweep: Sweep, **fields: Any) -> Sweep:
     Raises:
         InvalidInput: a value that is not accepted.
     """
-    own = {one.name for one in dataclasses.fields(sweep.training)}
+    return dataclasses.replace(sweep, training=trained_by(sweep.training, fields))
+
+
+def trained_by(training: Training, fields: Mapping[str, Any]) -> Training:
+    """The same training with other fields, or of its settings.
+
+    Raises:
+        InvalidInput: a value that is not accepted.
+    """
+    own = {one.name for one in dataclasses.fields(training)}
     settings = {name: value for name, value in fields.items() if name not in own}
-    trained = {name: value for name, value in fields.items() if name in own}
+    changed = {name: value for name, value in fields.items() if name in own}
     if settings:
-        trained["settings"] = dataclasses.replace(trained.get("settings", sweep.training.settings), **settings)
-    return dataclasses.replace(sweep, training=dataclasses.replace(sweep.training, **trained))
+        changed["settings"] = dataclasses.replace(changed.get("settings", training.settings), **settings)
+    return dataclasses.replace(training, **changed)
 
 
 def with_device(sweep: Sweep, kind: DeviceKind) -> Sweep:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nasray.costs import cost_table, smallest_macs
+from nasray.errors import InvalidInput
 from nasray.runs import Storage
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.sweep import Sweep
@@ -29,6 +31,7 @@ def check(sweep: Sweep, storage: Storage) -> None:
     dataset = _dataset(sweep)
     # What else must hold before the first write has its place here: one batch through the data, resources of a trial.
     _check_budget(sweep, dataset)
+    _check_targets(sweep, dataset)
     built: Built = set()
     for arm in sweep.search_arms:
         assert dataset is not None
@@ -74,6 +77,23 @@ def _is_trained(sweep: Sweep, arm: Arm) -> bool:
         return False
     config = sweep.search_config(arm, arm.settings)
     return sweep.random_baseline or not config.method_class.trained_epochs(config.settings)
+
+
+def _check_targets(sweep: Sweep, dataset: Dataset | None) -> None:
+    """Refuse multiply-adds, near which candidates are wanted, that no network of the spaces has, or none may have."""
+    if sweep.fill is None:
+        return
+    for target in sweep.fill.at:
+        if sweep.budget is not None and not sweep.budget.allows(target):
+            raise InvalidInput(f"fill_at {target:g}: above the budget of {sweep.budget.macs:g} M. Leave it out.")
+        for arm in sweep.search_arms:
+            space, size = arm.cell_space, sweep.network_size(arm, dataset)
+            least, most = smallest_macs(space, size), cost_table(space, size).largest_macs
+            if not least / (1 + sweep.fill.tolerance) <= target <= most / (1 - sweep.fill.tolerance):
+                raise InvalidInput(
+                    f"fill_at {target:g}: networks of {arm.space} with {size.channels} channels and {size.cells} cells "
+                    f"have {least:.4g} to {most:.4g} M. Give others, or other training.channels."
+                )
 
 
 def _check_budget(sweep: Sweep, dataset: Dataset | None) -> None:

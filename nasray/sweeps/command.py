@@ -48,6 +48,8 @@ def command_of(sweep: Sweep, source: Source | None) -> dict[str, Any]:
         for name, value in source.options.items()
         if (name in ARMS or isinstance(value, Range | Choice)) and value is not None
     }
+    # What is drawn, and by whom, may be accepted beside these only.
+    values |= _fill(base, sweep) | ({} if sweep.worth_by == base.worth_by else {"worth_by": sweep.worth_by})
     try:
         values |= _different(with_options(base, values), sweep)
         again = with_options(base, values)
@@ -91,7 +93,7 @@ def _settings(before: Sweep, after: Sweep) -> dict[str, Any]:
     if len(before.arms) != len(after.arms):
         return {}
     found = {}
-    for name in settings_of(after):
+    for name in settings_of(after.arms):
         pairs = [(old, new) for old, new in zip(before.arms, after.arms, strict=True) if hasattr(new.settings, name)]
         values = [getattr(new.settings, name) for _, new in pairs]
         changed = any(

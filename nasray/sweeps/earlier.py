@@ -113,11 +113,11 @@ class OtherRun:
 
 def searches_for(learner: Learner, sweep: Sweep, run: OtherRun) -> Compared:
     """The searches of a run that a learner may be told of."""
-    mine = _plain(identity(sweep.search_config(learner.arm, learner.settings, learner.seed)))
+    mine = _plain(identity(sweep.search_config(learner.arm, learner.settings, learner.seeds[0])))
     free = {*learner.chosen, *_COMPUTING}
     compared = Compared()
     for name, (theirs, result) in run.searches.items():
-        differing = differing_in(_without(mine, free), _without(theirs, free))
+        differing = differing_in(_without(mine, free), _without(theirs, free), "its search")
         if differing:
             compared.differs(differing)
             continue
@@ -179,7 +179,7 @@ def _differing(
         values = {name: columns[name] for name in ("space", "dataset")}
         return {**values, **_without({"settings": _object(settings)}, free), DIGESTS: digests}
 
-    return differing_in(told(*mine), told(*theirs))
+    return differing_in(told(*mine), told(*theirs), "its training")
 
 
 def _proposed(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -13,7 +14,7 @@ from nasray.gates import Gates
 from nasray.methods.method import Problem
 from nasray.networks import supernet
 from nasray.sweeps.arm import Arm
-from nasray.sweeps.learning import learners
+from nasray.sweeps.learning import Learner, learners
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.sweep import Sweep
 from nasray.trials.check import any_architecture, check_search
@@ -64,8 +65,9 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
         InvalidInput: it could not run.
     """
     configs = [] if not sweep.search_arms else sweep.searches()
-    for learner in learners(sweep):
-        configs += [sweep.search_config(learner.arm, learner.settings, learner.seed)] * learner.searches
+    choosing = learners(sweep)
+    for learner in choosing:
+        configs += [_longest(sweep, learner)] * learner.searches
     training = sweep.training
     finds = sum(not _trains_itself(sweep, arm) for arm in sweep.search_arms)
     a_method = 1 if training.select == "final" else training.most or FRONT
@@ -73,13 +75,15 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
     baseline = sweep.random_baseline and training.select != "nothing"
     trainings = (chosen + (max(chosen, a_method) if baseline and configs else 0)) * len(training.seeds)
     trainings += sum(one.evaluations for one in proposals(sweep))
+    if sweep.worth_by == "retrained":
+        trainings += sum(learner.searches for learner in choosing) * a_method * len(training.seeds)
     epochs = 0 if sweep.table else trainings * training.settings.epochs
     parallel = _parallel(sweep)
     slower = SLOWER if parallel > 1 else 1.0
     waiting = START_SECONDS + (len(configs) + trainings) * TRIAL_SECONDS * slower / parallel
     seconds = None
     if measured and not (sweep.table and not configs):
-        searching = sum(_search_seconds(sweep, arm) for arm in sweep.search_arms)
+        searching = _search_seconds(sweep, configs)
         training_seconds = _training_seconds(sweep) * epochs if epochs else 0.0
         seconds = waiting + (searching + training_seconds) * slower / parallel
     return Forecast(
@@ -98,8 +102,10 @@ def forecast(sweep: Sweep, *, measured: bool = True) -> Forecast:
 def lines(sweep: Sweep, found: Forecast) -> Iterator[str]:
     """A forecast in words."""
     if found.searches:
-        most = "at most " if sweep.search_rungs else ""
-        yield f"{found.searches} searches, {most}{found.search_epochs} epochs in all{_stopping(sweep)}"
+        filled = "at most " if sweep.fill else ""
+        most = "at most " if not filled and (sweep.search_rungs or "epochs" in sweep.varied) else ""
+        yield f"{filled}{found.searches} searches, {most}{found.search_epochs} epochs in all{_stopping(sweep)}"
+        yield from dict.fromkeys(map(partial(_choosing, sweep), learners(sweep)))
     if found.trainings:
         many = "at most" if found.bounded else "about"
         looked_up = "look-ups" if sweep.table else f"trainings from scratch, {found.training_epochs} epochs in all"
@@ -152,13 +158,36 @@ def _parallel(sweep: Sweep) -> int:
     return max(1, places([own], {"CPU": execution.cpus_per_trial, "GPU": share}))
 
 
-def _search_seconds(sweep: Sweep, arm: Arm) -> float:
-    """Of all searches of an arm, one after the other: those of its points are taken to be alike."""
-    points = [point for point in arm.points() for _ in sweep.seeds]
-    config: SearchConfig = sweep.search_config(arm, points[0].settings)
-    check_search(config, sweep.data)
-    each = epoch_seconds(config, sweep.data)
-    return sum(each * sweep.search_config(arm, point.settings).settings.epochs for point in points)
+def _longest(sweep: Sweep, learner: Learner) -> SearchConfig:
+    """The longest search that a learner may choose."""
+    settings = [point.settings for point in learner.arm.extremes()] if learner.fill is None else [learner.settings]
+    configs = [sweep.search_config(learner.arm, one, learner.seeds[0]) for one in settings]
+    return max(configs, key=lambda config: config.settings.epochs)
+
+
+def _choosing(sweep: Sweep, learner: Learner) -> str:
+    """Who chooses what, in words."""
+    others = [name for name, values in learner.arm.param_space.items() if isinstance(values, tuple)]
+    of_each = [*(["seed"] if len(sweep.seeds) > 1 else []), *others]
+    times = f"{learner.searches // len(learner.seeds)} times" + (
+        f" for each {' and '.join(of_each)}" if of_each else ""
+    )
+    if learner.fill is not None:
+        wanted = learner.fill.at or (f"{learner.fill.count} targets",)
+        near = ", ".join(f"{one:g} M" if isinstance(one, float) else str(one) for one in wanted)
+        return f"{learner.chooser} chooses {', '.join(learner.chosen)}, at most {times}: near {near}"
+    told = f"; a search is worth its {sweep.worth}, by {sweep.worth_by} weights" if learner.arm.is_told else ""
+    return f"{learner.chooser} chooses {', '.join(learner.chosen)}, {times}{told}"
+
+
+def _search_seconds(sweep: Sweep, configs: Sequence[SearchConfig]) -> float:
+    """Of all searches, one after the other: those of a method on a space are taken to be alike."""
+    found = 0.0
+    for method, space in dict.fromkeys((config.method, config.space) for config in configs):
+        own = [config for config in configs if (config.method, config.space) == (method, space)]
+        check_search(own[0], sweep.data)
+        found += epoch_seconds(own[0], sweep.data) * sum(config.settings.epochs for config in own)
+    return found
 
 
 def _training_seconds(sweep: Sweep) -> float:

@@ -34,11 +34,12 @@ from nasray.searchers import (
     rebuilt,
 )
 from nasray.settings import Choice, Range, Settings
+from nasray.sweeps.accepted import Worth
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.fill import Fill, knob_of, rebuilt_filling
 from nasray.sweeps.gains import GainSearcher
 from nasray.sweeps.points import drawn_of
-from nasray.sweeps.sweep import Sweep, Worth
+from nasray.sweeps.sweep import Sweep
 from nasray.trials.trial import SearchTrial
 from nasray.tune.phase import Proposing
 
@@ -52,12 +53,12 @@ OBJECTIVES_OF: Mapping[Worth, Mapping[str, Mode]] = {
 
 @dataclass(frozen=True)
 class Learner:
-    """One searcher of an arm's settings, for one seed."""
+    """One searcher of an arm's settings, for one seed; or for all of them, where it fills a front."""
 
     arm: Arm
     settings: Settings
     """Of all its searches, but for the values that it chooses."""
-    seed: int
+    seeds: tuple[int, ...]
     fill: Fill | None = None
     """What a front is to have, where that says which values it chooses."""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Learner:
             self.settings.to_dict(),
             drawn,
             self.searches,
-            self.seed,
+            self.seeds,
             repr(self.fill),
             dict(self.training),
         ]
@@ -82,7 +83,7 @@ class Learner:
     @property
     def searches(self) -> int:
         """How many searches it makes at most."""
-        return self.arm.samples if self.fill is None else self.fill.searches
+        return self.arm.samples if self.fill is None else self.fill.searches * len(self.seeds)
 
     @property
     def chosen(self) -> dict[str, Range | Choice]:
@@ -125,12 +126,12 @@ class Learner:
             settings=self.chosen,
             objectives=OBJECTIVES_OF[sweep.worth],
             epochs=None,
-            budget=None,
+            budget=sweep.most_macs,
             macs=_of_no_architecture,
-            seed=self.seed,
+            seed=self.seeds[0],
         )
         if self.fill is not None:
-            return rebuilt_filling(self.fill, knob_of(self.arm), problem, told, first, under_way)
+            return rebuilt_filling(self.fill, knob_of(self.arm), problem, self.seeds, told, first, under_way)
         kind = find_searcher(self.arm.searcher)
         config = kind.Config(evaluations=self.arm.samples)
         if sweep.worth != "gain":
@@ -147,7 +148,7 @@ class Learner:
             reference: the run's reference point: multiply-adds (M), accuracy.
             known: results of other runs.
         """
-        config = sweep.search_config(self.arm, self.settings, self.seed)
+        config = sweep.search_config(self.arm, self.settings, self.seeds[0])
         objectives, worth = OBJECTIVES_OF[sweep.worth], worth_of(sweep.worth, reference, sweep.most_macs)
         first = []
         for key, result in known:
@@ -165,18 +166,19 @@ class Learner:
                 rungs=sweep.search_rungs,
             ),
             cells=0,
+            chooser=self.chooser,
             worth=worth,
         )
 
 
 def learners(sweep: Sweep) -> list[Learner]:
     """Those of a sweep: of each arm that learns one for each seed and combination of its tuples. Where a front is
-    filled they are shared over the seeds, of which the first is each value's."""
+    filled they are shared over the seeds."""
     if sweep.fill is not None:
         arms = ((arm, point) for arm in sweep.search_arms for point in arm.grid())
-        return [Learner(arm, point.settings, sweep.seeds[0], sweep.fill, point.training) for arm, point in arms]
+        return [Learner(arm, point.settings, sweep.seeds, sweep.fill, point.training) for arm, point in arms]
     return [
-        Learner(arm, point.settings, seed, training=point.training)
+        Learner(arm, point.settings, (seed,), training=point.training)
         for seed in sweep.seeds
         for arm in sweep.search_arms
         if arm.learns

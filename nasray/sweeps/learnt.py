@@ -56,7 +56,9 @@ def learnt_from(sweep: Sweep, storage: Storage) -> Learnt:
             raise InvalidInput(f"learn_from {where}: is the run itself. Leave it out.")
         compared = dict(_compared(sweep, run))
         if not any(one.results for one in compared.values()):
-            raise InvalidInput(f"learn_from {where}: {_why_nothing(list(compared.values()))}. Leave it out.")
+            what = {"search" if isinstance(one, Learner) else "training or look-up" for one in _choosers(sweep)}
+            why = _why_nothing(list(compared.values()), " or ".join(sorted(what)))
+            raise InvalidInput(f"learn_from {where}: {why}. Leave it out.")
         for name, found in compared.items():
             for earlier in found.results:
                 told[name].setdefault(earlier.of, earlier)
@@ -126,13 +128,13 @@ def _compared(sweep: Sweep, run: OtherRun) -> Iterator[tuple[str, Compared]]:
         yield one.trial_id, same[what]
 
 
-def _why_nothing(compared: Sequence[Compared]) -> str:
+def _why_nothing(compared: Sequence[Compared], what: str) -> str:
     left = sum((one.left_out for one in compared), Counter[str]())
     if left:
         return f"nothing in it can be told: {', '.join(f'{n} {reason}' for reason, n in left.items())}"
     differing = [one.differing for one in compared if one.differing is not None]
     if not differing:
-        return "it has no finished search or training to tell of"
+        return f"it has no finished {what} to tell of"
     nearest = min(differing, key=lambda names: len(names))
     return f"nothing in it compares. What is nearest differs in {', '.join(nearest)}"
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from nasray.costs import Budget
 from nasray.errors import InvalidInput, shown
 from nasray.settings import TRAINED, Choice, Range
-from nasray.sweeps.changes import (
-    with_execution,
-    with_fill,
-    with_method,
-    with_samples,
-    with_searcher,
-    with_settings,
-    with_space,
-    with_training,
-)
+from nasray.sweeps.arm import Arm
+from nasray.sweeps.changes import chosen_by, drawing, filled, of_method, on_space, trained_by, varying
+from nasray.sweeps.fill import FILL, check_free, fill_of
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.training import Training
 from nasray.trials.accuracy_source import AccuracySource
@@ -38,19 +31,17 @@ ARMS = ("preset", "method", "space", "draws", "searcher")
 """Options that change arms: which there are, on which space, with how many values of ranges, and who chooses them."""
 TABLE = "table_"
 """Before the fields of a table, which is itself given by its path."""
-FILL = ("fill", "fill_at", "fill_tolerance", "fill_searches")
-"""Options that say near which multiply-adds candidates are wanted."""
 OF_TABLE = tuple(one.name for one in fields(AccuracySource) if one.name != "path")
 EXECUTION = tuple(one.name for one in fields(Execution))
 TRAINING = tuple(one.name for cls in (Training, EvaluationSettings) for one in fields(cls) if one.name != "settings")
 _FIXED = {*OWN, *ARMS, *FILL, *EXECUTION, "budget", "table", *(f"{TABLE}{name}" for name in OF_TABLE)}
 
 
-def settings_of(sweep: Sweep) -> dict[str, list[str]]:
+def settings_of(arms: Iterable[Arm]) -> dict[str, list[str]]:
     """The settings that are options: each with the methods that have it, the first arm's first. A setting that is
     called as another option is none."""
     found: dict[str, list[str]] = {}
-    for arm in sweep.arms:
+    for arm in arms:
         for one in fields(arm.settings):
             if one.name not in _FIXED:
                 methods = found.setdefault(one.name, [])
@@ -77,41 +68,45 @@ def with_options(sweep: Sweep, values: Mapping[str, Any]) -> Sweep:
     given = _flat(values)
     if given.get("preset") is not None:
         sweep = _preset(sweep, given["preset"])
-    if "search_rungs" in given:  # they may only fit the epochs that are given too
-        sweep = dataclasses.replace(sweep, search_rungs=())
-    if given.get("method") is not None:
-        sweep = with_method(sweep, given["method"])
-    settings = settings_of(sweep)
-    _check_known(sweep, given, settings)
-    if given.get("space") is not None:
-        sweep = with_space(sweep, given["space"])
+    arms = sweep.arms if given.get("method") is None else of_method(sweep.arms, given["method"])
+    _check_known(sweep.name, given, settings_of(arms))
+    fills = any(given.get(name) is not None for name in FILL)
+    if fills:
+        check_free(arms, given)
+    # A sweep is made once, of all that is changed: some changes are accepted only beside others.
+    changed = {name: value for name, value in given.items() if name in OWN}
+    changed["arms"] = arms = _arms(arms, given)
     trained = {
         name.removeprefix(TRAINED): value
         for name, value in given.items()
         if name.startswith(TRAINED) and not isinstance(value, Range | Choice)
     }
-    fixed = {name: value for name, value in given.items() if name in settings or name.startswith(TRAINED)}
-    if fixed:
-        sweep = with_settings(sweep, fixed)
-    if trained:
-        sweep = with_training(sweep, **trained)
-    if given.get("draws") is not None:
-        sweep = with_samples(sweep, given["draws"])
-    if given.get("searcher") is not None:
-        sweep = with_searcher(sweep, given["searcher"], given.get("draws"))
-    filled = {name: given[name] for name in FILL if given.get(name) is not None}
-    if filled:
-        sweep = with_fill(sweep, filled)
+    changed["training"] = trained_by(sweep.training, trained)
+    if fills:
+        changed |= {"fill": fill_of(sweep.fill, given), "arms": filled(arms)}
     execution = {name: value for name, value in given.items() if name in EXECUTION}
-    if execution:
-        sweep = with_execution(sweep, **execution)
-    changed = {name: value for name, value in given.items() if name in OWN}
+    changed["execution"] = dataclasses.replace(sweep.execution, **execution)
     if "budget" in given:
         budget = given["budget"]
         changed["budget"] = budget if budget is None or isinstance(budget, Budget) else Budget(budget)
     if any(name == "table" or name.startswith(TABLE) for name in given):
         changed["table"] = _table(sweep, given)
-    return dataclasses.replace(sweep, **changed) if changed else sweep
+    return dataclasses.replace(sweep, **changed)
+
+
+def _arms(arms: tuple[Arm, ...], given: Mapping[str, Any]) -> tuple[Arm, ...]:
+    """Arms with the options that are theirs."""
+    if given.get("space") is not None:
+        arms = on_space(arms, given["space"])
+    settings = settings_of(arms)
+    arms = varying(arms, {n: value for n, value in given.items() if n in settings or n.startswith(TRAINED)})
+    if given.get("draws") is not None:
+        arms = drawing(arms, given["draws"])
+    if given.get("searcher") is not None:
+        arms = chosen_by(arms, given["searcher"])
+        if given.get("draws") is None and any(arm.learns and arm.is_told and arm.samples == 1 for arm in arms):
+            raise InvalidInput(f"searcher {given['searcher']} with one search: give more, as in --draws 16.")
+    return arms
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,13 +127,15 @@ def _preset(sweep: Sweep, preset: str) -> Sweep:
     return sweep.presets[preset]
 
 
-def _check_known(sweep: Sweep, given: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def _check_known(sweep: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     known = {*_FIXED, *settings, *(f"{TRAINED}{name}" for name in TRAINING)}
     for name in given:
         if name not in known:
+            if name == "dry_run":
+                raise InvalidInput(f"dry_run of sweep {sweep}: is of the command line alone, as nasray sweep --dry-run")
             close = difflib.get_close_matches(name, {*known, "minutes", "image_size"}, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"nasray sweep {sweep.name} --help-all lists all."
-            raise InvalidInput(f"Unknown option {shown(name)} of sweep {sweep.name}. {hint}")
+            hint = f"Did you mean {close[0]!r}?" if close else f"nasray sweep {sweep} --help-all lists all."
+            raise InvalidInput(f"Unknown option {shown(name)} of sweep {sweep}. {hint}")
 
 
 def _table(sweep: Sweep, given: Mapping[str, Any]) -> AccuracySource | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from nasray.searchers.parameters import at
 from nasray.settings import Choice, Range
 
 ParamSpace = Mapping[str, Range | Choice | tuple[Any, ...]]
@@ -34,11 +36,18 @@ def whole(param_space: ParamSpace) -> ParamSpace:
     return {name: values.values if isinstance(values, Choice) else values for name, values in param_space.items()}
 
 
+def ends_of(one: Range) -> tuple[float, ...]:
+    """Values of a range that are accepted if all of its values are: both ends, and where it is not of whole numbers one
+    between them that is none."""
+    if one.integer or one.low == one.high:
+        return one.low, one.high
+    return one.low, one.low + (one.high - one.low) / math.pi, one.high
+
+
 def ends(ranges: Mapping[str, Range]) -> list[dict[str, float]]:
     """All ranges at their lower end, and all at their upper end; one empty point where there is no range."""
     return [
-        {name: round(end) if one.integer else end for name, one in ranges.items() for end in [getattr(one, side)]}
-        for side in (("low", "high") if ranges else ("low",))
+        {name: getattr(one, side) for name, one in ranges.items()} for side in (("low", "high") if ranges else ("low",))
     ]
 
 
@@ -52,8 +61,5 @@ def latin_hypercube(drawn: Mapping[str, Range | Choice], samples: int) -> list[d
         if isinstance(one, Choice):
             columns[name] = [one.values[int(place * len(one.values))] for place in places.tolist()]
             continue
-        low, high = (np.log(one.low), np.log(one.high)) if one.log else (one.low, one.high)
-        values = low + places * (high - low)
-        values = np.clip(np.exp(values) if one.log else values, one.low, one.high)
-        columns[name] = [round(v) if one.integer else float(f"{v:.6g}") for v in values.tolist()]
+        columns[name] = [at(one, place) for place in places.tolist()]
     return [{name: column[i] for name, column in columns.items()} for i in range(samples)]

@@ -137,6 +137,7 @@ class Proposals:
             evaluations=self.evaluations,
             shared=training_trial(sweep, self.space, some, origin, sweep.training.seeds[0], settings),
             cells=cells,
+            chooser=self.chooser,
         )
 
 

@@ -17,7 +17,7 @@ from nasray import registry
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, read
 from nasray.runs.outcomes import Point
 from nasray.sweeps.learning import Learner
-from nasray.sweeps.selection import candidate_trials, chosen, proposed_training
+from nasray.sweeps.selection import candidate_trials, chosen, final, proposed_training
 from nasray.sweeps.sweep import Sweep
 from nasray.trials.trial import TrainingTrial
 from nasray.tune.phase import Late
@@ -45,13 +45,17 @@ def late(sweep: Sweep, made: int) -> Late:
 
 
 def found_trainings(sweep: Sweep, learner: Learner, storage: Storage) -> list[TrainingTrial]:
-    """Trainings of what a learner's searches found so far, of each search what would be selected of it alone."""
+    """Trainings of what a learner's searches found so far: of each search what would be selected of it alone, and its
+    final architecture where that is what it is worth."""
     rows = read(storage, CANDIDATES)
     if not len(rows):
         return []
-    own = rows["told"].notna() & (rows["seed"] == learner.seed)
+    own = rows["told"].notna() & (rows["seed"] == learner.seeds[0])
     own &= rows["method"] == registry.portable(learner.arm.method)
-    selected = [chosen(sweep, found) for _, found in rows[own].groupby("trial_id", sort=True)]
+    by_search = [found for _, found in rows[own].groupby("trial_id", sort=True)]
+    selected = [chosen(sweep, found) for found in by_search]
+    if sweep.worth == "final":  # which may lie on no front
+        selected += [final(found) for found in by_search]
     return candidate_trials(sweep, pd.concat(selected), baselines=False) if selected else []
 
 

@@ -35,7 +35,7 @@ from nasray.sweeps.phases import evaluating, learning, searching, training
 from nasray.sweeps.proposals import proposals
 from nasray.sweeps.record import check_same, record
 from nasray.sweeps.retraining import found_trainings, late, rounds
-from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, within_budget
+from nasray.sweeps.selection import candidate_trials, chosen, repeated_trials, searched, within_budget
 from nasray.sweeps.sweep import Sweep
 from nasray.sweeps.unpruned import say_unpruned
 from nasray.trials.evaluation import EvaluationSettings
@@ -104,10 +104,11 @@ def run_sweep(sweep: Sweep, run: str | None = None, source: Source | None = None
         reopen_without_rows(storage)
         phase = searching(sweep, searches)
         failures = run_phase(phase, storage, sweep.execution, session)
-        if searches:
-            say_unpruned(complete(read(storage, CANDIDATES)), {one.name: one.config for one in searches}, sweep.data)
         for learner in learners(sweep):
             failures += _learn(sweep, learner, known.get(learner.name, ()), storage, reference, session)
+        if sweep.search_arms and sweep.fill is None:  # which begins with the largest network that there is
+            candidates = complete(read(storage, CANDIDATES))
+            say_unpruned(candidates, searched(sweep, candidates), sweep.data)
         for one in proposals(sweep):
             phase = evaluating(sweep, one, known.get(one.trial_id, ()))
             failures += run_phase(phase, storage, sweep.execution, session)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasray.errors import InvalidInput
-from nasray.settings import TrainingSettings, check_number
+from nasray.settings import TrainingSettings
 from nasray.sweeps.arm import Arm
 from nasray.sweeps.fill import Fill
-from nasray.sweeps.training import check_rungs
+from nasray.sweeps.training import check_factor, check_rungs
 
 
 def longest(arms: Sequence[Arm]) -> int:
@@ -35,16 +35,17 @@ def check_search_rungs(rungs: tuple[int, ...], factor: float, arms: Sequence[Arm
     Raises:
         InvalidInput: no rising epochs, or not below those of the longest search; no search; a front is filled.
     """
-    check_number("search_reduction_factor", factor, above=1.0)
     check_rungs("search_rungs", rungs)
+    check_factor("search_", rungs, factor)
     if not rungs:
         return
+    words = " ".join(map(str, rungs))
     if not arms:
         raise InvalidInput(
-            f"search_rungs {rungs}: no arm is of a differentiable method. training.rungs compares what black-box "
+            f"search_rungs {words}: no arm is of a differentiable method. training.rungs compares what black-box "
             "searchers propose."
         )
     if fill is not None:
-        raise InvalidInput(f"search_rungs {rungs}: a search that fills a front has to end. Leave one of the two out.")
+        raise InvalidInput(f"search_rungs {words}: a search that fills a front has to end. Leave one of the two out.")
     if rungs[-1] >= longest(arms):
-        raise InvalidInput(f"search_rungs {rungs}: expected epochs below the {longest(arms)} of the longest search")
+        raise InvalidInput(f"search_rungs {words}: expected epochs below the {longest(arms)} of the longest search")

@@ -23,6 +23,7 @@ from nasray.trials.evaluation import EvaluationConfig, EvaluationSettings, evalu
 from nasray.trials.identity import config_of_row
 from nasray.trials.lookup import tabular_size
 from nasray.trials.rows import knob_columns
+from nasray.trials.search_config import SearchConfig
 from nasray.trials.trial import Origin, SearchTrial, TrainingTrial
 
 
@@ -36,7 +37,7 @@ def chosen(sweep: Sweep, candidates: pd.DataFrame) -> pd.DataFrame:
     if not len(candidates):
         return candidates
     if sweep.training.select == "final":
-        return _last(candidates)
+        return final(candidates)
     affordable = candidates if sweep.budget is None else candidates[sweep.budget.allows(candidates["macs"])]
     by_method = affordable.groupby("method", sort=True)
     fronts = [_spread(near_front(rows, sweep.training.within), sweep.training.most) for _, rows in by_method]
@@ -55,7 +56,7 @@ def _spread(rows: pd.DataFrame, most: int | None) -> pd.DataFrame:
     return rows[rows["architecture_id"].isin({ids.iloc[place] for place in places})]
 
 
-def _last(candidates: pd.DataFrame) -> pd.DataFrame:
+def final(candidates: pd.DataFrame) -> pd.DataFrame:
     """The last candidate of every search."""
     ordered = candidates.sort_values(["trial_id", "epoch", "snapshot"], kind="stable")
     return ordered.groupby("trial_id", sort=False).tail(1)
@@ -151,6 +152,13 @@ def repeated_trials(sweep: Sweep, evaluations: pd.DataFrame) -> list[TrainingTri
             seeds = sweep.training.seeds[1:]
             trials += [training_trial(sweep, name, architecture, origin, seed, settings) for seed in seeds]
     return trials
+
+
+def searched(sweep: Sweep, candidates: pd.DataFrame) -> dict[str, SearchConfig]:
+    """Configs of the searches that gave candidates, by their trials' names."""
+    one_each = candidates.drop_duplicates("trial_id") if len(candidates) else candidates
+    names, root = _names(sweep), sweep.execution.data_root
+    return {str(row["trial_id"]): config_of_row(row["settings"], names, root) for row in one_each.to_dict("records")}
 
 
 def _names(sweep: Sweep) -> set[str]:

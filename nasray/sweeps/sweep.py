@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from nasray import registry
 from nasray.costs import Budget
@@ -24,20 +24,21 @@ from nasray.settings import (
 )
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.sweeps.accepted import (
+    Worth,
     check_costs,
     check_learn_from,
     check_name,
     check_objectives,
     check_reference,
     check_training,
-    check_worth_by,
+    check_worth,
     runs_learnt_from,
 )
 from nasray.sweeps.arm import Arm, Point
 from nasray.sweeps.fill import Fill, knob_of
 from nasray.sweeps.points import drawn_of
 from nasray.sweeps.search_rungs import check_search_rungs, longest
-from nasray.sweeps.training import Training
+from nasray.sweeps.training import FACTOR, Training
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.trials.accuracy_source import AccuracySource
 from nasray.trials.evaluation import EvaluationSettings
@@ -45,9 +46,6 @@ from nasray.trials.fidelity import Fidelity
 from nasray.trials.lookup import tabular_size
 from nasray.trials.search_config import SearchConfig
 from nasray.tune.execution import Execution
-
-Worth = Literal["hypervolume", "gain", "final"]
-"""What a search is worth to who chooses settings."""
 
 _KINDS: tuple[tuple[str, type, bool], ...] = (
     *(("name", str, False), ("dataset", str, False), ("random_baseline", bool, False)),
@@ -97,7 +95,7 @@ class Sweep:
     """Epochs at which all but the best of a method's searches are stopped. ParetoASHA compares them by the accuracy of
     their supernets and by expected multiply-adds; nothing that a stopped one gave is trained. Without any, all search
     to the end."""
-    search_reduction_factor: float = 3.0
+    search_reduction_factor: float = FACTOR
     """Keep the best 1/N of a method's searches at each rung."""
     learn_from: tuple[str, ...] = ()
     """Other runs, by folder, URI or name: what compares of their searches or trainings is told to searchers first."""
@@ -135,9 +133,9 @@ class Sweep:
             check_costs(
                 self.table, [*self.varied, *(k for arm in self.search_arms for k in type(arm.settings).knobs())]
             )
-        if self.worth not in get_args(Worth):
-            raise InvalidInput(f"worth {shown(self.worth)}: expected hypervolume, gain or final")
-        check_worth_by(self.worth_by, self.arms, self.training)
+        check_worth(self.worth, self.worth_by, self.arms, self.training)
+        if self.fill is not None and not self.search_arms:
+            raise InvalidInput("fill: no arm is of a differentiable method, whose cost a knob moves. Leave it out.")
         check_reference(self.reference)
         check_training(self.training, self.table)
         check_search_rungs(self.search_rungs, self.search_reduction_factor, self.search_arms, self.fill)

@@ -12,6 +12,8 @@ from nasray.settings import as_tuple, check_fields, check_number, check_seeds
 from nasray.trials.evaluation import EvaluationSettings
 
 Selection = Literal["front", "final", "nothing"]
+FACTOR = 3.0
+"""The best 1/N of trials continue at each rung, where no other share is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Training:
     rungs: tuple[int, ...] = ()
     """Epochs at which ParetoASHA compares the trainings and stops all but the best; without any, all train to the
     end."""
-    reduction_factor: float = 3.0
+    reduction_factor: float = FACTOR
     """Keep the best 1/N of the trainings at each rung."""
     workers: int = 1
     """Processes that train one network together, each with the CPUs of a trial and, where trials have GPUs, a GPU of
@@ -58,9 +60,9 @@ class Training:
         if self.most is not None:
             check_number("training.most", self.most, low=1, whole=True)
         check_seeds("training.seeds", self.seeds)
-        check_number("training.reduction_factor", self.reduction_factor, above=1.0)
         check_number("training.workers", self.workers, low=1, whole=True)
         check_rungs("training.rungs", self.rungs)
+        check_factor("training.", self.rungs, self.reduction_factor)
         if self.workers > self.settings.batch_size:
             raise InvalidInput(
                 f"training.workers {self.workers}: a batch has {self.settings.batch_size} examples. Use at most as "
@@ -80,6 +82,22 @@ class Training:
             if name in values:
                 made[name] = tuple(values[name])
         return cls(**made)
+
+
+def check_factor(where: str, rungs: tuple[int, ...], factor: float) -> None:
+    """Check the share of trials that continue at rungs.
+
+    Args:
+        where: begins the names of both fields.
+        rungs: epochs.
+        factor: the best 1/N continue.
+
+    Raises:
+        InvalidInput: a share that keeps all, or one without rungs.
+    """
+    check_number(f"{where}reduction_factor", factor, above=1.0)
+    if factor != FACTOR and not rungs:
+        raise InvalidInput(f"{where}reduction_factor {factor:g} without rungs: give {where}rungs too, or leave it out.")
 
 
 def check_rungs(name: str, rungs: tuple[int, ...]) -> None:

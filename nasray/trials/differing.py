@@ -14,22 +14,26 @@ _MOST = 5
 _NOTHING = "nothing"
 
 
-def differing_in(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+def differing_in(mine: Mapping[str, Any], theirs: Mapping[str, Any], whose: str = "the run") -> list[str]:
     """In what two identities differ: names of options, with the value of the run and that of this command; or whose
     content.
 
     Args:
         mine: identity of what is to run.
         theirs: identity that the run has.
+        whose: who has it, in words.
     """
-    own, others = _named(json.loads(json.dumps(mine))), _named(theirs)
+    mine = json.loads(json.dumps(mine))
+    own, others = _named(mine), _named(theirs)
     found = []
     for name in [*others, *(name for name in own if name not in others)]:
         before, now = others.get(name, _NOTHING), own.get(name, _NOTHING)
         if before == now:
             continue
         of_content = name.startswith("the ")
-        found.append(name if of_content else f"{printable(name)} (the run has {before}, this command {now})")
+        found.append(name if of_content else f"{printable(name)} ({whose} has {before}, this command {now})")
+    if not found and mine != theirs:  # whatever has no words here
+        found.append("what no option says")
     return found[:_MOST] + ([f"{len(found) - _MOST} more"] if len(found) > _MOST else [])
 
 
@@ -65,9 +69,15 @@ def _add_arm(found: dict[str, str], arm: Any, *, several: bool) -> None:
     """What an arm searches with: its settings, and what it varies in their place."""
     if not isinstance(arm, dict):
         return
-    values = {**(arm.get("settings") or {}), **(arm.get("param_space") or {})}
-    for name, value in {**values, "draws": arm.get("samples", 1)}.items():
+    values = {name: value for name, value in arm.items() if name not in ("settings", "param_space", "samples")}
+    values |= {**(arm.get("settings") or {}), **(arm.get("param_space") or {}), "draws": arm.get("samples", 1)}
+    for name, value in values.items():
         found[f"{name} of {_of(arm, 'method')} on {_of(arm, 'space')}" if several else str(name)] = _in_words(value)
+
+
+def _condition(value: Mapping[str, Any]) -> str:
+    when = value.get("when")
+    return "" if not when else f" when {_in_words(when[0])} is {_in_words(when[1])}"
 
 
 def _of(arm: Any, name: str) -> str:
@@ -76,9 +86,10 @@ def _of(arm: Any, name: str) -> str:
 
 def _in_words(value: Any) -> str:
     if isinstance(value, dict) and {"low", "high"} <= value.keys():
-        return f"{_in_words(value['low'])} to {_in_words(value['high'])}{', logarithmic' if value.get('log') else ''}"
+        kind = "".join(f", {word}" for name, word in (("log", "logarithmic"), ("integer", "whole")) if value.get(name))
+        return f"{_in_words(value['low'])} to {_in_words(value['high'])}{kind}{_condition(value)}"
     if isinstance(value, dict) and "values" in value:
-        return f"one of {_in_words(value['values'])}"
+        return f"one of {_in_words(value['values'])}{_condition(value)}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(_in_words, value)) or "none"
     if value is None or isinstance(value, bool):

@@ -8,7 +8,7 @@ goes on, and a member reads there, and nowhere else, what it is to go on with.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nasray.errors import InvalidInput, shown
@@ -62,6 +62,9 @@ class Population:
                 )
             if one.when is not None:
                 raise InvalidInput(f"{name} of a population: it varies in every member. Leave out its condition.")
+            accepted = {field.name: field.default for field in fields(EvaluationSettings)}[name]
+            if isinstance(one, Range) and isinstance(accepted, int) and not one.integer:
+                raise InvalidInput(f"{name} of a population: expected a range of whole numbers, Range(integer=True)")
         if not self.varied:
             raise InvalidInput("population: expected a setting that varies, as learning_rate from 0.01 to 0.2")
 
@@ -74,6 +77,10 @@ class Population:
         Raises:
             InvalidInput: what does not fit, and what to change.
         """
+        if settings.epochs < 2:
+            raise InvalidInput(
+                f"epochs {settings.epochs} of a population: expected two or more, or nothing is compared"
+            )
         if self.interval >= settings.epochs:
             raise InvalidInput(
                 f"perturbation_interval {self.interval}: expected fewer epochs than the {settings.epochs} of the "

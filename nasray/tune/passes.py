@@ -8,8 +8,9 @@ of memory, have open outcomes, and so come back in the next pass, the latter wit
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pyarrow as pa
 
@@ -29,6 +30,8 @@ from nasray.tune.session.connection import connection
 
 BATCH = 1_000
 """Trials that one Tuner is given: the driver's memory grows with these, and not with the trials of a run."""
+NOTES = "notes"
+"""In the file of a finished phase: what its searcher had to say."""
 IDLE_PASSES = 3
 """Passes in a row in which nothing becomes of any trial; after them the phase is left as it is."""
 
@@ -39,7 +42,10 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     Ray is connected to by the first phase that has something to run, and stays for the session.
     """
     done = f"phases/{phase.name}.json"
-    if not phase.total or (storage.exists(done) and _has_outcomes(phase, storage)):
+    if not phase.total:
+        return ()
+    if storage.exists(done) and _has_outcomes(phase, storage):
+        _say(phase, storage.read_json(done).get(NOTES, ()))
         return ()
     check_trackers(execution.trackers, storage)
     session.enter_context(_system_memory())
@@ -48,7 +54,7 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
         # Whoever runs a command again may have mended what a trial lacked.
         reopen(storage, {trial.name: trial.digest for trial in phase.trials})
         outcomes = _run_known(phase, storage, execution, session)
-        marker: dict[str, int] = {"trials": phase.total}
+        marker: dict[str, Any] = {"trials": phase.total}
     else:
         outcomes, marker = _run_proposed(phase, storage, execution, session)
     check_lease(storage, look=True)
@@ -91,8 +97,9 @@ def _run_known(phase: Phase, storage: Storage, execution: Execution, session: Ex
 
 def _run_proposed(
     phase: Phase, storage: Storage, execution: Execution, session: ExitStack
-) -> tuple[dict[str, Outcome], dict[str, int]]:
-    """Pass after pass until the searcher has made its proposals; gives the outcomes, and how many proposals it made."""
+) -> tuple[dict[str, Outcome], dict[str, Any]]:
+    """Pass after pass until the searcher has made its proposals; gives the outcomes, how many proposals it made, and
+    what it has to say."""
     session.enter_context(connection(execution.address, phase.run, import_tuner))
     from nasray.tune.proposing import Proposed
     from nasray.tune.tuner import is_remote, run_pass
@@ -115,11 +122,16 @@ def _run_proposed(
         run_pass(phase, (), storage, execution, outcomes, gpus, search, proposed, most, began=began)
         if is_remote():  # it was a copy that was asked, at the cluster's head
             search = proposed.search()
-    for line in search.black_box.notes():
-        note(f"{phase.name}: {line}")
+    notes = search.black_box.notes()
     if search.distinct < search.proposed:
-        note(f"{phase.name}: {search.proposed} proposed, {search.distinct} distinct")
-    return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct}
+        notes.append(f"{search.proposed} proposed, {search.distinct} distinct")
+    _say(phase, notes)
+    return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct, NOTES: notes}
+
+
+def _say(phase: Phase, notes: Iterable[str]) -> None:
+    for line in notes:
+        note(f"{phase.proposing.chooser if phase.proposing else phase.name}: {line}")
 
 
 @contextmanager

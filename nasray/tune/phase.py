@@ -73,6 +73,8 @@ class Proposing:
     """What all proposed trials have beside what is proposed: architecture, settings, or both."""
     cells: int
     """Number of cells of the networks that are trained."""
+    chooser: str
+    """Who proposes, and for what, in words."""
     worth: Callable[[Sequence[Point]], Mapping[str, float]] = field(default=lambda points: {})
     """Objectives by name of a search that gave these (multiply-adds in M, metric), the last one at its end."""
     late: Late | None = None
@@ -147,6 +149,11 @@ class Phase:
     def trainings(self) -> list[TrainingTrial]:
         """The known trials that are trainings."""
         return [trial for trial in self.trials if isinstance(trial, TrainingTrial)]
+
+    @property
+    def title(self) -> str:
+        """What its trials are, and who proposes them, in words."""
+        return self.kind if self.proposing is None else f"{self.kind}, {self.proposing.chooser}"
 
     @property
     def total(self) -> int:

@@ -45,6 +45,11 @@ class Proposed:
         """Digests of the trials proposed since, by the trials' names."""
         self._problem = self.proposing.searcher([], []).problem
 
+    @property
+    def _before(self) -> int:
+        """Proposals of the rounds before, repetitions included: what follows has numbers above."""
+        return 0 if self.proposing.late is None else self.proposing.late.after
+
     def trial(self, proposal: Proposal) -> Trial:
         """The trial of a proposal."""
         return proposed(self.proposing.shared, proposal.architecture, proposal.settings)
@@ -120,7 +125,7 @@ class Proposed:
             known=lambda proposal: results.get(proposal.key),
             on_told=self.told,
             valued=self.proposing.valued,
-            told=max([*numbers, before]) if before else 0,
+            told=max([*numbers, before, self._before]),
             distinct=before,
             unfinished=under_way,
             tells=late is None,
@@ -131,7 +136,7 @@ class Proposed:
         if not isinstance(self.proposing.shared, SearchTrial):
             return
         ended = {name: outcome for name, outcome in sorted(self.outcomes().items()) if not outcome.is_open}
-        number = max((one.told for one in ended.values() if one.told is not None), default=0)
+        number = max([self._before, *(one.told for one in ended.values() if one.told is not None)])
         for name, outcome in ended.items():
             if outcome.told is None:
                 number += 1

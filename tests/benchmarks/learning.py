@@ -126,7 +126,7 @@ def searched(law: Law, searcher: str, searches: int, seed: int) -> list[tuple[Po
         searcher=searcher,
     )
     sweep = Sweep(name="law", dataset="digits", arms=(arm,), reference=REFERENCE, worth=gain or "hypervolume")
-    made = Learner(arm, arm.settings, seed).searcher(sweep, REFERENCE)
+    made = Learner(arm, arm.settings, (seed,)).searcher(sweep, REFERENCE)
     assert list(drawn_of(arm.param_space)) == list(SPACE)
     for _ in range(searches):
         proposal = made.ask()

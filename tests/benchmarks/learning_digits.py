@@ -33,8 +33,10 @@ from nasray.tune.session.connection import connection
 
 STRENGTHS = {"lambda0": Range(low=1e-3, high=0.3, log=True), "mu": Range(low=10.0, high=300.0, log=True)}
 RATE = {"learning_rate": Range(low=0.01, high=0.3, log=True)}
-SEARCH = {"epochs": 8, "training": {"select": "nothing"}}
-PROPOSED = {"method": "tpe", "random_baseline": False, "training": {"epochs": 8}}
+IMAGES = 720
+"""Half of those that digits has to train on: half of the time."""
+SEARCH = {"epochs": 8, "train_examples": IMAGES, "training": {"select": "nothing"}}
+PROPOSED = {"method": "tpe", "random_baseline": False, "training": {"epochs": 8, "train_examples": IMAGES}}
 OF_TRAINING = {
     "training.learning_rate": Range(low=0.01, high=0.4, log=True),
     "training.weight_decay": Range(low=1e-5, high=1e-2, log=True),

@@ -176,11 +176,11 @@ def test_what_a_run_began_with_stays_when_the_other_moves_and_grows(searched: St
     [
         (
             {"settings": dataclasses.replace(GOLD.settings, epochs=2)},
-            r"differs in epochs \(the run has 1, this command 2\)",
+            r"differs in epochs \(its search has 1, this command 2\)",
         ),
         (
             {"settings": dataclasses.replace(GOLD.settings, split_seed=3, learning_rate=0.2)},
-            r"learning_rate \(the run has 0.1, this command 0.2\), split_seed \(the run has 0, this command 3\)",
+            r"learning_rate \(its search has 0.1, this command 0.2\), split_seed \(its search has 0, this command 3\)",
         ),
         (
             {"param_space": {"lambda0": Range(low=0.95, high=1.0), "mu": (30.0,)}},
@@ -215,7 +215,7 @@ def test_the_run_itself_no_run_and_unfinished_searches_are_refused(searched: Sto
     stopped = open_storage(tmp_path / "a")
     for name, outcome in read_outcomes(stopped).items():
         write_outcome(stopped, name, dataclasses.replace(outcome, state="lost"))
-    with pytest.raises(InvalidInput, match="it has no finished search or training to tell of"):
+    with pytest.raises(InvalidInput, match="it has no finished search to tell of"):
         check_run(learning(tmp_path, stopped))
 
 
@@ -227,7 +227,7 @@ def test_filling_knows_the_searches_of_other_runs_by_the_knob_alone(searched: St
     sweep = learning(tmp_path, searched, arm=arm, fill=Fill(at=(0.1,)))
     found = searcher_of(sweep, learners(sweep)[0], open_storage(tmp_path / "b"))
     assert isinstance(found, FillingSearcher)
-    assert not found.filling.met()
+    assert not found.fillings[0].met()
 
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_3x3")
@@ -329,7 +329,7 @@ def test_trainings_are_told_with_the_settings_that_the_arm_proposes(tmp_path: Pa
         ({"validation_fraction": 0.3}, "validation_fraction"),
     ):
         other = dataclasses.replace(sweep, training=Training(settings=dataclasses.replace(settings, **changes)))
-        with pytest.raises(InvalidInput, match=rf"differs in {said} \(the run has"):
+        with pytest.raises(InvalidInput, match=rf"differs in {said} \(its training has"):
             learnt_from(other, open_storage(tmp_path / "b"))
 
 
@@ -358,7 +358,19 @@ def test_what_is_told_first_counts_as_start_up_trials(kind: type[Searcher]) -> N
 def test_it_survives_json_and_a_command_repeats_it(searched: Storage, tmp_path: Path) -> None:
     sweep = learning(tmp_path, searched)
     assert Sweep.of(json.loads(json.dumps(sweep.to_dict()))) == sweep
-    typed = ["sweep", "digits", "--searcher", "tpe", "--lambda0", "1e-3:1e-1:log", "--learn-from", "a", str(searched)]
+    typed = [
+        "sweep",
+        "digits",
+        "--searcher",
+        "tpe",
+        "--draws",
+        "3",
+        "--lambda0",
+        "1e-3:1e-1:log",
+        "--learn-from",
+        "a",
+        str(searched),
+    ]
     options = VERBS["sweep"].taken([*typed[1:], "--storage", str(Path(str(searched)).parent)])
     options.pop("sweep")
     found = nasray.sweeps.made.sweep_of(nasray.registry.find("sweep", "digits", Sweep), options)

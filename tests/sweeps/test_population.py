@@ -111,7 +111,7 @@ def trained_again(run: nasray.Run, folder: Path) -> Evaluation:
     [
         ({"population": 1}, "population 1: expected a whole number from 2"),
         ({"population": 3, "perturbation_interval": 6}, "expected fewer epochs than the 6"),
-        ({"population": 3, "epochs": 1}, "expected fewer epochs than the 1"),
+        ({"population": 3, "epochs": 1}, "epochs 1 of a population: expected two or more"),
         ({"population": 3, "channels": Choice((2, 4))}, "channels of a population: it cannot change"),
         ({"population": 3, "augmentation": Choice(("none", "flipped"))}, "augmentation 'flipped'"),
         ({"population": 3, "drop_path": Range(low=0.0, high=2.0)}, "drop_path 2.0"),

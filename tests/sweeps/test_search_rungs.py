@@ -78,7 +78,7 @@ def test_rungs_lie_below_the_end_of_the_longest_search() -> None:
         ({"search_rungs": 5}, "search_rungs 5"),
         ({"search_rungs": (3, 1)}, r"search_rungs \(3, 1\): expected rising"),
         ({"search_rungs": (0,)}, "search_rungs 0"),
-        ({"search_rungs": (1, 6)}, r"search_rungs \(1, 6\): expected epochs below the 6 of the longest search"),
+        ({"search_rungs": (1, 6)}, "search_rungs 1 6: expected epochs below the 6 of the longest search"),
         ({"search_reduction_factor": 1.0}, "search_reduction_factor 1.0"),
         ({"arms": (BLACK_BOX,)}, "no arm is of a differentiable method"),
         ({"fill": Fill(count=3)}, "Leave one of the two out"),

@@ -33,6 +33,8 @@ class ArmState:
     """At most; None where nothing is trained."""
     done: int = 0
     """Trials that came to their end, or were stopped at a rung."""
+    stopped: int = 0
+    """Of these, at a rung."""
     running: int = 0
     failed: int = 0
     epochs: int = 0
@@ -61,7 +63,7 @@ class State:
 
     run: str
     kind: str
-    """``searches`` or ``trainings``."""
+    """What its trials are, as :attr:`nasray.tune.phase.Phase.title` says it."""
     arms: tuple[ArmState, ...]
     running: tuple[RunningState, ...] = ()
     """Some of those that run."""
@@ -137,7 +139,7 @@ class Counting:
     """
 
     def __init__(self, phase: Phase, outcomes: Mapping[str, Outcome], began: float) -> None:
-        self.run, self.kind, self.began = phase.run, phase.kind, began
+        self.run, self.kind, self.began = phase.run, phase.title, began
         self._trials = {trial.name: trial for trial in phase.trials}
         self._shared = None if phase.proposing is None else phase.proposing.shared
         planned = [self._shared] * phase.total if self._shared else list(phase.trials)
@@ -159,6 +161,7 @@ class Counting:
             if ended is not None:
                 arm = self._arms[self._arm(ended)]
                 _end(arm, ended, outcome.epoch, failed=outcome.state in GAVE_UP)
+                arm.stopped += outcome.state == "stopped"
                 arm.points += outcome.points
                 if outcome.state in GAVE_UP:
                     self._failures.append((self.label(name), str(outcome.reason)))
@@ -228,6 +231,7 @@ class Counting:
             failures.append((self.label(str(trial), trial.config), str(result.get(GIVEN_UP, "lost its process"))))
         if failed or (trial.status == TuneTrial.TERMINATED and not result.get(WAITS)):
             _end(arm, planned, epoch, failed=failed)
+            arm.stopped += not failed and was_stopped(trial, result)
             return
         arm.epochs += epoch
         if trial.status == TuneTrial.RUNNING:

@@ -100,8 +100,9 @@ def _bar(state: State, width: int) -> RenderableType:
 
 
 def _counts(state: State) -> str:
-    failed = state.of_all("failed")
-    return f"{state.of_all('running')} running, {state.waiting} left" + (f", {failed} failed" if failed else "")
+    some = [(name, state.of_all(name)) for name in ("stopped", "failed")]
+    more = "".join(f", {count} {name}" for name, count in some if count)
+    return f"{state.of_all('running')} running, {state.waiting} left{more}"
 
 
 def _epochs(state: State) -> str:
