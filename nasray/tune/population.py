@@ -104,7 +104,7 @@ class Comparisons(Callback, Stopper):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Tune with every report, once its scheduler has decided."""
-        while result[EPOCH] > self.next:  # nobody became a clone there
+        while result.get(EPOCH, 0) > self.next:  # nobody became a clone there
             self.next += self.population.interval
         clones = {str(one): one for one in trials if one.config[CLONED] != self._known.get(str(one), "")}
         if not clones:

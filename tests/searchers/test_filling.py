@@ -176,6 +176,26 @@ def test_what_cannot_be_told_is_refused() -> None:
     assert filling.met() == {}
 
 
+def test_a_knob_that_moves_nothing_has_one_target() -> None:
+    filling = Filling(8, "strength", STRENGTH, falls=True, searches=20)
+    assert len(run(filling, lambda _: 5.0)) == 2
+    assert filling.targets == (5.0,)
+    assert filling.is_flat
+    assert not Filling([5.0], "strength", STRENGTH, falls=True, searches=20).is_flat
+
+
+def test_what_is_above_the_most_meets_no_target_and_is_modelled() -> None:
+    filling = Filling([290.0], "strength", STRENGTH, falls=True, searches=20, most=300.0)
+    first = filling.ask()
+    assert first is not None
+    filling.tell(first, [301.0])
+    assert filling.met() == {}
+    spread = Filling(3, "strength", STRENGTH, falls=True, searches=20, most=400.0)
+    run(spread, cost)
+    np.testing.assert_allclose(spread.targets, [100, 200, 400])
+    assert set(spread.met()) == set(spread.targets)
+
+
 def test_a_range_of_one_value_has_it_tried_with_several_seeds() -> None:
     filling = Filling([105, 300], "size", Range(low=3, high=3, integer=True), falls=False, searches=20)
     draw = np.random.default_rng(0)

@@ -125,6 +125,18 @@ def test_what_is_under_way_is_neither_proposed_again_nor_counted_twice(name: str
     ]
 
 
+@pytest.mark.parametrize("name", ["random_search", "evolution"])
+def test_what_is_under_way_is_not_proposed_again(name: str) -> None:
+    few = {"rate": Choice((0.1, 0.2, 0.3, 0.4))}
+    under_way = [Proposal(None, {"rate": 0.1}), Proposal(None, {"rate": 0.3})]
+    kind = find_searcher(name)
+    for seed in range(10):
+        one = rebuilt(kind, kind.Config(evaluations=4), problem(settings=few, seed=seed), [], under_way)
+        found = [one.ask(), one.ask()]
+        assert {asked.settings["rate"] for asked in found if asked} == {0.2, 0.4}
+        assert one.ask() is None
+
+
 def test_a_condition_is_a_name_and_a_value() -> None:
     with pytest.raises(InvalidInput, match=r"^when 'schedule': expected the name of a setting and a value of it"):
         Range(low=1, high=2, when="schedule")  # type: ignore[arg-type]

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import nasray
 from nasray import registry
 from nasray.cli.all_verbs import VERBS
+from nasray.costs import Budget
 from nasray.errors import InvalidInput
 from nasray.fronts import hypervolume
 from nasray.methods.entrannas import EnTranNASDST
 from nasray.methods.gold_nas import GoldNAS
-from nasray.runs import open_storage
+from nasray.runs import CANDIDATES, open_storage, write_row
 from nasray.runs.outcomes import Outcome, compact_outcomes, read_outcomes, write_outcome
 from nasray.searchers import Feedback, Proposal
 from nasray.searchers.evolution import Evolution
 from nasray.settings import Choice, Range
+from nasray.spaces.encoding import decode, parameters, sample
 from nasray.sweeps import Arm, EvaluationSettings, Execution, Sweep, Training
 from nasray.sweeps.changes import with_device
 from nasray.sweeps.command import Source, command_of
@@ -30,7 +34,7 @@ from nasray.sweeps.forecast import forecast
 from nasray.sweeps.learning import learners, worth_of
 from nasray.sweeps.made import sweep_of
 from nasray.sweeps.proposals import proposals
-from nasray.sweeps.retraining import late
+from nasray.sweeps.retraining import found_trainings, late
 from nasray.sweeps.run import run_sweep
 from nasray.trials.fidelity import Fidelity
 from nasray.trials.rows import knob_columns
@@ -191,6 +195,92 @@ def test_what_filling_chooses_is_a_column_of_its_rows() -> None:
     sweep = swept(arms=(Arm(method="entrannas_dst", space="darts", settings=settings),), fill=Fill(count=3))
     assert sweep.varied == ["beta"]
     assert knob_columns(settings, sweep.varied)["beta"] == settings.beta
+
+
+def test_a_filled_front_is_filled_for_every_seed_by_one_model() -> None:
+    sweep = with_device(swept(arms=(dataclasses.replace(GOLD, param_space={}, samples=1, searcher="latin"),)), "cpu")
+    sweep = dataclasses.replace(sweep, fill=Fill(count=4, searches=12), seeds=(3, 7))
+    (learner,) = learners(sweep)
+    assert learner.searches == 24
+
+    def cost(strength: float) -> float:
+        return float(100 * strength ** (-1 / 3))
+
+    searcher: Any = learner.searcher(sweep, (1.0, 0.1))
+    told: list[tuple[Proposal, Feedback]] = []
+    searched: dict[int, list[float]] = {}
+    while (proposal := searcher.ask()) is not None:
+        value, seed = proposal.settings["lambda0"], proposal.settings["seed"]
+        searched.setdefault(seed, []).append(value)
+        told.append((proposal, Feedback(state="complete", values=(1.0,), points=((cost(value), 0.9),))))
+        searcher.tell(*told[-1])
+    assert set(searched) == {3, 7}
+    one, other = searcher.fillings
+    assert one.targets == other.targets == pytest.approx(np.geomspace(100, 100 * 1e5 ** (1 / 3), 4))
+    assert not one.unmet()
+    assert not other.unmet()
+    # The ends of the range, and all that lies between, are known from the first seed.
+    assert len(searched[7]) == 4 <= len(searched[3])
+    assert searcher.notes() == ["seed 3: 4 of 4 targets met", "seed 7: 4 of 4 targets met"]
+    again: Any = learner.searcher(sweep, (1.0, 0.1), told[:-2], [told[-1][0]])
+    assert again.ask() == told[-2][0]
+
+
+def test_a_search_above_the_budget_fills_nothing() -> None:
+    sweep = with_device(swept(arms=(dataclasses.replace(GOLD, param_space={}, samples=1, searcher="latin"),)), "cpu")
+    sweep = dataclasses.replace(sweep, fill=Fill(at=(0.2,)), budget=Budget(0.205))
+    searcher: Any = learners(sweep)[0].searcher(sweep, (1.0, 0.1))
+    proposal = searcher.ask()
+    searcher.tell(proposal, Feedback(state="complete", values=(1.0,), points=((0.208, 0.9),)))
+    assert searcher.notes()[0] == "0 of 1 targets met"
+
+
+def test_a_round_with_repeated_proposals_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
+    from nasray.tune.proposing import Proposed
+
+    arm = dataclasses.replace(GOLD, param_space={"lambda0": Choice((0.1, 0.2, 0.3))}, samples=8)
+    sweep = with_device(swept(arms=(arm,)), "cpu")
+    (learner,) = learners(sweep)
+    storage = open_storage(tmp_path)
+    proposing = dataclasses.replace(learner.proposing(sweep, (1.0, 0.1)), late=late(sweep, 4), evaluations=8)
+    phase = Phase(name="round", kind="searches", run="learnt", dataset="digits", proposing=proposing)
+    # Of the four proposals of the first round two were the same, and the driver was killed in the second.
+    for value, number in ((0.1, 1), (0.2, 2), (0.3, None)):
+        proposal = Proposal(None, {"lambda0": value})
+        trial = Proposed(phase, storage).trial(proposal)
+        gave = Outcome(state="done", digest=trial.digest, epoch=3, points=((0.5, value),), proposal=proposal.key)
+        write_outcome(storage, trial.name, dataclasses.replace(gave, told=number))
+    told: list[Any] = []
+
+    def noted(results: Any, under_way: Any) -> Any:
+        told[:] = [(proposal.settings["lambda0"], feedback.state) for proposal, feedback in results]
+        return learner.searcher(sweep, (1.0, 0.1), results, under_way)
+
+    noting = dataclasses.replace(phase, proposing=dataclasses.replace(proposing, searcher=noted))
+    search = Proposed(noting, storage).search()
+    assert [value for value, _ in told] == [0.1, 0.2]
+    assert {one.told for one in read_outcomes(storage).values()} == {1, 2, 5}
+    assert search.told == 5
+
+
+def test_the_final_architecture_of_a_search_is_retrained_where_that_is_what_it_is_worth(
+    candidate: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    training = Training(select="front", settings=EvaluationSettings(**SIZE, epochs=1, drop_path=0.0))
+    arm = dataclasses.replace(JOINT, param_space={"lambda0": Range(low=0.1, high=1.0)})
+    sweep = with_device(swept(tmp_path, arms=(arm,), worth_by="retrained", training=training), "cpu")
+    storage, space = open_storage(tmp_path / "run"), arm.cell_space
+    settings = json.dumps(sweep.search_config(arm, arm.settings).to_dict())
+    generator, networks = np.random.default_rng(0), []
+    for epoch, accuracy in ((1, 0.9), (3, 0.5)):  # the last lies on no front
+        found = decode(space, sample(parameters(space, 3), generator), 3)
+        networks.append(found.id)
+        row = {"architecture_id": found.id, "architecture": found.to_json(), "settings": settings, "told": 1}
+        write_row(storage, CANDIDATES, candidate(**row, epoch=epoch, accuracy=accuracy, macs=float(epoch)))
+    (learner,) = learners(sweep)
+    for worth, expected in (("hypervolume", networks[:1]), ("final", networks)):
+        trials = found_trainings(dataclasses.replace(sweep, worth=worth), learner, storage)  # type: ignore[arg-type]
+        assert {trial.architecture.id for trial in trials} == set(expected)
 
 
 def test_a_search_that_ended_as_its_driver_was_killed_is_told_all_the_same(tmp_path: Path) -> None:

@@ -20,6 +20,14 @@ def test_latin_hypercube_falls_into_each_part_of_each_range_once(samples: int) -
         assert sorted(int(np.clip(p, 0, 1 - 1e-9) * samples) for p in places) == list(range(samples)), name
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_whole_values_are_drawn_equally_often_as_their_parts_of_the_range_are_wide(log: bool) -> None:
+    draws = latin_hypercube({"a": Range(low=1, high=3, log=log, integer=True)}, 1200)
+    counts = np.bincount([draw["a"] for draw in draws], minlength=4)[1:]
+    width = np.diff(np.log([0.5, 1.5, 2.5, 3.5])) if log else np.ones(3)
+    np.testing.assert_allclose(counts / 1200, width / width.sum(), atol=0.002)
+
+
 def test_a_grid_has_every_combination_with_every_draw_in_the_order_of_the_names() -> None:
     space = {"a": (1, 2), "b": Range(low=0.0, high=1.0), "c": ("x", "y")}
     points = grid_points(space, [{"b": 0.25}, {"b": 0.5}])

@@ -3,6 +3,7 @@ undisturbed one."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -103,5 +104,7 @@ def test_a_front_is_filled_by_the_same_searches_after_a_kill(tmp_path: Path) -> 
     assert not killed.duplicated(["trial_id", "epoch", "snapshot"]).any()
     told = killed.groupby("trial_id")["told"].first()
     assert sorted(told) == list(range(1, len(told) + 1))
+    (marker,) = (tmp_path / "killed" / "phases").glob("gold_nas-*.json")
+    assert "of 3 targets met" in json.loads(marker.read_text())["notes"][0]
     assert start(tmp_path, "left_alone", *words).wait() == 0
     pd.testing.assert_frame_equal(killed, rows(tmp_path / "left_alone", "candidates"))

@@ -12,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, PopulationBasedTraining
 from nasray.runs import open_storage
 from nasray.settings import Choice, Range
 from nasray.trials.population import Clone, read_clones, write_clones
+from nasray.trials.running import EPOCH
 from nasray.tune.phase import CLONED, SETTINGS, TRIAL
 from nasray.tune.population import Comparisons, explored, own_draws
 from tests.trials.test_population import members, population
@@ -52,6 +53,18 @@ def test_what_tune_clones_is_written_down_before_a_member_goes_on(tmp_path: Path
     theirs[2].config = explored(population(), {**theirs[0].config, SETTINGS: {"learning_rate": 0.2, "weight_decay": 0}})
     comparisons.on_trial_result(4, theirs, theirs[1], {})
     assert read_clones(storage)[4] == {trials[2].name: clone}
+
+
+def test_a_comparison_after_which_nobody_is_cloned_is_one_all_the_same(tmp_path: Path) -> None:
+    storage, trials = open_storage(tmp_path), members(2)
+    comparisons = Comparisons(population(), storage, trials, trials)
+    theirs: list[Any] = [Theirs(trial.name, {"learning_rate": 0.1, "weight_decay": 0.0}) for trial in trials]
+    for epoch, following in ((1, 2), (2, 2), (3, 4)):
+        comparisons.on_trial_result(epoch, theirs, theirs[0], {EPOCH: epoch})
+        assert comparisons.next == following
+    theirs[1].config = explored(population(), {**theirs[0].config, SETTINGS: {"learning_rate": 0.1, "weight_decay": 0}})
+    comparisons.on_trial_result(4, theirs, theirs[1], {EPOCH: 4})
+    assert list(read_clones(storage)) == [4]
 
 
 def test_a_resumed_pass_begins_with_the_settings_in_force_and_a_new_clock(tmp_path: Path) -> None:
