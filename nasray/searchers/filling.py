@@ -341,9 +341,9 @@ class Filling:
 
     def _why(self, target: float) -> str:
         nearest, model = self._nearest(target), self._model()
-        if nearest is None or model is None:
+        if model is None or (nearest is None and self._told):
             return f"no search gave a candidate: {len(self._told)} failed"
-        seen = f"the nearest candidate has {nearest:.4g} M"
+        seen = "no search was worth making" if nearest is None else f"the nearest candidate has {nearest:.4g} M"
         (likely_G,) = model.probabilities(places := self._places(model), *self._bounds([target]))
         if _has_hope(model, places, target, likely_G):
             if len(self._told) >= self.searches:

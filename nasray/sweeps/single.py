@@ -152,6 +152,11 @@ def train(
     dataset_name: str | None = registry.named("dataset", dataset)
     if isinstance(architecture, pd.DataFrame):
         raise InvalidInput(f"{len(architecture)} rows: one architecture is trained. Give one of them, as rows.iloc[0].")
+    if isinstance(architecture, list | tuple | set):
+        raise InvalidInput(
+            f"{len(architecture)} architectures: one is trained, also as a population, whose members become copies of "
+            "one another. Give one of them, or train several in a sweep."
+        )
     if isinstance(architecture, Mapping | pd.Series):
         row = dict(architecture)
         if not isinstance(row.get("architecture"), str):
