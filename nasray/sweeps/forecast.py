@@ -103,7 +103,8 @@ def lines(sweep: Sweep, found: Forecast) -> Iterator[str]:
     """A forecast in words."""
     if found.searches:
         filled = "at most " if sweep.fill else ""
-        most = "at most " if not filled and (sweep.search_rungs or "epochs" in sweep.varied) else ""
+        open_ended = sweep.search_rungs or any("epochs" in learner.chosen for learner in learners(sweep))
+        most = "at most " if not filled and open_ended else ""
         yield f"{filled}{found.searches} searches, {most}{found.search_epochs} epochs in all{_stopping(sweep)}"
         yield from dict.fromkeys(map(partial(_choosing, sweep), learners(sweep)))
     if found.trainings:

@@ -69,6 +69,7 @@ def test_circles_are_found_also_through_lazy_imports(house: ModuleType) -> None:
     assert sorted(map(sorted, every)) == [["nasray.a", "nasray.b", "nasray.c"], ["nasray.d", "nasray.e"]]
 
 
+@pytest.mark.slow
 def test_a_revision_is_a_column_beside_the_working_tree(house: ModuleType) -> None:
     if subprocess.run(["git", "rev-parse", "-q", "--verify", "HEAD"], cwd=house.ROOT, capture_output=True).returncode:
         pytest.skip("not a checkout")

@@ -30,7 +30,10 @@ def proposals(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("proposals")
 
 
-@pytest.mark.parametrize(("searcher", "last"), [("evolution", 10), ("nsga2", 10), ("gp", 3)])
+@pytest.mark.parametrize(
+    ("searcher", "last"),
+    [("evolution", 10), *(pytest.param(*one, marks=pytest.mark.slow) for one in (("nsga2", 10), ("gp", 3)))],
+)
 def test_the_first_and_the_last_proposals_are_timed(
     proposals: ModuleType, table: Path, searcher: str, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from tests.snippets import DOCS, PAGES, ROOT, commands, python, words, write_fil
 
 # What several pages show is tried once, by the last of them.
 SHOWN = [
-    pytest.param(line, id=f"{page}: {line}")
+    pytest.param(line, id=f"{page}: {line}", marks=[pytest.mark.slow] if "--minutes" in line else [])  # it measures
     for line, page in {
         line.partition("  #")[0].rstrip(): page.stem
         for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", *PAGES)

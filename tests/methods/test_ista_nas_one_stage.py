@@ -266,6 +266,7 @@ def test_schedule_begins_once_all_nodes_are_frozen() -> None:
     np.testing.assert_allclose(seen, wanted, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_saved_and_restored_in_both_phases_it_continues_bit_for_bit() -> None:
     def made() -> Search:
         return search(epochs=4, drop_path=0.2, architecture_learning_rate=0.02)

@@ -118,7 +118,7 @@ def test_what_is_chance_has_no_importance(write_run: WriteRun) -> None:
         "too few combinations of 2 settings: 4, of at least 8"
     }
     same = [{**row, "lambda0": 1.0, "mu": 1.0} for row in rows]
-    with pytest.raises(InvalidInput, match=r"^Nothing was varied in same: all searches of a method had one setting\.$"):
+    with pytest.raises(InvalidInput, match=r"^Nothing differs in same: all rows of a method have the same settings"):
         nasray.importance(str(write_run("same", same)))
     with pytest.raises(InvalidInput, match="run 'none' has no evaluations"):
         nasray.importance(str(write_run("none", [])))

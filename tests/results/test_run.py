@@ -90,7 +90,10 @@ def hits(network: nn.Module, data: Dataset) -> float:
         return float((network(data.augmentations["none"](images, None)).argmax(1) == targets).float().mean())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [one if one in ("gold_nas", "random") else pytest.param(one, marks=pytest.mark.slow) for one in METHODS],
+)
 def test_a_moved_run_rebuilds_each_network_with_the_accuracy_of_its_row(method: str, tmp_path: Path) -> None:
     space, settings = METHODS[method]
     made, moved = tmp_path / "run", tmp_path / "elsewhere" / "kept"
@@ -304,6 +307,7 @@ def test_front_and_best_obey_a_budget(write_run: WriteRun) -> None:
         run.best(budget=0.5)
 
 
+@pytest.mark.slow
 def test_all_but_a_network_does_without_torch(tmp_path: Path) -> None:
     trial = search(tmp_path, "random", "darts")
     assert trial is not None

@@ -104,6 +104,7 @@ def life(storage: Storage, model: dict[str, Outcome]) -> None:
         write_outcome(storage, name, outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most_bytes", [16 * 2**20, 300])
 def test_a_kill_between_any_two_writes_and_deletions_changes_no_outcome(
     most_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

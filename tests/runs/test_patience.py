@@ -101,6 +101,7 @@ def test_what_is_no_failure_of_the_storage_stays_what_it_is(error: Exception, cl
     assert clock.pauses == []
 
 
+@pytest.mark.slow
 def test_an_object_store_that_answers_nothing_or_is_busy(object_store: Any, caplog: pytest.LogCaptureFixture) -> None:
     uri = object_store.uri("patience/run", "&allow_bucket_creation=true")
     open_storage(uri).check_writable()

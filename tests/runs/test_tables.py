@@ -542,6 +542,7 @@ for epoch in range(10**6):
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_all_rows_that_it_wrote(storage: Storage, candidate: Row) -> None:
     moments = random.Random(0)
     row = json.dumps(candidate(), default=str)

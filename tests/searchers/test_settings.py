@@ -20,7 +20,7 @@ SETTINGS = {
     "schedule": Choice(("cosine", "restarts")),
     "restart_epochs": Range(low=2, high=9, integer=True, when=("schedule", "restarts")),
 }
-SEARCHERS = ("random_search", "evolution", "tpe", "gp", "nsga2", "nsga3")
+SEARCHERS = ("random_search", "evolution", "tpe", "nsga2", "nsga3", pytest.param("gp", marks=pytest.mark.slow))
 
 
 def problem(**changes: Any) -> SearchProblem:
@@ -63,7 +63,7 @@ def test_values_lie_in_their_ranges_and_depend_on_their_conditions(name: str) ->
     assert any(settings["lambda0"] > 0.01 for settings in drawn[:12])
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "evolution"])
+@pytest.mark.parametrize("name", ["tpe", "evolution", pytest.param("gp", marks=pytest.mark.slow)])
 def test_what_is_learnt_is_better_than_what_was_drawn(name: str) -> None:
     one = made(name, 40)
     found = []

@@ -149,6 +149,7 @@ def outcome(ray_session: None, table: str, tmp_path_factory: pytest.TempPathFact
     return run_sweep(looked_up(table, tmp_path_factory.mktemp("looked_up"), **AT_A_RUNG))
 
 
+@pytest.mark.slow
 def test_rows_hold_what_the_table_holds_and_obey_the_budget(outcome: Outcome, table: str) -> None:
     assert outcome.failures == ()
     truth = pd.read_parquet(table).set_index("arch")
@@ -165,6 +166,7 @@ def test_rows_hold_what_the_table_holds_and_obey_the_budget(outcome: Outcome, ta
         assert row["training"] == "looked up"
 
 
+@pytest.mark.slow
 def test_what_was_stopped_at_a_rung_is_on_no_front(outcome: Outcome) -> None:
     rows = nasray.load(outcome.folder)
     per_method = rows.groupby("method")
@@ -177,6 +179,7 @@ def test_what_was_stopped_at_a_rung_is_on_no_front(outcome: Outcome) -> None:
     assert set(outcome.hypervolumes) == {"evolution", "random_search"}
 
 
+@pytest.mark.slow
 def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) -> None:
     made = nasray.load(outcome.folder)["created_at"]
     storage = Path(outcome.folder).parent
@@ -185,6 +188,7 @@ def test_the_same_command_again_evaluates_nothing(outcome: Outcome, table: str) 
     assert again.hypervolume == outcome.hypervolume
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize(
     "searcher",

@@ -76,6 +76,7 @@ def test_more_time_gives_longer_and_then_larger_networks(
             fit(IMAGES, "digits", digits, minutes=wrong)
 
 
+@pytest.mark.slow
 def test_sizes_that_are_given_are_taken_and_nothing_is_measured(
     digits: Dataset, measured: list[tuple[int | None, int | None]]
 ) -> None:

@@ -146,7 +146,13 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("trials/*/*.state"), reverse=True)
 
 
-@pytest.mark.parametrize(("damage", "both"), [(cut, False), (flip, False), (nothing, False), (flip, True)])
+@pytest.mark.parametrize(
+    ("damage", "both"),
+    [
+        (flip, False),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in ((cut, False), (nothing, False), (flip, True))),
+    ],
+)
 def test_a_search_goes_on_from_the_checkpoint_before(
     damage: Any,
     both: bool,

@@ -66,6 +66,7 @@ class Killed(BaseException):
     """As a kill ends a process: nothing of nasray catches it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [a_search, a_training])
 @pytest.mark.parametrize("seconds", [0.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(

@@ -242,6 +242,7 @@ class Toy(tune.Trainable):
 """
 
 
+@pytest.mark.slow
 def test_under_ray_tune_what_pareto_asha_stops_is_never_told_complete(
     ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

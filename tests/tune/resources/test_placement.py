@@ -141,7 +141,16 @@ def plain(configs: list[SearchConfig]) -> list[dict[str, Any]]:
     return [SearchTrial(run="run", config=config).to_dict() for config in configs]
 
 
-@pytest.mark.parametrize("method", ["darts", "pc_darts", "gold_nas", "ista_nas", "entrannas", "data_egs", "random"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("gold_nas", "ista_nas"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("darts", "pc_darts", "entrannas", "data_egs", "random")
+        ),
+    ],
+)
 def test_a_step_of_any_method_can_be_measured(method: str):
     config = find_method(method).Config
     stop = {"stop_macs": 0.01} if config is GoldNAS.Config else {}
