@@ -130,6 +130,11 @@ def test_what_cannot_be_trained_is_refused_and_leaves_nothing(tmp_path: Path) ->
         (("DARTS_V2",), {}, "^No space of the architecture: give its name"),
         (("DARTS_V2", "darts"), {}, "^No dataset of the architecture: give its name"),
         (({"space": "darts"},), {}, "^This row has no architecture"),
+        (
+            (["DARTS_V1", "DARTS_V2"], "darts", "digits"),
+            {"population": 4},
+            "^2 architectures: one is trained, also as a",
+        ),
         (("DARTS_V9", "darts", "digits"), {}, "^architecture 'DARTS_V9': expected DARTS_V1"),
         (("DARTS_V2", "darts", "digits"), {"epoch": 3}, "unknown setting 'epoch': did you mean 'epochs'"),
         (("DARTS_V2", "darts", "digits"), {"augmentation": "sepia"}, "Give --augmentation standard"),
