@@ -69,7 +69,8 @@ def _add_arm(found: dict[str, str], arm: Any, *, several: bool) -> None:
     """What an arm searches with: its settings, and what it varies in their place."""
     if not isinstance(arm, dict):
         return
-    values = {name: value for name, value in arm.items() if name not in ("settings", "param_space", "samples")}
+    told = ("method", "space", "settings", "param_space", "samples")
+    values = {name: value for name, value in arm.items() if name not in told}
     values |= {**(arm.get("settings") or {}), **(arm.get("param_space") or {}), "draws": arm.get("samples", 1)}
     for name, value in values.items():
         found[f"{name} of {_of(arm, 'method')} on {_of(arm, 'space')}" if several else str(name)] = _in_words(value)
