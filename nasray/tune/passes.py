@@ -8,13 +8,13 @@ of memory, have open outcomes, and so come back in the next pass, the latter wit
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyarrow as pa
 
-from nasray.errors import told_once
+from nasray.errors import printable, told_once
 from nasray.runs import TABLES, Storage, compact
 from nasray.runs.events import note, say
 from nasray.runs.lease import check_lease
@@ -23,7 +23,7 @@ from nasray.runs.stopped import mark_all_stopped
 from nasray.trials.checkpoints import drop_final_checkpoints
 from nasray.trials.labels import label
 from nasray.tune.execution import Execution
-from nasray.tune.phase import WORKERS, Phase
+from nasray.tune.phase import WORKERS, Phase, Proposing
 from nasray.tune.reports.trackers import check_trackers
 from nasray.tune.resources.placement import gpus_per_trial
 from nasray.tune.session.connection import connection
@@ -45,7 +45,8 @@ def run_phase(phase: Phase, storage: Storage, execution: Execution, session: Exi
     if not phase.total:
         return ()
     if storage.exists(done) and _has_outcomes(phase, storage):
-        _say(phase, storage.read_json(done).get(NOTES, ()))
+        if phase.proposing is not None:
+            _say(phase.proposing, storage.read_json(done).get(NOTES))
         return ()
     check_trackers(execution.trackers, storage)
     session.enter_context(_system_memory())
@@ -125,13 +126,14 @@ def _run_proposed(
     notes = search.black_box.notes()
     if search.distinct < search.proposed:
         notes.append(f"{search.proposed} proposed, {search.distinct} distinct")
-    _say(phase, notes)
+    _say(proposed.proposing, notes)
     return proposed.outcomes(), {"proposed": search.proposed, "distinct": search.distinct, NOTES: notes}
 
 
-def _say(phase: Phase, notes: Iterable[str]) -> None:
-    for line in notes:
-        note(f"{phase.proposing.chooser if phase.proposing else phase.name}: {line}")
+def _say(proposing: Proposing, notes: Any) -> None:
+    """What a phase's searcher has to say once it has ended; a file may hold anything."""
+    for line in notes if isinstance(notes, list) else ():
+        note(printable(f"{proposing.chooser}: {line}"))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import pytest
 from nasray import registry
 from nasray.cli.all_verbs import VERBS
 from nasray.errors import InvalidInput
+from nasray.methods import CostKnob
+from nasray.methods.gold_nas import GoldNAS
 from nasray.runs import open_storage
 from nasray.searchers.evolution import Evolution
 from nasray.settings import Choice, Range
@@ -125,6 +127,22 @@ def test_targets_that_no_network_meets_are_refused_before_anything_runs(command:
     check(typed("--fill-at 0.05 0.2555"), open_storage(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("knob", "said"),
+    [
+        (CostKnob("lambda1", Range(low=0.1, high=1.0), falls=True), "lambda1"),
+        (CostKnob("lambda0", Range(low=0.0, high=1.0), falls=True), "lambda0 0.0"),
+    ],
+)
+def test_a_cost_knob_that_the_method_does_not_accept_is_refused(
+    knob: CostKnob, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GoldNAS, "cost_knob", knob)
+    with pytest.raises(InvalidInput, match=r"^fill: the cost knob of gold_nas is none of its settings") as caught:
+        with_options(DIGITS, {"fill": 4, "lambda0": 0.1} if knob.name != "lambda0" else {"fill": 4})
+    assert said in str(caught.value)
+
+
 def test_draws_are_those_of_methods_beside_a_black_box_search() -> None:
     own = Arm(method="evolution", space="gold", settings=Evolution.Config(evaluations=4))
     both = dataclasses.replace(DIGITS, arms=(*DIGITS.arms, own))
@@ -142,7 +160,9 @@ def test_a_range_of_a_whole_setting_is_of_whole_numbers() -> None:
         dataclasses.replace(gold, param_space={"epochs": one}, samples=2, searcher="tpe")
     with pytest.raises(InvalidInput, match=r"low of a range: 1\.2: expected a whole number"):
         Range(low=1.2, high=1.8, integer=True)
-    with pytest.raises(InvalidInput, match=r"mu 30\.0, 30\.0 in a param space|none twice"):
+    with pytest.raises(
+        InvalidInput, match=r"^mu \(30\.0, 30\.0\) in a param space: expected one value or more, none twice"
+    ):
         dataclasses.replace(gold, param_space={"mu": (30.0, 30.0)})
 
 

@@ -92,6 +92,7 @@ def test_all_members_meet_at_the_next_comparison(epochs: list[int], compared: li
         ({"varied": {"learnin_rate": Range(low=0.1, high=0.2)}}, "did you mean 'learning_rate'"),
         ({"varied": {"auxiliary_weight": Range(low=0.0, high=0.4)}}, "builds no head"),
         ({"varied": {"drop_path": Range(low=0.0, high=1.5)}}, "drop_path 1.5"),
+        ({"varied": {"batch_size": Range(low=16, high=64)}}, "batch_size of a population: expected a range of whole"),
     ],
 )
 def test_what_cannot_be_a_population_is_refused_in_a_line(changed: dict[str, Any], why: str) -> None:

@@ -145,6 +145,12 @@ def test_the_view_is_no_higher_than_the_terminal(width: int, height: int, state:
     assert all(letter.isascii() or letter in "━╸╺…" for letter in "".join(lines))
 
 
+def test_what_rungs_stopped_is_counted(state: State) -> None:
+    first, *others = state.arms
+    stopped = replace(state, arms=(replace(first, stopped=1), *others))
+    assert "2 of 5 done, 1 running, 1 left, 1 stopped, 1 failed |" in line(stopped, 1090.0)
+
+
 def test_a_line_says_the_same(state: State) -> None:
     assert line(state, 1090.0) == (
         "searches: 2 of 5 done, 1 running, 1 left, 1 failed | 15 of 32 epochs | front of 4 | best accuracy 0.8713 | "
