@@ -78,7 +78,7 @@ def test_runs_are_bounded_from_below_and_above(milliseconds: float, warm_up: int
     assert next(runs) == warm_up + timed
 
 
-def test_twice_the_cells_take_longer() -> None:
+def test_five_times_the_cells_take_longer() -> None:
     size = NetworkSize(channels=16, cells=6, input_shape=(3, 16, 16), classes=10)
     repeats = Repeats(warm_up_runs=2, warm_up_seconds=0.0, least_runs=5, least_seconds=0.1)
 
@@ -87,8 +87,8 @@ def test_twice_the_cells_take_longer() -> None:
         return architecture_latency(NAS_BENCH_201, CONVOLUTIONS, sized, threads=1, repeats=repeats).low_ms
 
     # In turn, and the quickest of each: other work on the machine slows now the one, now the other.
-    once, twice = (min(times) for times in zip(*((measured(6), measured(12)) for _ in range(4)), strict=True))
-    assert twice > 1.4 * once
+    few, many = (min(times) for times in zip(*((measured(3), measured(15)) for _ in range(4)), strict=True))
+    assert many > 2 * few
 
 
 def test_threads_mode_and_random_state_are_as_before(network: Network) -> None:
