@@ -33,7 +33,7 @@ class Browser:
         request = urllib.request.Request(
             f"{self.driver}{path}", data, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=120) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             return json.load(response)["value"]
 
     def begin(self) -> None:

@@ -69,7 +69,7 @@ def run_and_kill() -> Kill:
 
     def run(command: list[str], environment: dict[str, str], condition: Callable[[], bool]) -> None:
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while driver.poll() is None and not condition():
             assert time.monotonic() < deadline
             time.sleep(0.02)

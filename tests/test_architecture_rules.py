@@ -145,7 +145,7 @@ def test_nasray_names_no_file_of_search_spaces():
 
 def python(code: str, *arguments: str) -> str:
     run = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
     assert run.returncode == 0, run.stderr
     return run.stdout

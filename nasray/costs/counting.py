@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasray.errors import InvalidInput, reason
+from nasray.networks.eager import without_compiler
 
 Shape = tuple[int, ...]
 
@@ -36,6 +37,10 @@ class Count:
     params: int
     output: Shape
     """Shape of what came out, with the batch of one."""
+
+
+_MOST_NUMBERS, _MOST_CHANNELS = 2**24, 1024
+"""In an input of what is counted on the CPU: more than those of the published networks for ImageNet."""
 
 
 def count(module: nn.Module, x: Tensor, called: str = "the network") -> Count:
@@ -51,9 +56,10 @@ def count(module: nn.Module, x: Tensor, called: str = "the network") -> Count:
     """
     module.eval()
     seen = _Seen()
-    from torch.utils.flop_counter import FlopCounterMode  # imports Triton, where there is one: half a second
+    from torch.utils import flop_counter  # imports Triton, where there is one: half a second
 
-    counter = FlopCounterMode(display=False, custom_mapping=_further_formulas())
+    without_compiler(_Seen.__torch_dispatch__, flop_counter._FlopCounterMode.__torch_dispatch__)
+    counter = flop_counter.FlopCounterMode(display=False, custom_mapping=_further_formulas())
     with torch.no_grad(), _without_normalisations(module), seen, counter:
         output = module(x)
     foreign = [
@@ -69,8 +75,18 @@ def count(module: nn.Module, x: Tensor, called: str = "the network") -> Count:
     return Count(macs=counter.get_total_flops() // 2, params=count_params(module), output=tuple(output.shape))
 
 
+def counted_on(shape: Shape) -> str:
+    """The device on which a module is counted that takes one input of a shape: what is large, on the meta device.
+
+    To run anything there loads sympy and parts of torch's compiler, in every process a second or more: what is small
+    is run on the CPU in a fraction of that.
+    """
+    return "cpu" if prod(shape) <= _MOST_NUMBERS and shape[0] <= _MOST_CHANNELS else "meta"
+
+
 def count_built(build: Callable[[], nn.Module], shape: Shape, called: str) -> Count:
-    """Cost of what a builder gives, for one input: on the meta device or, where its code needs numbers, on the CPU.
+    """Cost of what a builder gives, for one input: on the meta device or, where it is small or its code needs numbers,
+    on the CPU.
 
     The caller's random state is left alone.
 
@@ -82,11 +98,13 @@ def count_built(build: Callable[[], nn.Module], shape: Shape, called: str) -> Co
     Raises:
         InvalidInput: it cannot be run on such an input, gives the same weights twice, or cannot be counted.
     """
-    with torch.random.fork_rng(devices=[]):
+    if counted_on(shape) == "cpu":
+        module, other, found = _on_cpu(build, shape, called)
+    else:
         try:
-            with torch.device("meta"):
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
                 module, other = build(), build()
-            found = count(module, torch.empty(1, *shape, device="meta"), called)
+                found = count(module, torch.empty(1, *shape), called)
         except InvalidInput:
             raise
         except Exception:
@@ -107,9 +125,9 @@ def count_params(module: nn.Module) -> int:
 
 def _on_cpu(build: Callable[[], nn.Module], shape: Shape, called: str) -> tuple[nn.Module, nn.Module, Count]:
     try:
-        torch.manual_seed(0)
-        module, other = build(), build()
-        with _composed():
+        with torch.random.fork_rng(devices=[]), _composed():
+            torch.manual_seed(0)
+            module, other = build(), build()
             return module, other, count(module, torch.rand(1, *shape), called)
     except InvalidInput:
         raise

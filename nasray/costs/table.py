@@ -1,4 +1,4 @@
-"""Multiply-adds and parameters of every operation of a space, counted on the meta device.
+"""Multiply-adds and parameters of every operation of a space, counted by running each once on one input.
 
 Counted as papers on NAS do: multiply-adds ("macs") of convolutions, linear layers and all else that contracts, half of
 what torch's FLOP counter says of them (see ``counting``); parameters of everything but the auxiliary head. One table of
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nasray.costs.counting import count, count_built, count_params
+from nasray.costs.counting import count, count_built, count_params, counted_on
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_masks, candidate_mask, strongest_on_edges
 from nasray.networks.blocks import Block
@@ -113,13 +113,15 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     # counted once for each (channels, stride, resolution) at which it occurs.
     space = key.space
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
-    with torch.device("meta"):
-        empty = [np.zeros_like(mask) for mask in masks]
+    empty = [np.zeros_like(mask) for mask in masks]
+    widest = size.channels * max(space.widths(size.cells))
+    with torch.random.fork_rng(devices=[]), torch.device(counted_on((widest, *size.input_shape[1:]))):
         network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False, needs=Needs())
+        x = torch.empty(1, *size.input_shape)
     shapes: list[torch.Size] = []
     for cell in network.cells:
         cell.register_forward_pre_hook(lambda _module, given: shapes.append(given[0][-1].shape))
-    base = count(network, torch.empty(1, *size.input_shape, device="meta"))
+    base = count(network, x)
     graphs = tuple(space.cells[kind] for kind in space.kinds(size.cells))
     costs: list[_CellCosts] = []
     for graph, width, mask, (_, before, *resolution) in zip(
@@ -165,7 +167,7 @@ def _block_costs(
     everything = np.ones((len(graph.edges), 1), dtype=bool)
     macs_EO, params_EO = np.zeros(everything.shape, dtype=np.int64), np.zeros(everything.shape, dtype=np.int64)
     macs_N, params_N = np.zeros(graph.nodes, dtype=np.int64), np.zeros(graph.nodes, dtype=np.int64)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device(counted_on((max(before, channels), *resolution))):
         block = Block(graph, everything, before, channels, False, normalisation, depth=1.0)
         for index, (node, operation) in enumerate(zip(graph.targets, block.operations.values(), strict=False)):
             of_input = any(graph.edges[edge][0] < graph.inputs for edge in graph.incoming[node])

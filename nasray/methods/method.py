@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nasray.costs import CostTable, cost_table
 from nasray.gates import Gates, Mask
 from nasray.networks import Batch, Needs
+from nasray.networks.eager import step
 from nasray.settings import Range, TrainingSettings
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 
@@ -196,7 +197,7 @@ def joint_step(method: SearchMethod, learner: Learner, batch: Batch) -> None:
     loss = learner.loss(batch, gates) + method.penalty(gates)
     method.optimizer.zero_grad()
     torch.autograd.backward(loss)
-    method.optimizer.step()
+    step(method.optimizer)
     learner.update()
 
 
@@ -218,7 +219,7 @@ def update_architecture(method: SearchMethod, gradients: Sequence[Tensor | None]
     assert method.optimizer is not None
     for parameter, gradient in zip(method.parameters(), gradients, strict=True):
         parameter.grad = gradient
-    method.optimizer.step()
+    step(method.optimizer)
     method.optimizer.zero_grad()
 
 

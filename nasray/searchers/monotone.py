@@ -21,8 +21,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import isotonic_regression
 from scipy.special import betainc, ndtr
 
 Floats = npt.NDArray[np.float64]
@@ -43,6 +41,8 @@ class MonotoneModel:
     """
 
     def __init__(self, places_N: Floats, costs_N: Floats) -> None:
+        from scipy.optimize import isotonic_regression  # a third of a second, and few sweeps fill a front
+
         self.places_K, kinds_N, self._counts_K = np.unique(places_N, return_inverse=True, return_counts=True)
         means_K = np.bincount(kinds_N, costs_N) / self._counts_K
         self.fitted_K: Floats = isotonic_regression(means_K, weights=self._counts_K).x
@@ -57,6 +57,8 @@ class MonotoneModel:
         """Log cost that is expected; beyond the places told, that of the nearest."""
         if len(self.places_K) == 1:
             return np.full(len(at_G), self.fitted_K[0])
+        from scipy.interpolate import PchipInterpolator
+
         inside_G = np.clip(at_G, self.places_K[0], self.places_K[-1])
         return np.asarray(PchipInterpolator(self.places_K, self.fitted_K)(inside_G))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import io
 import os
 import socket
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -46,11 +49,9 @@ def digits(root: Path | None = None) -> Dataset:
     One in five of every class is apart as test split. Crop padding 1 and cutout 2 are choices of ours; there
     is no flip, as mirrored digits are not digits.
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images_NCHW = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]
-    targets_N = torch.from_numpy(bunch.target).to(torch.int64)
+    table = torch.from_numpy(_table_of_digits())
+    images_NCHW = table[:, :64].reshape(-1, 1, 8, 8).to(torch.uint8)
+    targets_N = table[:, 64].to(torch.int64)
     parts = split(targets_N, validation_fraction=DIGITS_TEST_FRACTION, architecture_fraction=0.0, seed=DIGITS_TEST_SEED)
     train, test = parts.train.sort().values, parts.validation.sort().values
     fractions = images_NCHW[train].double() / 255
@@ -66,6 +67,22 @@ def digits(root: Path | None = None) -> Dataset:
         ),
         tuple(str(digit) for digit in range(10)),
     )
+
+
+def _table_of_digits() -> npt.NDArray[np.float64]:
+    """(1797, 65): pixels and class of each image.
+
+    Read from scikit-learn's file, for to import it takes a second in every process.
+    """
+    found = importlib.util.find_spec("sklearn")
+    for place in (found and found.submodule_search_locations) or ():
+        file = Path(place, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    pixels, targets = load_digits(return_X_y=True)
+    return np.column_stack([pixels, targets])
 
 
 def cifar10(root: Path | None = None) -> Dataset:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nasray.errors import NonFiniteLoss
 from nasray.gates import Gates
 from nasray.networks import Batch, Network
+from nasray.networks.eager import step
 from nasray.settings import TrainingSettings
 from nasray.training.tasks import Task
 from nasray.training.workers import Workers
@@ -100,7 +101,7 @@ class NetworkLearner:
         if self.workers is not None:
             self.workers.sum_gradients(self.weights)
         nn.utils.clip_grad_norm_(self.weights, self._settings.gradient_clip)
-        self._optimizer.step()
+        step(self._optimizer)
         self._optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()

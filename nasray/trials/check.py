@@ -1,4 +1,4 @@
-"""Whether a search or a training can be built at all: tried on the meta device, which takes no memory."""
+"""Whether a search or a training can be built at all: tried on two examples, and what is large on the meta device."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nasray.costs import Budget
+from nasray.costs.counting import counted_on
 from nasray.errors import InvalidInput, reason
 from nasray.gates import Gates, architecture_of
 from nasray.methods.method import Problem
@@ -23,6 +24,8 @@ from nasray.training.tasks import task_of
 from nasray.trials.evaluation import EvaluationSettings, evaluation_size
 from nasray.trials.search_config import SearchConfig, sizes
 
+WIDEST = 4
+"""Most channels of a cell of a network, as a multiple of the first cell's: it is widened twice."""
 Built = set[Hashable]
 """What has been built already, so that many searches of one kind are tried once."""
 
@@ -44,7 +47,7 @@ def check_search(config: SearchConfig, dataset: Dataset, built: Built | None = N
     where = f"method {config.method!r} on space {config.space!r}"
     with _refused(where, size), torch.random.fork_rng(devices=[]), torch.no_grad():
         method = config.method_class(settings, Problem(space, size, evaluated, config.seed, config.budget))
-        gates = [Gates(one.values_EO.detach().to("meta"), one.active_EO) for one in method.gates()]
+        gates = method.gates()
     auxiliary = settings.auxiliary_weight > 0
     if _new(built, (config.space, size, auxiliary, method.needs)):
         _try(lambda: supernet(space, size, auxiliary, method.needs), size, gates, where)
@@ -110,9 +113,12 @@ def _new(built: Built, key: Hashable) -> bool:
 
 
 def _try(build: Callable[[], Network], size: NetworkSize, gates: list[Gates] | None, where: str) -> None:
-    """Build a network on the meta device, and take two examples through it as a step of training would."""
-    with _refused(where, size), torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("meta"):
-        build().train().forward_with_auxiliary(torch.empty(2, *size.input_shape), gates)
+    """Build a network, and take two examples through it as a step of training would."""
+    device = counted_on((WIDEST * size.channels, *size.input_shape[1:]))
+    if gates is not None:
+        gates = [Gates(one.values_EO.detach().to(device), one.active_EO) for one in gates]
+    with _refused(where, size), torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device(device):
+        build().train().forward_with_auxiliary(torch.zeros(2, *size.input_shape), gates)
 
 
 @contextmanager

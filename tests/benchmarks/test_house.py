@@ -74,7 +74,7 @@ def test_a_revision_is_a_column_beside_the_working_tree(house: ModuleType) -> No
     if subprocess.run(["git", "rev-parse", "-q", "--verify", "HEAD"], cwd=house.ROOT, capture_output=True).returncode:
         pytest.skip("not a checkout")
     command = [sys.executable, Path(house.__file__), "HEAD"]
-    printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout.splitlines()
     assert printed[0].split() == ["HEAD", "working", "tree"]
     lines = sum(len(path.read_bytes().splitlines()) for path in (house.ROOT / "nasray").rglob("*.py"))
     assert printed[1].split()[-1] == f"{lines:,}"

@@ -20,7 +20,7 @@ SAID = (
 
 def run(body: str) -> subprocess.CompletedProcess[str]:
     program = "import signal, time\nfrom nasray.cli import signals\n" + body
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
 
 
 def test_sigterm_ends_it_with_143_on_the_way_out_of_its_contexts() -> None:

@@ -132,7 +132,7 @@ def test_without_a_sweep_it_says_what_it_takes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.cluster
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_preempted_job_is_requeued_and_ends_as_if_left_alone(folder: Path) -> None:
     (folder / "tiny.py").write_text(SWEEP)

@@ -138,7 +138,7 @@ class Driver:
         """Trial and number of every epoch that was reported."""
         return [(event.fields["trial"], event.fields["epoch"]) for event in self.events("epoch")]
 
-    def until(self, condition: Callable[[], Any], seconds: float = 180) -> None:
+    def until(self, condition: Callable[[], Any], seconds: float = 600) -> None:
         """Wait for a condition, while the driver runs."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -146,7 +146,7 @@ class Driver:
             assert time.monotonic() < deadline, self.said.read_text()
             time.sleep(0.02)
 
-    def end(self, seconds: float = 300) -> int:
+    def end(self, seconds: float = 900) -> int:
         """Wait for its end; gives the exit code."""
         return self.process.wait(timeout=seconds)
 

@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Driver, assert_all_kept, assert_same_tables, rows, small
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # Read by every Python process of a run when it starts. libfaketime, which sets the clock under a whole process, does
 # not get Ray's own processes to start; so the clock is set where Python reads it, in driver and workers.

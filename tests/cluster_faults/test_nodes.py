@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Cluster, Driver, assert_all_kept, assert_same_tables, rows, six
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 def test_three_nodes_of_which_one_is_lost_a_new_one_and_a_killed_driver_give_what_one_node_gives(

@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import Driver, assert_all_kept, assert_same_tables, rows, small
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KILLER = """
 import os, signal

@@ -56,7 +56,7 @@ def without_nasray(code: str, folder: Path) -> Any:
     """What a program prints as JSON, in whose environment nasray cannot be imported."""
     block = "import sys; sys.modules['nasray'] = None\n"
     done = subprocess.run(
-        [sys.executable, "-c", block + code], cwd=folder, capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, "-c", block + code], cwd=folder, capture_output=True, text=True, check=False, timeout=700
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

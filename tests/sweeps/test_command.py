@@ -98,7 +98,7 @@ def test_a_single_run_is_repeated_by_its_command(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_sweep_is_repeated_by_its_command(tmp_path: Path) -> None:
     name = gold_sweep(tmp_path, examples=96, settings={"epochs": 2}, evaluation={"epochs": 1}, mu=(0.0,))
     run = nasray.sweep(name, storage=str(tmp_path / "one"), lambda0=0.1, training={"drop_path": 0.1}, seeds=(1,))

@@ -12,7 +12,7 @@ import pytest
 import nasray
 from tests.snippets import DOCS, blocks, commands_of, words
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 NASRAY = Path(sys.executable).with_name("nasray")
 
 

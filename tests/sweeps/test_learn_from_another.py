@@ -19,7 +19,7 @@ from tests.sweep_files import gold_sweep
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_killed_it_goes_on_without_the_other(tmp_path: Path, run_and_kill: Kill) -> None:
     sweep = gold_sweep(tmp_path, examples=96, settings={"epochs": 2}, mu=(30.0,), training={"select": "nothing"})
     (tmp_path / "aside").mkdir()

@@ -41,7 +41,7 @@ CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_killed_and_resumed_no_row_is_lost_or_doubled(
     tmp_path: Path, run_and_kill: Kill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +56,7 @@ def test_killed_and_resumed_no_row_is_lost_or_doubled(
     run_and_kill(command + list(map(str, words)), dict(os.environ), lambda: any(folder.glob("trials/*/000003.state")))
     (tmp_path / "die").touch()
     ended = subprocess.run(
-        [*command, "resume", folder, "--code", tmp_path / "data.py"], capture_output=True, text=True, timeout=600
+        [*command, "resume", folder, "--code", tmp_path / "data.py"], capture_output=True, text=True, timeout=1800
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert not (tmp_path / "die").exists()

@@ -46,7 +46,7 @@ def rows(folder: Path, table: str) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert start(tmp_path, "left_alone").wait() == 0
 
@@ -54,7 +54,7 @@ def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None
     # Killed twice: once while searching, later wherever it is then, at another moment.
     for kill in range(2):
         driver = start(tmp_path, "killed")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         trials = tmp_path / "killed" / "trials"
         while time.monotonic() < deadline and driver.poll() is None:
             # From the first checkpoint on, a little later at every try.
@@ -77,7 +77,7 @@ def test_sigkill_of_the_driver_loses_and_doubles_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_front_is_filled_by_the_same_searches_after_a_kill(tmp_path: Path) -> None:
     # One at a time: what is searched next follows from the order.
     words = [

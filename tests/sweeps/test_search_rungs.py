@@ -167,7 +167,7 @@ def stopped_searches(run: Path) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_stopped_searches_stay_so_over_a_kill_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     assert start(tmp_path, "left_alone").wait() == 0
     whole = tmp_path / "left_alone"

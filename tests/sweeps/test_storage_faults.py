@@ -27,7 +27,7 @@ from nasray.sweeps.run import run_sweep
 from tests.object_store import BEARS, nothing_fails
 from tests.sweep_files import gold_sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def rows(where: str | Path, table: str) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def rows(where: str | Path, table: str) -> pd.DataFrame:
 
 
 def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while not condition():
         assert driver.poll() is None, "the driver ended before it was killed"
         assert time.monotonic() < deadline
@@ -71,7 +71,7 @@ def environment() -> dict[str, str]:
 
 def finish(command: list[str], code: int = 0) -> str:
     """Run to the end, and give what it said of events and errors."""
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=900)
     assert done.returncode == code, done.stderr
     return done.stderr
 
@@ -155,7 +155,7 @@ def test_the_disk_is_full_in_mid_run(left_alone: Path, small_disk: Path) -> None
         while True:
             os.write(file, b"x" * 4096)
     os.close(file)
-    _, said = driver.communicate(timeout=300)
+    _, said = driver.communicate(timeout=900)
     assert driver.returncode == 1, said
     assert any("event=trial_failed" in line and "No space left on device" in line for line in said.splitlines()), said
     assert "Traceback" not in said

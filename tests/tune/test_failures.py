@@ -103,7 +103,7 @@ class Hungry(Random):
     def start_epoch(self, epoch):
         if epoch != 1:
             return
-        mine, deadline = str(self.problem.seed), time.monotonic() + 180
+        mine, deadline = str(self.problem.seed), time.monotonic() + 600
         holding, held = [], HERE / f"held-{mine}"
         holds = HERE / f"holds-{mine}"
         holds.write_text(str(os.getpid()))
@@ -128,7 +128,7 @@ def run(folder: Path, name: str, *numbers: float, prefix: tuple[str, ...] = (), 
         [*prefix, sys.executable, "-c", SWEEP, str(folder), name, *map(str, numbers)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         env={**os.environ, **environment},
     )
     assert ended.returncode == 0, ended.stderr[-3000:]

@@ -23,14 +23,14 @@ from tests.sweep_files import gold_sweep
 
 def jobs(url: str, token: str) -> list[dict[str, Any]]:
     request = urllib.request.Request(f"{url}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=200) as response:
         found: list[dict[str, Any]] = json.load(response)
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> None:
     folder = Path(tempfile.mkdtemp(prefix="m", dir="/tmp"))
     pictures = Path(os.environ.get("NASRAY_PICTURES", folder))
@@ -49,7 +49,7 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
         url = wait(lambda: re.search(r"dashboard: (http://\S+)", said.read_text()))[1]
         assert sweep.poll() is None
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(f"{url}/api/jobs/", timeout=60)
+            urllib.request.urlopen(f"{url}/api/jobs/", timeout=200)
 
         browser.open(url)
         (field,) = wait(lambda: browser.elements("input[type=password], div[role=dialog] input"))
@@ -75,7 +75,7 @@ def test_the_dashboard_takes_its_token_and_shows_the_run(browser: Browser) -> No
         browser.picture(pictures / "dashboard_jobs.png")
     finally:
         sweep.terminate()
-        sweep.wait(120)
+        sweep.wait(400)
         shutil.rmtree(folder, ignore_errors=True)
 
 

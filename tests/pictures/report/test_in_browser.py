@@ -18,7 +18,7 @@ from tests.browser import Browser, wait
 from tests.report_runs import epochs_frame, made_run
 from tests.run_files import Row
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(900)]
 
 TAB, DOWN, LEFT, RIGHT, END, SPACE = "\ue004", "\ue015", "\ue012", "\ue014", "\ue010", " "
 FRONT = """

@@ -145,7 +145,7 @@ def test_a_trial_that_is_gone_on_with_is_one_run_of_mlflow(tmp_path: Path, monke
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_their_own_packages_read_what_a_sweep_told_them(
     tiny_sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,7 +100,7 @@ def alive_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("how", "code"),
     [("group TERM", 143), ("group INT", -signal.SIGINT), ("KILL", -signal.SIGKILL), ("every process TERM", 143)],
@@ -131,14 +131,14 @@ def test_however_the_driver_ends_nothing_is_left(short_folder: Path, how: str, c
                 one.terminate()
     else:
         os.killpg(driver.pid, signal.SIGTERM if "TERM" in how else signal.SIGINT)
-    said = driver.communicate(timeout=60)[1]
+    said = driver.communicate(timeout=200)[1]
     seconds = time.monotonic() - began
     assert driver.returncode == code, said
     assert seconds < 30
     if how.startswith("group"):
         name = "SIGTERM" if "TERM" in how else "SIGINT"
         assert f"nasray: stopping on {name}. Run the same command again to resume." in said
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 100
     while left := alive_in(short_folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.2)

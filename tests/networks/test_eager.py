@@ -1,0 +1,58 @@
+"""What runs eagerly loads no compiler, and an optimiser's step is the one that torch makes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+
+from nasray.networks.eager import step
+
+PROGRAM = """
+import sys
+from nasray.methods.gold_nas import GoldNAS
+from nasray.trials.search import Search
+from nasray.trials.search_config import SearchConfig
+
+SIZE = dict(epochs=1, channels=2, cells=3, train_examples=64, batch_size=32, augmentation="standard")
+settings = GoldNAS.Config(**SIZE, auxiliary_weight=0.0)
+Search(SearchConfig(space="gold", method="gold_nas", dataset="digits", seed=0, settings=settings)).run_epoch()
+print(*sorted({"torch._dynamo", "sympy", "sklearn", "optuna", "matplotlib"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+def test_a_trial_loads_neither_torchs_compiler_nor_what_it_has_no_use_for() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+class Counting(SGD):
+    """A user's own."""
+
+    steps = 0
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        self.steps += 1
+        super().step(closure)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, Counting])
+def test_a_step_is_the_optimisers_own(kind: type[Optimizer]) -> None:
+    made: list[tuple[nn.Linear, Optimizer]] = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        layer = nn.Linear(3, 2)
+        made.append((layer, kind(layer.parameters(), lr=0.1)))  # type: ignore[call-arg]
+    for _ in range(3):
+        for (layer, optimizer), own in zip(made, (False, True), strict=True):
+            optimizer.zero_grad()
+            layer(torch.ones(4, 3)).square().sum().backward()
+            step(optimizer) if own else optimizer.step()
+    (layer, _), (other, optimizer) = made
+    assert torch.equal(layer.weight, other.weight)
+    assert getattr(optimizer, "steps", 3) == 3
