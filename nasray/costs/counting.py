@@ -39,8 +39,8 @@ class Count:
     """Shape of what came out, with the batch of one."""
 
 
-_MOST_NUMBERS, _MOST_CHANNELS = 2**24, 1024
-"""In an input of what is counted on the CPU: more than those of the published networks for ImageNet."""
+_MOST_NUMBERS, _MOST_CHANNELS = 2**24, 256
+"""In an input of what is counted on the CPU: those of the published networks for ImageNet."""
 
 
 def count(module: nn.Module, x: Tensor, called: str = "the network") -> Count:
