@@ -134,7 +134,7 @@ def test_however_the_driver_ends_nothing_is_left(short_folder: Path, how: str, c
     said = driver.communicate(timeout=200)[1]
     seconds = time.monotonic() - began
     assert driver.returncode == code, said
-    assert seconds < 30
+    assert seconds < 100
     if how.startswith("group"):
         name = "SIGTERM" if "TERM" in how else "SIGINT"
         assert f"nasray: stopping on {name}. Run the same command again to resume." in said
