@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,14 @@ SWEEP = Sweep(
 
 
 def worker_of(driver: Driver) -> int:
-    """The process in which a trial of a driver with a Ray of its own runs: a descendant that Ray named for an actor."""
+    """The process in which a trial of a driver with a Ray of its own trains: a descendant that Ray named for it."""
+    found: list[int] = []
+    driver.until(lambda: found.extend(training(driver)) or found)
+    return found[0]
+
+
+def training(driver: Driver) -> Iterator[int]:
+    """Processes that train at the moment: not those whose trial has ended."""
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -65,9 +72,8 @@ def worker_of(driver: Driver) -> int:
     for pid in family:
         with contextlib.suppress(OSError):
             name = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
-            if re.match("ray::(Search|Training|Lookup)", name):
-                return pid
-    raise LookupError("no trial runs")
+            if re.match(r"ray::(Search|Training|Lookup)\.train", name):
+                yield pid
 
 
 def test_sigterm_and_ctrl_c_end_the_driver_cleanly_and_the_same_command_goes_on(
