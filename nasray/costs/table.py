@@ -107,6 +107,11 @@ class _BySpace:
         return isinstance(other, _BySpace) and other.space is self.space
 
 
+def device_of(space: CellSpace, size: NetworkSize) -> str:
+    """The device on which networks of a space at a size are counted and tried: see ``counted_on``."""
+    return counted_on((size.channels * max(space.widths(size.cells)), *size.input_shape[1:]))
+
+
 @lru_cache(maxsize=128)
 def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     # Cells repeat: a network without operations gives the base and every cell's resolution, and an operation is
@@ -114,8 +119,7 @@ def _cost_table(key: _BySpace, size: NetworkSize) -> CostTable:
     space = key.space
     masks = [candidate_mask(space.cells[kind]) for kind in space.kinds(size.cells)]
     empty = [np.zeros_like(mask) for mask in masks]
-    widest = size.channels * max(space.widths(size.cells))
-    with torch.random.fork_rng(devices=[]), torch.device(counted_on((widest, *size.input_shape[1:]))):
+    with torch.random.fork_rng(devices=[]), torch.device(device_of(space, size)):
         network = Network(space, size, empty, space.evaluation_normalisation, auxiliary=False, needs=Needs())
         x = torch.empty(1, *size.input_shape)
     shapes: list[torch.Size] = []

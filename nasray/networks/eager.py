@@ -28,9 +28,10 @@ without_compiler(Optimizer.add_param_group, Optimizer.zero_grad, Optimizer.state
 
 
 def step(optimizer: Optimizer) -> None:
-    """One step of an optimiser, of torch's own without what loads the compiler: ``optimizer.step()`` otherwise."""
+    """``optimizer.step()``; of one of torch's own, which nothing is hooked to, without what loads the compiler."""
     kind = type(optimizer)
-    if not kind.__module__.startswith("torch.optim."):
+    watched = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer)
+    if watched or not kind.__module__.startswith("torch.optim."):
         optimizer.step()
         return
     with torch.no_grad():

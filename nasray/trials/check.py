@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nasray.costs import Budget
-from nasray.costs.counting import counted_on
+from nasray.costs.table import device_of
 from nasray.errors import InvalidInput, reason
 from nasray.gates import Gates, architecture_of
 from nasray.methods.method import Problem
@@ -24,8 +24,6 @@ from nasray.training.tasks import task_of
 from nasray.trials.evaluation import EvaluationSettings, evaluation_size
 from nasray.trials.search_config import SearchConfig, sizes
 
-WIDEST = 4
-"""Most channels of a cell of a network, as a multiple of the first cell's: it is widened twice."""
 Built = set[Hashable]
 """What has been built already, so that many searches of one kind are tried once."""
 
@@ -50,7 +48,7 @@ def check_search(config: SearchConfig, dataset: Dataset, built: Built | None = N
         gates = method.gates()
     auxiliary = settings.auxiliary_weight > 0
     if _new(built, (config.space, size, auxiliary, method.needs)):
-        _try(lambda: supernet(space, size, auxiliary, method.needs), size, gates, where)
+        _try(lambda: supernet(space, size, auxiliary, method.needs), space, size, gates, where)
 
 
 def check_training(
@@ -80,7 +78,7 @@ def check_training(
         Budget(settings.width_budget).check_possible(space, size, flag=f"{flag}width-budget")
     architecture = any_architecture(space, size.cells)
     where = f"training of networks of space {space.name!r}"
-    _try(lambda: target_network(space, architecture, size, settings.auxiliary_weight > 0), size, None, where)
+    _try(lambda: target_network(space, architecture, size, settings.auxiliary_weight > 0), space, size, None, where)
 
 
 def any_architecture(space: CellSpace, cells: int) -> Architecture:
@@ -112,9 +110,11 @@ def _new(built: Built, key: Hashable) -> bool:
     return new
 
 
-def _try(build: Callable[[], Network], size: NetworkSize, gates: list[Gates] | None, where: str) -> None:
+def _try(
+    build: Callable[[], Network], space: CellSpace, size: NetworkSize, gates: list[Gates] | None, where: str
+) -> None:
     """Build a network, and take two examples through it as a step of training would."""
-    device = counted_on((WIDEST * size.channels, *size.input_shape[1:]))
+    device = device_of(space, size)
     if gates is not None:
         gates = [Gates(one.values_EO.detach().to(device), one.active_EO) for one in gates]
     with _refused(where, size), torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device(device):

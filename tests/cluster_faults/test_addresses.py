@@ -111,7 +111,7 @@ def test_a_sweep_with_another_token_is_refused_within_seconds(
     assert driver.end() == 2
     *_, said = driver.said.read_text().splitlines()
     assert said.startswith(f"nasray: The cluster at address '{head['address']}' does not accept this token.")
-    assert time.monotonic() - began < 120  # most of which are the driver's imports
+    assert time.monotonic() - began < 30  # most of which are the driver's imports
 
 
 def test_what_no_node_holds_is_said_and_sigterm_leaves_no_trial(
@@ -122,14 +122,14 @@ def test_what_no_node_holds_is_said_and_sigterm_leaves_no_trial(
     waits.until(lambda: waits.events("no_room"))
     assert waits.events("no_room")[0].fields["reason"].startswith("A trial needs 8 CPUs, and no node has more than 1")
     waits.send(signal.SIGTERM)
-    assert waits.end(120) == 143
+    assert waits.end(30) == 143
 
     runs = start(*command, "--name", "runs")
     runs.until(lambda: len(runs.epochs()) >= 1)
     assert trials_of(head)
     runs.send(signal.SIGTERM)
-    assert runs.end(120) == 143
-    deadline = time.monotonic() + 100
+    assert runs.end(30) == 143
+    deadline = time.monotonic() + 20
     while trials_of(head):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -89,7 +89,7 @@ def test_sigterm_and_ctrl_c_end_the_driver_cleanly_and_the_same_command_goes_on(
         driver.send(signal.Signals[name])
         assert driver.end() == code
         print(f"\n{name} to end: {time.monotonic() - began:.1f} s after {len(driver.epochs())} epochs")
-        assert time.monotonic() - began < 90
+        assert time.monotonic() - began < 20
         assert f"nasray: stopping on {name}. Run the same command again to resume." in driver.said.read_text()
         assert "Traceback" not in driver.said.read_text()
         # It has let the run go, and has not called it done.

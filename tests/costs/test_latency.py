@@ -88,7 +88,7 @@ def test_five_times_the_cells_take_longer() -> None:
 
     # In turn, and the quickest of each: other work on the machine slows now the one, now the other.
     few, many = (min(times) for times in zip(*((measured(3), measured(15)) for _ in range(4)), strict=True))
-    assert many > 2 * few
+    assert many > 2.6 * few  # twice the cells: 1.4 times, by the same share of what is added
 
 
 def test_threads_mode_and_random_state_are_as_before(network: Network) -> None:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -276,8 +275,8 @@ def restated_gradient(
 def architecture_gradient(method: DataEGS, learner: OnNetwork, batch: tuple[Tensor, Tensor]) -> Tensor:
     """What a step gives the optimiser of the architecture parameters."""
     seen: list[Tensor] = []
-    read = SimpleNamespace(step=lambda: seen.extend(a.grad for a in method.alphas.values()), zero_grad=lambda: None)
-    method.optimizer = read  # type: ignore[assignment]
+    assert method.optimizer is not None
+    method.optimizer.step = lambda: seen.extend(alpha.grad for alpha in method.alphas.values())  # type: ignore
     method.step(learner, batch, batch)  # type: ignore[arg-type]
     return torch.cat(seen)
 

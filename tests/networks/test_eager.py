@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -56,3 +57,16 @@ def test_a_step_is_the_optimisers_own(kind: type[Optimizer]) -> None:
     (layer, _), (other, optimizer) = made
     assert torch.equal(layer.weight, other.weight)
     assert getattr(optimizer, "steps", 3) == 3
+
+
+def test_what_is_hooked_to_a_step_is_called() -> None:
+    optimizer, called = SGD(nn.Linear(3, 2).parameters(), lr=0.1), []
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("after"))
+    step(optimizer)
+    schedule = torch.optim.lr_scheduler.StepLR(SGD(nn.Linear(3, 2).parameters(), lr=0.1), 1)  # it replaces the step
+    step(schedule.optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch's, that nothing was stepped before the schedule
+        schedule.step()
+    assert called == ["before", "after"]

@@ -261,7 +261,7 @@ def changed(data: bytes, metadata: dict[str, str] | None = None, **changes: Any)
     return safetensors.torch.save(safetensors.torch.load(data), {**metadata, **digest})
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(60)
 def test_weights_that_are_damaged_or_lie_are_refused_in_one_line(tmp_path: Path) -> None:
     trial = search(tmp_path, "random", "darts")
     assert trial is not None

@@ -75,11 +75,10 @@ def test_the_smallest_and_the_largest_cost_what_was_published(size: NetworkSize,
 
 
 def check_with_torch(architecture: Architecture, size: NetworkSize) -> None:
-    with torch.device("meta"):
-        network = target_network(NAS_BENCH_201, architecture, size).eval()
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            network(torch.empty(1, *size.input_shape))
+    network = target_network(NAS_BENCH_201, architecture, size).eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(torch.zeros(1, *size.input_shape))
     assert macs(NAS_BENCH_201, architecture, size) * 1e6 == pytest.approx(counter.get_total_flops() / 2, abs=0.1)
     counted = sum(parameter.numel() for parameter in network.parameters())
     assert params(NAS_BENCH_201, architecture, size) * 1e6 == pytest.approx(counted, abs=0.1)
@@ -94,7 +93,7 @@ def test_costs_are_those_of_torchs_counter_on_the_built_network(size: NetworkSiz
 @pytest.mark.slow
 def test_costs_of_300_cells_are_those_of_torchs_counter_on_the_built_network() -> None:
     for architecture in random_cells(300, seed=2):
-        check_with_torch(architecture, CIFAR.replace(cells=3))
+        check_with_torch(architecture, CIFAR)
 
 
 def test_all_15625_cells_are_costed_exactly_within_seconds() -> None:
@@ -116,7 +115,7 @@ def test_all_15625_cells_are_costed_exactly_within_seconds() -> None:
     for operations, (cell_macs, cell_params) in zip(product(OPERATIONS, repeat=6), counted, strict=True):
         assert cell_macs * 1e6 == pytest.approx(base_macs + sum(macs_of.get(o, 0) for o in operations), abs=0.1)
         assert cell_params * 1e6 == pytest.approx(base_params + sum(params_of.get(o, 0) for o in operations), abs=0.1)
-    assert seconds < 80
+    assert seconds < 20
 
 
 def test_an_operation_that_leads_nowhere_is_computed_and_paid_for() -> None:

@@ -174,7 +174,7 @@ def test_no_data_and_no_network_is_one_line_at_once_and_leaves_nothing(
     start = time.monotonic()
     with pytest.raises(InvalidInput) as caught:
         getattr(datasets, name)(None if through_environment else root)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 5
     message = str(caught.value)
     for part in (name, str(root), folder, "--data-root", "NASRAY_DATA", "network"):
         assert part in message
@@ -198,7 +198,7 @@ def test_a_network_that_never_answers_is_given_up_soon(tmp_path: Path, monkeypat
         start = time.monotonic()
         with pytest.raises(InvalidInput, match=r"could be downloaded \(.*(timed out|no answer).*\)"):
             datasets.cifar10(tmp_path / "absent")
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < 5
 
 
 def test_a_name_look_up_that_hangs_is_given_up_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -214,7 +214,7 @@ def test_a_name_look_up_that_hangs_is_given_up_soon(tmp_path: Path, monkeypatch:
     start = time.monotonic()
     with pytest.raises(InvalidInput, match=r"no answer in 0\.2 seconds"):
         datasets.cifar10(tmp_path / "absent")
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 5
     released.set()
 
 

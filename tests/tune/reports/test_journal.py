@@ -209,7 +209,7 @@ def test_a_killed_search_doubles_no_trial_and_its_dashboard_shows_it(
         assert len(answer(f"http://127.0.0.1:{port}/api/studies/{number}?after=0")["trials"]) == len(study.trials)
     finally:
         dashboard.terminate()
-        dashboard.wait(120)
+        dashboard.wait(30)
 
 
 def answer(url: str) -> Any:

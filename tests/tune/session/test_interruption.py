@@ -52,4 +52,4 @@ def test_a_loop_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         run_interruptibly(hang)
     let_go.set()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5
