@@ -98,26 +98,26 @@ def alive(process):
     return True
 
 class Hungry(Random):
-    # Two beside each other do not fit, one does. Each holds its memory until the other has begun to hold its own, and
-    # does no longer: had it gone on before, they might have missed each other.
+    # Two beside each other do not fit, one does, however much memory a process of theirs has to itself: each takes more
+    # and more for as long as the other holds some too. Each holds its memory until the other has begun to hold its own,
+    # and does no longer: had it gone on before, they might have missed each other.
     def start_epoch(self, epoch):
         if epoch != 1:
             return
         mine, deadline = str(self.problem.seed), time.monotonic() + 600
-        holding, held = [], HERE / f"held-{mine}"
         holds = HERE / f"holds-{mine}"
         holds.write_text(str(os.getpid()))
-        held.touch()  # at once: the other may be the one that is killed, before it holds all
-        for _ in range(9):
-            holding.append(b"x" * (100 * 2**20))
-            time.sleep(0.05)
+        (HERE / f"held-{mine}").touch()
         other = "1" if mine == "0" else "0"
+        holding, beside = [b"x" * (200 * 2**20)], HERE / f"holds-{other}"
         while True:
             assert time.monotonic() < deadline
-            beside = HERE / f"holds-{other}"
-            if (HERE / f"held-{other}").exists() and not (beside.exists() and alive(beside.read_text() or os.getpid())):
+            both = beside.exists() and alive(beside.read_text() or os.getpid())
+            if (HERE / f"held-{other}").exists() and not both:
                 break
-            time.sleep(0.05)
+            if both:
+                holding.append(b"x" * (10 * 2**20))
+            time.sleep(0.1)
         holds.unlink()
 """
 
