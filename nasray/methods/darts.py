@@ -20,6 +20,7 @@ from nasray.methods.method import (
     Learner,
     Problem,
     SearchMethod,
+    architecture_loss,
     first_order_step,
     gradients,
     update_architecture,
@@ -97,7 +98,7 @@ class DARTS(SearchMethod):
             _assign(
                 weights, [w if g is None else w + sign * epsilon * g for w, g in zip(kept, by_weights, strict=True)]
             )
-            sides.append(gradients(self, learner.loss(batch, self.gates())))
+            sides.append(gradients(self, architecture_loss(learner, batch, self.gates())))
         _assign(weights, kept)
         return [
             d if d is None or p is None or m is None else d - learner.learning_rate * (p - m) / (2 * epsilon)

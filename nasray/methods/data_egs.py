@@ -33,7 +33,15 @@ from torch import Tensor, nn
 
 from nasray.gates import Gates, Mask, architecture_of, candidate_mask, strongest_on_edges
 from nasray.methods.ensemble_gumbel import Floats, Sample, most_likely_support, sample
-from nasray.methods.method import CostKnob, Learner, Problem, SearchMethod, gradients, update_architecture
+from nasray.methods.method import (
+    CostKnob,
+    Learner,
+    Problem,
+    SearchMethod,
+    architecture_loss,
+    gradients,
+    update_architecture,
+)
 from nasray.networks import Batch
 from nasray.settings import Range, TrainingSettings, knob, setting
 from nasray.spaces import Architecture, CellGraph, CellSpace
@@ -202,7 +210,7 @@ class DataEGS(SearchMethod):
         p_GK = self._probabilities()
         drawn = self._sample(p_GK, self.temperature, self._generator)
         gates = self._gates(drawn, self.config.skip_undrawn)
-        loss = learner.loss(architecture_batch, gates) + self.regularisation(p_GK, drawn)
+        loss = architecture_loss(learner, architecture_batch, gates) + self.regularisation(p_GK, drawn)
         update_architecture(self, gradients(self, loss))
         with torch.no_grad():
             gates = self._gates(self._sample(self._probabilities(), 1.0, self._generator))

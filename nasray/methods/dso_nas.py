@@ -27,7 +27,16 @@ from torch import Tensor, nn
 
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask, architecture_of
-from nasray.methods.method import CostKnob, EpochEnd, Learner, Problem, SearchMethod, gradients, weight_step
+from nasray.methods.method import (
+    CostKnob,
+    EpochEnd,
+    Learner,
+    Problem,
+    SearchMethod,
+    architecture_loss,
+    gradients,
+    weight_step,
+)
 from nasray.methods.proximal import apg_nag_step
 from nasray.networks import Batch
 from nasray.settings import Range, Schedule, TrainingSettings, knob, setting
@@ -175,7 +184,7 @@ class DSONAS(SearchMethod):
             return
         self._steps += 1
         if self._steps % self.config.weight_steps == 0:
-            (gradient,) = gradients(self, learner.loss(architecture_batch, self.gates()))
+            (gradient,) = gradients(self, architecture_loss(learner, architecture_batch, self.gates()))
             assert gradient is not None
             self._factor_step(gradient, learner.learning_rate)
 

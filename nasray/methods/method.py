@@ -204,9 +204,21 @@ def joint_step(method: SearchMethod, learner: Learner, batch: Batch) -> None:
 def first_order_step(method: SearchMethod, learner: Learner, batch: Batch, architecture_batch: Batch) -> None:
     """Two levels: architecture parameters on their batch with the weights as they are, then the weights."""
     gates = method.gates()
-    loss = learner.loss(architecture_batch, gates) + method.penalty(gates)
+    loss = architecture_loss(learner, architecture_batch, gates) + method.penalty(gates)
     update_architecture(method, gradients(method, loss))
     weight_step(method, learner, batch)
+
+
+def architecture_loss(learner: Learner, batch: Batch, gates: Sequence[Gates]) -> Tensor:
+    """The loss of a batch as a function of the gates alone: nothing is kept for the gradients of the weights."""
+    trained = [weight for weight in learner.weights if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        return learner.loss(batch, gates)
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 def gradients(method: SearchMethod, loss: Tensor) -> list[Tensor | None]:

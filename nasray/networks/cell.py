@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,15 @@ from torch import Tensor, nn
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask
 from nasray.networks.needs import Needs
-from nasray.networks.operations import FactorizedReduce, Operation, build_operation, module_name, relu_conv_norm
+from nasray.networks.operations import (
+    FactorizedReduce,
+    Operation,
+    Pool,
+    build_operation,
+    gated,
+    module_name,
+    relu_conv_norm,
+)
 from nasray.spaces import CellGraph, Normalisation
 
 
@@ -20,6 +29,14 @@ def drop_path(x: Tensor, probability: float) -> Tensor:
     keep = 1.0 - probability
     shape = (x.shape[0],) + (1,) * (x.ndim - 1)
     return x * torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
+
+
+class _Edge(NamedTuple):
+    """An operation on an edge, and the node that the edge enters."""
+
+    edge: int
+    node: int
+    operation: Operation
 
 
 class Cell(nn.Module):
@@ -62,10 +79,9 @@ class Cell(nn.Module):
             )
             self.preprocess.append(relu_conv_norm(last, channels, affine))
         operations: dict[str, Operation] = {}
-        # For every node its (source, edge, operation, module): walked at each forward pass.
-        self._incoming: list[list[tuple[int, int, int, Operation]]] = []
+        # Of every node the operations that leave it, those of one kind together: walked at each forward pass.
+        self._leaving: list[dict[int, list[_Edge]]] = [{} for _ in range(graph.targets.stop)]
         for node in graph.targets:
-            incoming = []
             for edge in graph.incoming[node]:
                 source = graph.edges[edge][0]
                 for index, name in enumerate(graph.operations):
@@ -75,8 +91,7 @@ class Cell(nn.Module):
                         if key not in operations:
                             stride = graph.edge_stride(graph.edges[edge])
                             operations[key] = build_operation(name, self._width, stride, normalisation)
-                        incoming.append((source, edge, index, operations[key]))
-            self._incoming.append(incoming)
+                        self._leaving[source].setdefault(index, []).append(_Edge(edge, node, operations[key]))
         self.operations = nn.ModuleDict(operations)
 
     def forward(
@@ -90,40 +105,61 @@ class Cell(nn.Module):
             drop_probability: of drop path, in training only.
         """
         states = [m(x) for m, x in zip(self.preprocess, inputs, strict=True)] if self.preprocess else [inputs[-1]]
-        seen = [self._seen(state) for state in states]
-        activated: dict[int, Tensor] = {}
-        features: dict[Operation, Tensor] = {}
+        sums = {node: _Sum() for node in self.graph.targets}
+        computed: dict[int, dict[int, int]] = {node: {} for node in self.graph.targets}
         bypasses: dict[int, Tensor] = {}
         values = None if gates is None else gates.values_EO.flatten().unbind()
         width = len(self.graph.operations)
-        for incoming in self._incoming:
-            total: Tensor | None = None
-            computed: dict[int, int] = {}
-            for source, edge, index, operation in incoming:
-                if gates is not None and not gates.active_EO[edge, index]:
+        drop = drop_probability if self.training else 0.0
+        for source, leaving in enumerate(self._leaving):
+            if source in sums:
+                total = sums.pop(source).value
+                if total is None:
+                    total = self._nothing(states)
+                elif self.needs.channel_fraction > 1:
+                    total = self._join(total, self._bypass(states, computed[source], gates, bypasses))
+                states.append(total)
+            if not leaving:
+                continue
+            x = self._seen(states[source])
+            activated: Tensor | None = None
+            for index, edges in leaving.items():
+                active = [one for one in edges if gates is None or gates.active_EO[one.edge, index]]
+                if not active:
                     continue
-                y = features.get(operation)
-                if y is None:
-                    if operation.activated and source not in activated:
-                        activated[source] = F.relu(seen[source])
-                    y = operation(activated[source] if operation.activated else seen[source])
-                    if self.training and drop_probability > 0.0 and not operation.is_identity:
-                        y = drop_path(y, drop_probability)
-                    if self.needs.shared_features:
-                        features[operation] = y
-                total = _add(total, y, 1 if values is None else values[edge * width + index])
-                computed[edge] = computed.get(edge, 0) + 1
-            if total is None:
-                total = self._nothing(states)
-            elif self.needs.channel_fraction > 1:
-                total = self._join(total, self._bypass(states, computed, gates, bypasses))
-            states.append(total)
-            seen.append(self._seen(total))
+                operations = [one.operation for one in active]
+                weights: Sequence[Tensor | None] = [None] * len(active)
+                seen = x
+                if operations[0].activated:
+                    activated = F.relu(x) if activated is None else activated
+                    seen = activated
+                gates_K = [] if values is None else [values[one.edge * width + index] for one in active]
+                if gates_K and operations[0].takes_gate and not (drop or self.needs.shared_features):
+                    outputs = gated(operations, seen, gates_K)
+                else:
+                    outputs, weights = self._plainly(operations, seen, drop), gates_K or weights
+                for one, y, weight in zip(active, outputs, weights, strict=True):
+                    sums[one.node].add(y, weight)
+                    computed[one.node][one.edge] = computed[one.node].get(one.edge, 0) + 1
         return states[-1] if self.graph.output == "sum" else torch.cat(states[self.graph.inputs :], dim=1)
+
+    def _plainly(self, operations: Sequence[Operation], x: Tensor, drop: float) -> list[Tensor]:
+        """The outputs of operations of one kind that read the same, without their gates."""
+
+        def dropped(y: Tensor) -> Tensor:
+            return drop_path(y, drop) if drop and not operations[0].is_identity else y
+
+        if self.needs.shared_features:
+            return [dropped(operations[0](x))] * len(operations)
+        if isinstance(operations[0], Pool):
+            return [dropped(y) for y in Pool.on_edges(cast(Sequence[Pool], operations), x)]
+        return [dropped(operation(x)) for operation in operations]
 
     def _seen(self, state: Tensor) -> Tensor:
         # The channels that operations see.
-        return state if self.needs.channel_fraction == 1 else state[:, : self._width]
+        if self.needs.channel_fraction == 1:
+            return state
+        return state[:, : self._width].contiguous(memory_format=torch.channels_last)
 
     def _bypass(
         self, states: Sequence[Tensor], computed: dict[int, int], gates: Gates | None, bypasses: dict[int, Tensor]
@@ -133,7 +169,7 @@ class Cell(nn.Module):
         An edge weighs as much as all its gates together, that of ``none`` among them: its share of the node where
         they are a softmax times that share, its number of operations where they are 0 or 1.
         """
-        total: Tensor | None = None
+        total = _Sum()
         weights = None if gates is None else gates.values_EO.sum(dim=1).unbind()
         for edge, operations in computed.items():
             source = self.graph.edges[edge][0]
@@ -142,9 +178,9 @@ class Cell(nn.Module):
                 stride = self.graph.edge_stride(self.graph.edges[edge])
                 # ceil_mode: operations round odd resolutions up (our choice: the released code knows only even ones).
                 bypasses[source] = bypassed if stride == 1 else F.max_pool2d(bypassed, stride, ceil_mode=True)
-            total = _add(total, bypasses[source], operations if weights is None else weights[edge])
-        assert total is not None
-        return total
+            total.add(bypasses[source], operations if weights is None else weights[edge])
+        assert total.value is not None
+        return total.value
 
     def _join(self, seen: Tensor, bypassed: Tensor) -> Tensor:
         # The published shuffle of every edge, once for their sum: it only permutes channels.
@@ -157,12 +193,28 @@ class Cell(nn.Module):
         return states[0].new_zeros((n, c, -(-h // stride), -(-w // stride)))
 
 
-def _add(total: Tensor | None, y: Tensor, weight: Tensor | int) -> Tensor:
-    if isinstance(weight, Tensor):
-        return y * weight if total is None else torch.addcmul(total, y, weight)
-    if total is None:
-        return y if weight == 1 else y * weight
-    return torch.add(total, y, alpha=weight)
+class _Sum:
+    """A gated sum, added to in place as soon as it is a tensor of its own."""
+
+    def __init__(self) -> None:
+        self.value: Tensor | None = None
+        self._own = False
+
+    def add(self, y: Tensor, weight: Tensor | int | None) -> None:
+        """Add weight * y; None is a weight of 1."""
+        if weight is None or (isinstance(weight, int) and weight == 1):
+            self.value, self._own = (y, False) if self.value is None else (self._added(y), True)
+        elif self.value is None:
+            self.value, self._own = y * weight, True
+        elif isinstance(weight, int):
+            self.value, self._own = self._added(y, weight), True
+        else:
+            multiply = self.value.addcmul_ if self._own else self.value.addcmul
+            self.value, self._own = multiply(y, weight), True
+
+    def _added(self, y: Tensor, weight: int = 1) -> Tensor:
+        assert self.value is not None
+        return (self.value.add_ if self._own else self.value.add)(y, alpha=weight)
 
 
 def operation_key(source: int, target: int | None, operation: str) -> str:

@@ -6,7 +6,8 @@ one, computed once. ``activated`` says which operations expect it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +15,14 @@ from torch import Tensor, nn
 
 from nasray import registry
 from nasray.errors import InvalidInput, reason
+from nasray.networks.normalised import is_plain, of_batch, scaled, take_statistics
+from nasray.networks.separable import separable
 from nasray.spaces import Normalisation
 
 Builder = Callable[[int, int, Normalisation], "Operation"]
 """(channels, stride, normalisation) to an operation that keeps the number of channels."""
+_TOGETHER = 2**18
+"""Most numbers in what operations read that are computed together."""
 
 
 class Operation(nn.Sequential):
@@ -28,13 +33,100 @@ class Operation(nn.Sequential):
     is_identity: bool = False
     """Whether it passes its input on: such paths are never dropped by drop path."""
 
+    @property
+    def takes_gate(self) -> bool:
+        """Whether it is its modules one after the other, the last a batch normalisation, whose scale a gate can be."""
+        one_by_one = type(self).forward in (nn.Sequential.forward, Separable.forward)
+        return one_by_one and len(self) > 0 and is_plain(self[-1])
+
     @classmethod
-    def of(cls, *modules: nn.Module, activated: bool = False, is_identity: bool = False) -> Operation:
+    def before_norm(cls, operations: Sequence[Self], x: Tensor) -> Tensor:
+        """What the last normalisations of K operations that are built alike see: (N, K C, H, W)."""
+        outputs = []
+        for operation in operations:
+            y = x
+            for module in operation[:-1]:
+                y = module(y)
+            outputs.append(y)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+    @classmethod
+    def of(cls, *modules: nn.Module, activated: bool = False, is_identity: bool = False) -> Self:
         """An operation made of modules."""
         operation = cls(*modules)
         operation.activated = activated
         operation.is_identity = is_identity
         return operation
+
+
+class Separable(Operation):
+    """One or two depthwise-separable convolutions, each with its normalisation, and a ReLU between them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H', W'); in training it keeps less, see :mod:`nasray.networks.separable`."""
+        return cast(Tensor, self[-1](self.before_norm([self], x)) if self._keeps_little() else super().forward(x))  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def before_norm(cls, operations: Sequence[Self], x: Tensor) -> Tensor:
+        """As every operation's, of all K at once."""
+        if not operations[0]._keeps_little():
+            return super().before_norm(operations, x)
+
+        def modules(at: int) -> Any:
+            return [operation[at] for operation in operations]
+
+        y = separable(x, modules(0), modules(1))
+        return y if len(operations[0]) == 3 else separable(y, modules(4), modules(5), modules(2))
+
+    def _keeps_little(self) -> bool:
+        return self.training and torch.is_grad_enabled() and is_plain(self[2])
+
+
+class ConvNorm(Operation):
+    """A convolution and its normalisation."""
+
+    @classmethod
+    def before_norm(cls, operations: Sequence[Self], x: Tensor) -> Tensor:
+        """As every operation's, of all K at once."""
+        convolutions = [cast(nn.Conv2d, operation[0]) for operation in operations]
+        weight, first = torch.cat([one.weight for one in convolutions]), convolutions[0]
+        return F.conv2d(x, weight, None, first.stride, first.padding)
+
+
+class Pool(Operation):
+    """A pooling, and a batch normalisation where the space has one."""
+
+    @property
+    def takes_gate(self) -> bool:
+        """Never: what is normalised is the same for all edges that leave a node."""
+        return False
+
+    @classmethod
+    def on_edges(cls, operations: Sequence[Self], x: Tensor) -> list[Tensor]:
+        """The outputs of all that pool the same input: in training they differ in scale and shift alone."""
+        y = operations[0][0](x)
+        if len(operations[0]) == 1:
+            return [y] * len(operations)
+        norms = [cast(nn.BatchNorm2d, operation[1]) for operation in operations]
+        if not norms[0].training or norms[0].affine or not is_plain(norms[0]):
+            return [norm(y) for norm in norms]
+        normalised, mean, inverse = of_batch(y, norms[0].eps)
+        for norm in norms:
+            take_statistics([norm], y, mean, inverse)
+        return [normalised] * len(operations)
+
+
+def gated(operations: Sequence[Operation], x: Tensor, gates: Sequence[Tensor]) -> Sequence[Tensor]:
+    """gate * operation(x) of operations of one kind, which all take gates and read the same.
+
+    Small ones are computed together, for a call costs more than what it computes; of large ones that would only move
+    memory (ours).
+    """
+    if len(operations) > 1 and x.numel() > _TOGETHER:
+        return [gated([operation], x, [gate])[0] for operation, gate in zip(operations, gates, strict=True)]
+    y = type(operations[0]).before_norm(operations, x)
+    norms = [cast(nn.BatchNorm2d, operation[-1]) for operation in operations]
+    return scaled(norms, y, gates).chunk(len(operations), dim=1)
 
 
 class FactorizedReduce(nn.Module):
@@ -86,14 +178,14 @@ def _separable(channels: int, kernel: int, stride: int, dilation: int, affine: b
 def _nor_conv(kernel: int) -> Builder:
     def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
         _, *after_relu = relu_conv_norm(channels, channels, normalisation.affine, kernel, stride)
-        return Operation.of(*after_relu, activated=True)
+        return ConvNorm.of(*after_relu, activated=True)
 
     return build
 
 
 def _sep_conv(kernel: int) -> Builder:
     def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
-        return Operation.of(
+        return Separable.of(
             *_separable(channels, kernel, stride, 1, normalisation.affine),
             nn.ReLU(),
             *_separable(channels, kernel, 1, 1, normalisation.affine),
@@ -105,7 +197,7 @@ def _sep_conv(kernel: int) -> Builder:
 
 def _dil_conv(kernel: int) -> Builder:
     def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
-        return Operation.of(*_separable(channels, kernel, stride, 2, normalisation.affine), activated=True)
+        return Separable.of(*_separable(channels, kernel, stride, 2, normalisation.affine), activated=True)
 
     return build
 
@@ -113,7 +205,7 @@ def _dil_conv(kernel: int) -> Builder:
 def _pool(module: Callable[[int], nn.Module]) -> Builder:
     def build(channels: int, stride: int, normalisation: Normalisation) -> Operation:
         norm = [nn.BatchNorm2d(channels, affine=normalisation.affine)] if normalisation.after_pool else []
-        return Operation.of(module(stride), *norm)
+        return Pool.of(module(stride), *norm)
 
     return build
 

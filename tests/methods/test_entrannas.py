@@ -19,6 +19,7 @@ from nasray.networks import Network, supernet
 from nasray.spaces import CellGraph, CellSpace, NetworkSize
 from search_spaces.architectures.darts import DARTS
 from search_spaces.architectures.gold import GOLD
+from tests.executed import executed
 
 SIZE = NetworkSize(channels=4, cells=6, input_shape=(1, 4, 4), classes=5)
 KINDS = ("normal", "normal", "reduce", "normal", "reduce", "normal")
@@ -38,17 +39,14 @@ def randomise(method: Method, scale: float = 1.0) -> None:
             parameter.normal_().mul_(scale)
 
 
-def executed(network: Network, method: Method) -> list[Counter[str]]:
+def counted(network: Network, method: Method) -> list[Counter[str]]:
     """For every cell position how often each of its operations runs in one forward pass."""
-    counts: list[Counter[str]] = [Counter() for _ in network.cells]
-    hooks = []
-    for count, cell in zip(counts, network.cells, strict=True):
-        for name, operation in cell.operations.items():
-            hooks.append(operation.register_forward_hook(lambda *_, c=count, n=name: c.update([n])))
-    network(torch.randn(2, 1, 4, 4), method.gates())
-    for hook in hooks:
-        hook.remove()
-    return counts
+    with executed(network) as computed:
+        network(torch.randn(2, 1, 4, 4), method.gates())
+    times = Counter(computed)
+    return [
+        Counter({name: times[one] for name, one in cell.operations.items() if one in times}) for cell in network.cells
+    ]
 
 
 def test_engine_cells_run_all_shared_operations_and_transit_cells_two_a_node() -> None:
@@ -57,7 +55,7 @@ def test_engine_cells_run_all_shared_operations_and_transit_cells_two_a_node() -
     for _ in range(3):
         randomise(method)
         cells = method.architecture().cells
-        for position, count in enumerate(executed(network, method)):
+        for position, count in enumerate(counted(network, method)):
             assert set(count.values()) == {1}
             if position in ENGINES:
                 assert len(count) == 5 * 7
@@ -69,7 +67,7 @@ def test_engine_cells_run_all_shared_operations_and_transit_cells_two_a_node() -
 
 def test_without_sharing_every_edge_runs_its_own_operations() -> None:
     method = made(EnTranNAS, shared_features=False)
-    counts = executed(supernet(DARTS, SIZE, needs=method.needs), method)
+    counts = counted(supernet(DARTS, SIZE, needs=method.needs), method)
     assert [sum(count.values()) for count in counts] == [8, 8, 8, 8, 14 * 7, 14 * 7]
 
 
@@ -78,7 +76,7 @@ def test_dst_runs_the_same_connections_in_both_kinds_of_cell() -> None:
     network = supernet(DARTS, SIZE, needs=method.needs)
     randomise(method)
     cells = method.architecture().cells
-    for kind, count in zip(KINDS, executed(network, method), strict=True):
+    for kind, count in zip(KINDS, counted(network, method), strict=True):
         assert set(count) == {f"{source}_{operation}" for source, _, operation in cells[kind]}
         assert set(count.values()) == {1}
 

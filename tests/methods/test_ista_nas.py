@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from nasray.networks.operations import Operation
 from nasray.spaces import CellSpace, NetworkSize
 from nasray.trials.search import Search
 from nasray.trials.search_config import SearchConfig
+from tests.executed import executed
 
 TINY = {"epochs": 2, "batch_size": 64, "channels": 4, "cells": 3, "train_examples": 128, "gamma": 1e-4}
 
@@ -207,26 +209,20 @@ def test_only_the_selected_operations_run_and_get_gradients(sparsity: int) -> No
     made = search(sparsity=sparsity, epochs=1)
     random_b(made.method.coding)
     made.method.coding.adopt(*made.method.coding.recover())
-    executed: dict[Operation, int] = {}
-
-    def count(module: Operation, *_: Any) -> None:
-        executed[module] = executed.get(module, 0) + 1
-
     operations = [m for m in made.learner.network.modules() if isinstance(m, Operation)]
-    hooks = [module.register_forward_hook(count) for module in operations]
     before = {module: [p.clone() for p in module.parameters()] for module in operations}
     generator = torch.Generator().manual_seed(0)
     batch = torch.randn(8, 1, 8, 8, generator=generator), torch.arange(8)
     made.learner.start_epoch(0)
-    made.method.step(made.learner, batch, batch)
-    for hook in hooks:
-        hook.remove()
+    with executed(made.learner.network) as computed:
+        made.method.step(made.learner, batch, batch)
+    times = Counter(computed)
     # 4 nodes in each of 3 cells, once for b and once for the weights.
-    assert len(executed) == 3 * 4 * sparsity
-    assert set(executed.values()) == {2}
+    assert len(times) == 3 * 4 * sparsity
+    assert set(times.values()) == {2}
     assert len(operations) == 3 * 14 * 7
     for module in operations:
-        if module not in executed:
+        if module not in times:
             assert all(torch.equal(p, q) for p, q in zip(module.parameters(), before[module], strict=True))
 
 

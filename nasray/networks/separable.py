@@ -1,0 +1,248 @@
+"""Depthwise-separable convolutions that keep little for their gradients, several of them at once, and take what the
+CPU's libraries are slow at to what they are fast at.
+
+A depthwise convolution, a pointwise one, and the normalisation and ReLU before them where there are any, are one
+function to autograd. It keeps its input alone: what lies between is computed again for the gradients, which costs a
+fraction of them, and a third of the memory is left of what the modules one by one would keep (ours).
+
+On the CPU (oneDNN 3, measured in docs/performance.md):
+
+- The gradients of a depthwise convolution of dilation 2 take five to ten times as long as those of a plain one of as
+  many weights. Of stride 1 it is a plain one on the even and one on the odd rows and columns, of stride 2 a plain one
+  on every second pixel.
+- The gradient in the weights of a depthwise convolution whose kernel is larger than the image is slow: it is a batched
+  matrix product of the windows.
+- A small pointwise convolution is a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from nasray.networks.normalised import take_statistics
+
+_backward = torch.ops.aten.convolution_backward.default
+_normalise = torch.ops.aten.native_batch_norm.default
+_normalise_backward = torch.ops.aten.native_batch_norm_backward.default
+_SMALL = 2**22
+"""Most multiply-adds of a pointwise convolution that is taken for a small one: then a product of matrices is faster."""
+
+
+class _Shape(NamedTuple):
+    """What a depthwise convolution is, beside its weights."""
+
+    kernel: int
+    stride: int
+    dilation: int
+
+    @property
+    def padding(self) -> int:
+        return self.dilation * (self.kernel - 1) // 2
+
+
+def separable(
+    x: Tensor,
+    depthwise: Sequence[nn.Conv2d],
+    pointwise: Sequence[nn.Conv2d],
+    norms: Sequence[nn.BatchNorm2d] | None = None,
+) -> Tensor:
+    """pointwise(depthwise(x)), of relu(norm(x)) where there are normalisations, of K operations at once, in training.
+
+    Args:
+        x: (N, C, H, W), which all read; with normalisations (N, K C, H, W), of which each reads its part.
+        depthwise: K, of C groups, without a bias, their padding half of what their kernels span.
+        pointwise: K, of kernel 1 and C channels, without a bias.
+        norms: K, in training mode; their running statistics are updated.
+
+    Returns:
+        (N, K C, H', W').
+    """
+    module = depthwise[0]
+    shape = _Shape(module.kernel_size[0], module.stride[0], module.dilation[0])
+    weights = _together([one.weight for one in depthwise]), _together([one.weight for one in pointwise])
+    scale = shift = None
+    if norms is not None and norms[0].affine:
+        scale, shift = _together([norm.weight for norm in norms]), _together([norm.bias for norm in norms])
+    z: Tensor
+    z, mean, inverse = _Separable.apply(x, scale, shift, *weights, shape, None if norms is None else norms[0].eps)
+    if norms is not None:
+        take_statistics(norms, x, mean, inverse)
+    return z
+
+
+def _together(weights: Sequence[Tensor]) -> Tensor:
+    return weights[0] if len(weights) == 1 else torch.cat(list(weights))
+
+
+class _Separable(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        depthwise: Tensor,
+        pointwise: Tensor,
+        shape: _Shape,
+        eps: float | None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        ctx.shape, ctx.eps = shape, eps
+        mean = inverse = None
+        if eps is None:
+            seen = _repeated(x, len(depthwise))
+        else:
+            seen, mean, inverse = _normalise(x, scale, shift, None, None, True, 0.0, eps)
+            seen.relu_()
+            ctx.mark_non_differentiable(mean, inverse)
+        ctx.save_for_backward(x, scale, shift, depthwise, pointwise, mean, inverse)
+        return _pointwise(_depthwise(seen, depthwise, shape), pointwise), mean, inverse
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: object) -> tuple[Tensor | None, ...]:
+        x, scale, shift, depthwise, pointwise, mean, inverse = ctx.saved_tensors
+        of_x, of_scale, _, of_depthwise, of_pointwise, _, _ = ctx.needs_input_grad
+        shape, eps = ctx.shape, ctx.eps
+        if eps is None:
+            seen = _repeated(x, len(depthwise))
+        else:
+            variance = inverse.square().reciprocal() - eps
+            seen, _, _ = _normalise(x, scale, shift, mean, variance, False, 0.0, eps)
+            seen.relu_()
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        pointwise_gradient = depthwise_gradient = None
+        if of_pointwise:
+            pointwise_gradient = _pointwise_weights(gradient, _depthwise(seen, depthwise, shape), pointwise)
+        towards = _pointwise_input(gradient, pointwise)
+        seen_gradient, depthwise_gradient = _depthwise_backward(towards, seen, depthwise, shape, of_depthwise)
+        if eps is None:
+            x_gradient = _summed(seen_gradient, x.shape[1]) if of_x else None
+            return x_gradient, None, None, depthwise_gradient, pointwise_gradient, None, None
+        x_gradient, scale_gradient, shift_gradient = _normalise_backward(
+            torch.ops.aten.threshold_backward(seen_gradient, seen, 0),
+            *(x, scale, None, None, mean, inverse, True, eps, [True, of_scale, of_scale]),
+        )
+        affine = (scale_gradient, shift_gradient) if of_scale else (None, None)
+        return x_gradient, *affine, depthwise_gradient, pointwise_gradient, None, None
+
+
+def _repeated(x: Tensor, channels: int) -> Tensor:
+    """(N, C, H, W) to (N, K C, H, W), for each of K operations its own."""
+    return x if x.shape[1] == channels else torch.cat([x] * (channels // x.shape[1]), dim=1)
+
+
+def _summed(gradient: Tensor, channels: int) -> Tensor:
+    """The gradient of what was repeated."""
+    n, c, h, w = gradient.shape
+    return gradient if c == channels else gradient.view(n, c // channels, channels, h, w).sum(dim=1)
+
+
+def _depthwise(x: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
+    return F.conv2d(x, weight, None, shape.stride, shape.padding, shape.dilation, len(weight))
+
+
+def _is_small(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.numel() * x.shape[1] <= _SMALL
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, C, H, W) in channels_last to (N H W, C), without a copy."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _block_diagonal(weight: Tensor) -> Tensor:
+    """(K C, C, 1, 1) to (K C, K C): the K products as one, which for a few channels is faster than K."""
+    channels = weight.shape[1]
+    whole: Tensor = torch.block_diag(*weight.view(-1, channels, channels))  # type: ignore[no-untyped-call]
+    return whole
+
+
+def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
+    n, _, h, w = x.shape
+    if _is_small(x):
+        return (_rows(x) @ _block_diagonal(weight).t()).view(n, h, w, len(weight)).permute(0, 3, 1, 2)
+    return F.conv2d(x, weight, groups=len(weight) // weight.shape[1])
+
+
+def _pointwise_input(gradient: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of a pointwise convolution in its input."""
+    n, c, h, w = gradient.shape
+    if _is_small(gradient):
+        return (_rows(gradient) @ _block_diagonal(weight)).view(n, h, w, c).permute(0, 3, 1, 2)
+    groups = len(weight) // weight.shape[1]
+    # Of the input it needs the shape alone.
+    return _convolution_backward(gradient, gradient, weight, _Shape(1, 1, 1), groups, [True, False, False])[0]
+
+
+def _pointwise_weights(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of a pointwise convolution in its weights."""
+    channels = weight.shape[1]
+    if _is_small(x):
+        whole = (_rows(gradient).t() @ _rows(x)).view(-1, channels, len(weight) // channels, channels)
+        return torch.diagonal(whole, dim1=0, dim2=2).permute(2, 0, 1).reshape(weight.shape)
+    groups = len(weight) // channels
+    return _convolution_backward(gradient, x, weight, _Shape(1, 1, 1), groups, [False, True, False])[1]
+
+
+def _depthwise_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, shape: _Shape, of_weight: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of a depthwise convolution in its input and, where asked for, in its weights."""
+    height, width = x.shape[-2:]
+    plain = _Shape(shape.kernel, 1, 1)
+    if x.device.type == "cpu" and shape.dilation == 2:
+        if shape.stride == 2:
+            seconds = x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+            of_seconds, of_weights = _depthwise_backward(gradient, seconds, weight, plain, of_weight)
+            of_x = torch.zeros_like(x)
+            of_x[:, :, ::2, ::2] = of_seconds
+            return of_x, of_weights
+        if height % 2 == 0 and width % 2 == 0:
+            of_phases, of_both = _depthwise_backward(
+                _phases(gradient), _phases(x), torch.cat([weight, weight]), plain, of_weight
+            )
+            return _joined(of_phases), None if of_both is None else of_both[: len(weight)] + of_both[len(weight) :]
+    windows = of_weight and shape == plain and shape.kernel > min(height, width) and _is_small(x)
+    of_x, of_weights, _ = _convolution_backward(
+        gradient, x, weight, shape, len(weight), [True, of_weight and not windows, False]
+    )
+    return of_x, _weights_by_windows(gradient, x, shape.kernel) if windows else of_weights
+
+
+def _convolution_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, shape: _Shape, groups: int, mask: list[bool]
+) -> tuple[Tensor, Tensor, None]:
+    sizes = ([shape.stride] * 2, [shape.padding] * 2, [shape.dilation] * 2)
+    found: tuple[Tensor, Tensor, None] = _backward(gradient, x, weight, None, *sizes, False, [0, 0], groups, mask)
+    return found
+
+
+def _weights_by_windows(gradient: Tensor, x: Tensor, kernel: int) -> Tensor:
+    """The gradient in the weights of a plain depthwise convolution: (C, 1, kernel, kernel)."""
+    n, c, h, w = gradient.shape
+    padded = F.pad(x.transpose(0, 1).contiguous(), (kernel // 2,) * 4)
+    windows = padded.unfold(2, kernel, 1).unfold(3, kernel, 1).reshape(c, n * h * w, kernel * kernel)
+    return (gradient.transpose(0, 1).reshape(c, 1, -1) @ windows).view(c, 1, kernel, kernel)
+
+
+def _phases(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (2N, 2C, H/2, W/2): even and odd rows as examples of their own, even and odd columns as channels.
+
+    In channels_last the columns cost nothing, and rows are copied whole.
+    """
+    n, c, h, w = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2 * c).permute(2, 0, 1, 3, 4)
+    return rows.reshape(2 * n, h // 2, w // 2, 2 * c).permute(0, 3, 1, 2)
+
+
+def _joined(phases: Tensor) -> Tensor:
+    """The inverse of :func:`_phases`."""
+    n, c, h, w = phases.shape
+    rows = phases.permute(0, 2, 3, 1).reshape(2, n // 2, h, w * c).permute(1, 2, 0, 3)
+    return rows.reshape(n // 2, 2 * h, 2 * w, c // 2).permute(0, 3, 1, 2)
