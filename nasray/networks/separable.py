@@ -5,7 +5,7 @@ A depthwise convolution, a pointwise one, and the normalisation and ReLU before 
 function to autograd. It keeps its input alone: what lies between is computed again for the gradients, which costs a
 fraction of them, and a third of the memory is left of what the modules one by one would keep (ours).
 
-On the CPU (oneDNN 3, measured in docs/performance.md):
+On the CPU (oneDNN 3, torch 2.14):
 
 - The gradients of a depthwise convolution of dilation 2 take five to ten times as long as those of a plain one of as
   many weights. Of stride 1 it is a plain one on the even and one on the odd rows and columns, of stride 2 a plain one
