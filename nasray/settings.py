@@ -19,7 +19,7 @@ from nasray.errors import InvalidInput, shown
 
 Schedule = Literal["cosine", "cosine_restarts", "linear", "constant"]
 DeviceKind = Literal["auto", "cpu", "cuda"]
-Precision = Literal["tf32", "float32"]
+Precision = Literal["tf32", "float32", "bf16"]
 
 MOST_SEED = 2**63 - 1
 """Largest random seed: what numpy, torch and a table's column of whole numbers all take."""
@@ -200,7 +200,15 @@ class TrainingSettings(Settings):
     """Kind of device to compute on; auto means the GPU if there is one (in a sweep: if trials reserve one). A run keeps
     the kind that it began with."""
     precision: Precision = "tf32"
-    """How GPUs multiply: tf32 rounds factors to 10 bits, float32 is slower. Processors always use float32."""
+    """How factors are rounded: on GPUs tf32 to 10 bits, float32 not at all, which is slower; on processors these two
+    are the same. bf16 rounds to 7 bits what networks compute and keep, but for normalisations, losses and what the
+    architecture learns from: half of the memory, and faster on GPUs and processors that have it."""
+    recompute_cells: bool = False
+    """Whether to keep no more of a cell than what enters it, and compute the rest again for its gradients: a third more
+    time, a fraction of the memory."""
+
+    cuda_graphs: bool = True
+    """Whether GPUs replay the steps of an epoch as CUDA graphs, where a method's steps are alike."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,9 +216,11 @@ class TrainingSettings(Settings):
             raise InvalidInput("nesterov true with momentum 0: expected false, or a momentum above 0")
 
 
+COMPUTING = frozenset(("threads", "device", "precision", "recompute_cells", "cuda_graphs"))
+"""Settings that say what computes and how, and change numbers by their rounding alone."""
 HYPERPARAMETERS = frozenset(one.name for one in fields(TrainingSettings)) - {
     *("epochs", "channels", "cells", "skeleton", "train_examples", "validation_fraction", "split_seed"),
-    *("threads", "device", "precision"),
+    *COMPUTING,
 }
 """Settings that a sweep may vary of the trainings that share a front. The others say which trainings compare: their
 length, size and examples, and what computes them."""

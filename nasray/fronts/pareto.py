@@ -33,7 +33,7 @@ from nasray.runs.schema import (
     kinds_of,
     metric_of,
 )
-from nasray.settings import TrainingSettings
+from nasray.settings import COMPUTING, TrainingSettings
 from nasray.spaces.metric import METRICS, Metric, measured
 
 # Depth and the examples that measured it; an inherited accuracy has no epochs of its own, its cost is counted at one
@@ -44,10 +44,10 @@ _FIDELITY = {
     EVALUATIONS.kind: ("epochs", "cells", "train_examples", "validation_examples"),
 }
 # The other settings that an accuracy trained from scratch depends on. Channels and cells may stand there as None, for
-# the space's own numbers, and those of examples follow from shares: columns have them all as they are. Threads, device
-# and precision change the last digits, not the training.
+# the space's own numbers, and those of examples follow from shares: columns have them all as they are. What computes
+# changes the last digits, not the training.
 _RECIPE = frozenset([*(one.name for one in fields(TrainingSettings)), "population", "perturbation_interval"]) - {
-    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction", "threads", "device", "precision",
+    *_FIDELITY[EVALUATIONS.kind], "channels", "validation_fraction", *COMPUTING,
 }  # fmt: skip
 _MEASURED_ON = {"latency_ms": ("device", "latency_batch")}
 """Costs that were measured, and the columns that say on what: those of two devices do not compare."""

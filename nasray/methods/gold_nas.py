@@ -72,6 +72,7 @@ class GoldNAS(SearchMethod):
     """Our choice: the released code fixes it at 1e-5, where short searches prune next to nothing. ``mu`` moves the cost
     only where ``lambda0`` prunes, and less. Nothing ends much below ``stop_macs``."""
     config: Config
+    replayable = True
     kept_CEO: Tensor
     _node_E: Tensor
     _price_CEO: Tensor

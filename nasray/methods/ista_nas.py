@@ -198,6 +198,7 @@ class ISTANAS(SearchMethod):
     """s of the paper, which fixes it at 2; that it is varied is our choice."""
     config: Config
     architecture_fraction = 0.5
+    replayable = True
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)

@@ -85,6 +85,7 @@ class ISTANASOneStage(SearchMethod):
     """s of the paper, which fixes it at 2; that it is varied is our choice. ``max_params``
     bounds what it reaches."""
     config: Config
+    replayable = True
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)

@@ -107,6 +107,10 @@ class SearchMethod(nn.Module, ABC):
     shrunk_by: ClassVar[tuple[str, ...]] = ()
     """Settings that, raised, give smaller architectures, of a method that may also prune nothing at all."""
 
+    replayable: ClassVar[bool] = False
+    """Whether the steps of an epoch launch the same on a GPU, whatever the numbers: then they are replayed. They wait
+    for no number and change nothing but tensors, in place; what is before and after an epoch's steps may."""
+
     cost_knob: ClassVar[CostKnob | None] = None
     """What moves the cost of its final architecture; None where nothing of its own does."""
 
@@ -116,6 +120,11 @@ class SearchMethod(nn.Module, ABC):
         self.problem = problem
         self.optimizer: torch.optim.Optimizer | None = None
         """Optimizer of the architecture parameters; saved with the search."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if not {"step", "gates", "penalty"}.isdisjoint(vars(cls)) and "replayable" not in vars(cls):
+            cls.replayable = False  # what its base class says does not hold for steps of its own
 
     @classmethod
     def unsupported(cls, space: CellSpace) -> str | None:

@@ -56,6 +56,7 @@ class PCDARTS(SearchMethod):
     """Our choice: the papers keep 2. It moves nothing where the space gives every edge one operation."""
     config: Config
     architecture_fraction = 0.5
+    replayable = True
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)

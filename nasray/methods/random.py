@@ -34,6 +34,7 @@ class Random(SearchMethod):
     cost_knob = CostKnob("operations_per_node", Range(low=1, high=16, integer=True), falls=False)
     """Our choice. It moves nothing where the space gives every edge one operation."""
     config: Config
+    replayable = True
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nasray.errors import InvalidInput
 from nasray.gates import Gates, Mask
@@ -193,6 +194,21 @@ class Cell(nn.Module):
         return states[0].new_zeros((n, c, -(-h // stride), -(-w // stride)))
 
 
+class _Weighed(torch.autograd.Function):
+    """weight * y of a y in 16 bits, the gradient of the weight in 32."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(y, weight)
+        return y * weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        y, weight = ctx.saved_tensors
+        return gradient * weight, (gradient * y).sum(dtype=weight.dtype)
+
+
 class _Sum:
     """A gated sum, added to in place as soon as it is a tensor of its own."""
 
@@ -202,6 +218,8 @@ class _Sum:
 
     def add(self, y: Tensor, weight: Tensor | int | None) -> None:
         """Add weight * y; None is a weight of 1."""
+        if isinstance(weight, Tensor) and weight.dtype != y.dtype:
+            y, weight = _Weighed.apply(y, weight), None
         if weight is None or (isinstance(weight, int) and weight == 1):
             self.value, self._own = (y, False) if self.value is None else (self._added(y), True)
         elif self.value is None:

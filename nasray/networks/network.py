@@ -12,6 +12,7 @@ from nasray.gates import Gates, Mask, architecture_masks, candidate_mask
 from nasray.networks.blocks import BLOCK_SKELETONS, Block, initialise
 from nasray.networks.cell import Cell
 from nasray.networks.needs import Needs
+from nasray.networks.recomputation import recomputed
 from nasray.networks.residual import ResidualReduction
 from nasray.networks.skeletons import SKELETONS, SUM_SKELETONS, skeleton
 from nasray.spaces import Architecture, CellSpace, NetworkSize, Normalisation
@@ -45,6 +46,10 @@ class Network(nn.Module):
         """Probability with which drop path zeroes an operation's output, in training."""
         self.dropout = 0.0
         """Probability with which a feature is zeroed before the classifier, in training."""
+        self.precision: torch.dtype | None = None
+        """Type of 16 bits in which it computes, by torch's autocast, normalisations apart; None is its weights' own."""
+        self.recompute_cells = False
+        """Whether only what enters a cell is kept for its gradients, in training."""
         self.stem = frame.stem(size)
         before = self.stem.channels
         after_reduction = frame.after_reduction
@@ -93,12 +98,21 @@ class Network(nn.Module):
         return self._run(x_NCHW, gates, with_auxiliary=True)
 
     def _run(self, x: Tensor, gates: Sequence[Gates] | None, with_auxiliary: bool) -> tuple[Tensor, Tensor | None]:
+        if self.precision is None:
+            return self._computed(x, gates, with_auxiliary)
+        with torch.autocast(x.device.type, self.precision):
+            logits, auxiliary_logits = self._computed(x, gates, with_auxiliary)
+        return logits.float(), None if auxiliary_logits is None else auxiliary_logits.float()
+
+    def _computed(self, x: Tensor, gates: Sequence[Gates] | None, with_auxiliary: bool) -> tuple[Tensor, Tensor | None]:
         auxiliary_logits = None
+        keeps_little = self.recompute_cells and self.training and torch.is_grad_enabled()
         before_last, last = self.stem(x)
         for position, cell in enumerate(self.cells):
             if str(position) in self.reductions:
                 last = self.reductions[str(position)](last)
-            output = cell((before_last, last), None if gates is None else gates[position], self.drop_path)
+            arguments = (before_last, last), None if gates is None else gates[position], self.drop_path
+            output = recomputed(cell, *arguments, draws=self.drop_path > 0) if keeps_little else cell(*arguments)
             before_last, last = last, output
             if with_auxiliary and self.auxiliary is not None and position == self._auxiliary_position:
                 auxiliary_logits = self.auxiliary(last)

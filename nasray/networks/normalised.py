@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a module is torch's batch normalisation itself: one over several workers, or a user's, is left alone."""
-    return type(module) is nn.BatchNorm2d and module.track_running_stats
+    """Whether a module is torch's batch normalisation itself, with running statistics: others are left alone."""
+    return type(module) is nn.BatchNorm2d and module.running_mean is not None
 
 
 def scaled(norms: Sequence[nn.BatchNorm2d], x: Tensor, gates: Sequence[Tensor]) -> Tensor:
@@ -50,7 +50,12 @@ def scaled(norms: Sequence[nn.BatchNorm2d], x: Tensor, gates: Sequence[Tensor]) 
 
 def of_batch(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """x normalised without scale and shift, and of each channel the mean and the inverse deviation in the batch."""
-    return torch.native_batch_norm(x, None, None, None, None, True, 0.0, eps)
+    return torch.native_batch_norm(x, ones(x, x.shape[1]), None, None, None, True, 0.0, eps)
+
+
+def ones(x: Tensor, channels: int) -> Tensor | None:
+    """The scale of a normalisation that has none: in 16 bits one of 32, for then the statistics are of 32 as well."""
+    return None if x.dtype.itemsize >= 4 else torch.ones(channels, device=x.device)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nasray.networks.normalised import take_statistics
+from nasray.networks.normalised import ones, take_statistics
 
 _backward = torch.ops.aten.convolution_backward.default
 _normalise = torch.ops.aten.native_batch_norm.default
@@ -61,14 +61,19 @@ def separable(
         norms: K, in training mode; their running statistics are updated.
 
     Returns:
-        (N, K C, H', W').
+        (N, K C, H', W'); under torch's autocast of its type, and all between in it, but for normalisations.
     """
     module = depthwise[0]
     shape = _Shape(module.kernel_size[0], module.stride[0], module.dilation[0])
     weights = _together([one.weight for one in depthwise]), _together([one.weight for one in pointwise])
+    if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
+        lower = torch.get_autocast_dtype(x.device.type)
+        x, weights = x.to(lower), (weights[0].to(lower), weights[1].to(lower))
     scale = shift = None
-    if norms is not None and norms[0].affine:
-        scale, shift = _together([norm.weight for norm in norms]), _together([norm.bias for norm in norms])
+    if norms is not None:
+        scale = ones(x, x.shape[1])
+        if norms[0].affine:
+            scale, shift = _together([norm.weight for norm in norms]), _together([norm.bias for norm in norms])
     z: Tensor
     z, mean, inverse = _Separable.apply(x, scale, shift, *weights, shape, None if norms is None else norms[0].eps)
     if norms is not None:

@@ -14,7 +14,7 @@ from nasray.errors import InvalidInput, shown
 from nasray.fronts import check_comparable, hypervolume
 from nasray.fronts.across import Rows, common_reference, rows_of_runs
 from nasray.runs import CANDIDATES, EVALUATIONS, Storage, read
-from nasray.settings import TRAINED
+from nasray.settings import COMPUTING, TRAINED
 from nasray.spaces.metric import Metric, measured
 
 HYPERVOLUME = "hypervolume"
@@ -22,7 +22,7 @@ HYPERVOLUME = "hypervolume"
 _SCHEMA = frozenset({*CANDIDATES.names, *EVALUATIONS.names})
 _OWN = frozenset({"kind", "operations_per_node", "search", "place", HYPERVOLUME})
 """Columns that are neither the schema's nor a setting."""
-_NEUTRAL = frozenset({"seed", "data_root", "threads", "device", "precision", "split_seed"})
+_NEUTRAL = frozenset({"seed", "data_root", "split_seed"}) | COMPUTING
 """Of a search's settings those that say where and how often it ran, not what it was set to."""
 
 

@@ -23,7 +23,7 @@ from nasray.runs.outcomes import read_outcomes
 from nasray.searchers import EPOCH, Proposal, SearchProblem
 from nasray.searchers.parameters import active, is_active
 from nasray.searchers.searcher import ENDED
-from nasray.settings import TRAINED, Choice, Range
+from nasray.settings import COMPUTING, TRAINED, Choice, Range
 from nasray.spaces import Architecture
 from nasray.sweeps.learning import Learner
 from nasray.sweeps.proposals import Proposals
@@ -34,8 +34,6 @@ from nasray.trials.fidelity import Fidelity
 from nasray.trials.identity import DIGESTS, digest_columns, identity
 from nasray.trials.trial import SEED, TrainingTrial
 
-_COMPUTING = ("device", "threads", "precision")
-"""Settings that change results by their rounding alone."""
 _FIGURES = ("accuracy", "macs", "params", "latency_ms")
 OUTSIDE = "outside of its ranges"
 """Why a result is not told that compares in all else."""
@@ -114,7 +112,7 @@ class OtherRun:
 def searches_for(learner: Learner, sweep: Sweep, run: OtherRun) -> Compared:
     """The searches of a run that a learner may be told of."""
     mine = _plain(identity(sweep.search_config(learner.arm, learner.settings, learner.seeds[0])))
-    free = {*learner.chosen, *_COMPUTING}
+    free = {*learner.chosen, *COMPUTING}
     compared = Compared()
     for name, (theirs, result) in run.searches.items():
         differing = differing_in(_without(mine, free), _without(theirs, free), "its search")
@@ -139,12 +137,12 @@ def trainings_for(one: Proposals, sweep: Sweep, run: OtherRun) -> Compared:
     mine, settings = _of_rows(sweep, shared), shared.settings
     names = [name.removeprefix(TRAINED) for name in one.drawn]
     # What else of a table is an objective changes none of its accuracies.
-    fidelity = Fidelity((settings,), (*names, *_COMPUTING, *(["costs"] if sweep.table else [])))
+    fidelity = Fidelity((settings,), (*names, *COMPUTING, *(["costs"] if sweep.table else [])))
     compared, found = Compared(), dict[str, tuple[bool, Earlier]]()
     for row in run.trainings:
         theirs = {name: None if pd.isna(row[name]) else row[name] for name in mine}
         if theirs != mine or row["settings"] not in fidelity:
-            compared.differs(_differing((mine, settings), (theirs, row["settings"]), {*names, *_COMPUTING}))
+            compared.differs(_differing((mine, settings), (theirs, row["settings"]), {*names, *COMPUTING}))
             continue
         proposal, reason = _proposed(one, problem, row, _object(settings))
         if proposal is not None:

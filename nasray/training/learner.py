@@ -31,6 +31,8 @@ class NetworkLearner:
         self, network: Network, task: Task, settings: TrainingSettings, workers: Workers | None = None
     ) -> None:
         self.network = network
+        network.precision = torch.bfloat16 if settings.precision == "bf16" else None
+        network.recompute_cells = settings.recompute_cells
         self.workers = workers
         """The processes that train it together, where it is not this one alone."""
         self.weights: list[nn.Parameter] = list(network.parameters())
@@ -54,7 +56,7 @@ class NetworkLearner:
         device = self.weights[0].device
         self._loss_sum = torch.zeros((), device=device)
         self._hits = torch.zeros((), device=device)
-        self._examples = 0
+        self._examples = torch.zeros((), device=device, dtype=torch.int64)
 
     @property
     def learning_rate(self) -> float:
@@ -77,7 +79,7 @@ class NetworkLearner:
         self.network.train()
         self._loss_sum.zero_()
         self._hits.zero_()
-        self._examples = 0
+        self._examples.zero_()
 
     def loss(self, batch: Batch, gates: Sequence[Gates] | None = None) -> Tensor:
         """Mean loss of a batch, with the auxiliary head's share (a scalar)."""
@@ -132,7 +134,7 @@ class NetworkLearner:
         Raises:
             NonFiniteLoss: some loss was infinite or not a number.
         """
-        loss_sum, hits, examples = self._loss_sum, self._hits, torch.tensor(self._examples, device=self._hits.device)
+        loss_sum, hits, examples = self._loss_sum, self._hits, self._examples
         if self.workers is not None:
             loss_sum, hits, examples = self.workers.sum(loss_sum, hits, examples)
             self.workers.average_statistics(self.network)

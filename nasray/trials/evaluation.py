@@ -11,7 +11,7 @@ import torch
 from nasray import registry
 from nasray.costs import Budget, Latency, macs, network_latency, params
 from nasray.errors import InvalidInput
-from nasray.networks import target_network
+from nasray.networks import Batch, target_network
 from nasray.settings import TrainingSettings, check_seed, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.training.batch_check import check_batch
@@ -20,6 +20,7 @@ from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import NetworkLearner
 from nasray.training.measure import device_name, peak_memory_bytes, pick_device, reset_peak_memory
+from nasray.training.replay import Replay
 from nasray.training.splits import splits_of
 from nasray.training.tasks import task_of
 from nasray.training.workers import Workers
@@ -180,10 +181,12 @@ class Evaluation:
                 shuffle=True,
                 drop_last=True,
             )
-            for batch, share in ((b, 1.0) for b in batches) if workers is None else workers.parts(batches):
-                loss_of_batch = self.learner.loss(batch)
-                torch.autograd.backward(loss_of_batch if share == 1.0 else loss_of_batch * share)
-                self.learner.update()
+            step = Replay(self._step, enabled=self.device.type == "cuda" and settings.cuda_graphs)
+            for batch in batches if workers is None else ():
+                step(batch)
+                examples += len(batch[1])
+            for batch, share in () if workers is None else workers.parts(batches):
+                self._step(batch, share)
                 examples += round(len(batch[1]) / share)
             loss, train_accuracy = self.learner.finish_epoch()
             train_seconds = time.perf_counter() - began
@@ -201,6 +204,11 @@ class Evaluation:
             "seconds": seconds,
             "peak_memory_bytes": float(self.peak_memory_bytes),
         }
+
+    def _step(self, batch: Batch, share: float = 1.0) -> None:
+        loss = self.learner.loss(batch)
+        torch.autograd.backward(loss if share == 1.0 else loss * share)
+        self.learner.update()
 
     @property
     def hardware(self) -> str:

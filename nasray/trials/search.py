@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,6 +26,7 @@ from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import NetworkLearner, accuracy_of, recalibrate
 from nasray.training.measure import peak_memory_bytes, pick_device, reset_peak_memory
+from nasray.training.replay import Replay
 from nasray.training.splits import splits_of
 from nasray.training.tasks import task_of
 from nasray.trials.search_config import SearchConfig, sizes
@@ -126,6 +128,9 @@ class Search:
         network.to(self.device)
         self.method.to(self.device)
         self.learner = NetworkLearner(network, self.task, settings)
+        if self.method.optimizer is not None and self.device.type == "cuda":
+            for group in self.method.optimizer.param_groups:
+                group["capturable"] = True  # by CUDA graphs
         self.epoch = 0
         """Epochs done."""
         self.finished = False
@@ -237,10 +242,14 @@ class Search:
         """All steps of an epoch; gives the number of examples that the weights were trained on."""
         batches = self._batches("train", number)
         architecture_batches = self._endless("architecture", number) if len(self.splits.architecture) else None
+        on_gpu = self.device.type == "cuda"
+        step = Replay(
+            partial(self.method.step, self.learner),
+            enabled=on_gpu and self.config.settings.cuda_graphs and self.method.replayable,
+        )
         examples = 0
         for batch in batches:
-            other = None if architecture_batches is None else next(architecture_batches)
-            self.method.step(self.learner, batch, other)
+            step(batch, None if architecture_batches is None else next(architecture_batches))
             examples += len(batch[1])
         return examples
 
