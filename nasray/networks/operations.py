@@ -79,7 +79,8 @@ class Separable(Operation):
         return y if len(operations[0]) == 3 else separable(y, modules(4), modules(5), modules(2))
 
     def _keeps_little(self) -> bool:
-        return self.training and torch.is_grad_enabled() and is_plain(self[2])
+        # A normalisation that is frozen in evaluation mode in a network that trains has statistics of its own.
+        return self.training and torch.is_grad_enabled() and is_plain(self[2]) and self[2].training
 
 
 class ConvNorm(Operation):

@@ -147,6 +147,20 @@ def test_a_normalisation_of_another_kind_is_run_as_it_is(at: int) -> None:
         torch.testing.assert_close(operations.gated([built], x, [gate])[0], gate * by_modules(built, x))
 
 
+def test_a_normalisation_that_is_frozen_keeps_its_statistics() -> None:
+    torch.manual_seed(0)
+    built = build_operation("sep_conv_3x3", 4, 1, PLAIN)
+    for norm in (built[2], built[-1]):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2.0)
+        norm.eval()
+    before = [buffer.clone() for buffer in built.buffers()]
+    x, gate = torch.randn(2, 4, 6, 6), torch.tensor(0.5)
+    torch.testing.assert_close(built(x), by_modules(built, x))
+    torch.testing.assert_close(operations.gated([built], x, [gate])[0], gate * by_modules(built, x))
+    assert all(torch.equal(one, other) for one, other in zip(before, built.buffers(), strict=True))
+
+
 def test_an_operation_with_a_forward_of_its_own_is_run_by_it() -> None:
     assert not Negative.of(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).takes_gate
     assert Operation.of(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).takes_gate
