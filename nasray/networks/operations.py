@@ -63,13 +63,17 @@ class Separable(Operation):
     """One or two depthwise-separable convolutions, each with its normalisation, and a ReLU between them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H', W'); in training it keeps less, see :mod:`nasray.networks.separable`."""
-        return cast(Tensor, self[-1](self.before_norm([self], x)) if self._keeps_little() else super().forward(x))  # type: ignore[no-untyped-call]
+        """(N, C, H, W) to (N, C, H', W')."""
+        return cast(Tensor, self[-1](self.before_norm([self], x)))
 
     @classmethod
     def before_norm(cls, operations: Sequence[Self], x: Tensor) -> Tensor:
-        """As every operation's, of all K at once."""
-        if not operations[0]._keeps_little():
+        """As every operation's, of all K at once; in training they keep less, see :mod:`nasray.networks.separable`.
+
+        Of a small one alone the modules are faster: the call costs as much as it saves.
+        """
+        alone_and_small = len(operations) == 1 and x.numel() <= _TOGETHER
+        if alone_and_small or not operations[0]._keeps_little():
             return super().before_norm(operations, x)
 
         def modules(at: int) -> Any:

@@ -31,8 +31,9 @@ def by_modules(operation: Operation, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", ["sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"])
 @pytest.mark.parametrize("side", [8, 7, 4, 2])
 def test_outputs_gradients_and_statistics_are_those_of_the_modules(
-    name: str, stride: int, side: int, affine: bool
+    name: str, stride: int, side: int, affine: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(operations, "_TOGETHER", 0)
     torch.manual_seed(0)
     built = build_operation(name, 3, stride, replace(PLAIN, affine=affine)).double()
     other = build_operation(name, 3, stride, replace(PLAIN, affine=affine)).double()
@@ -83,7 +84,8 @@ def saved_bytes(run: object) -> int:
     return sum(kept.values())
 
 
-def test_it_keeps_a_third() -> None:
+def test_it_keeps_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_TOGETHER", 0)
     built = build_operation("sep_conv_5x5", 16, 1, PLAIN)
     x = torch.randn(8, 16, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
     gate = torch.tensor(0.3, requires_grad=True)
@@ -136,7 +138,8 @@ class Negative(Operation):
 
 
 @pytest.mark.parametrize("at", [2, -1])
-def test_a_normalisation_of_another_kind_is_run_as_it_is(at: int) -> None:
+def test_a_normalisation_of_another_kind_is_run_as_it_is(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_TOGETHER", 0)
     torch.manual_seed(0)
     built = build_operation("sep_conv_3x3", 4, 1, PLAIN)
     built[at] = Doubled(4, affine=False)
@@ -147,7 +150,8 @@ def test_a_normalisation_of_another_kind_is_run_as_it_is(at: int) -> None:
         torch.testing.assert_close(operations.gated([built], x, [gate])[0], gate * by_modules(built, x))
 
 
-def test_a_normalisation_that_is_frozen_keeps_its_statistics() -> None:
+def test_a_normalisation_that_is_frozen_keeps_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_TOGETHER", 0)
     torch.manual_seed(0)
     built = build_operation("sep_conv_3x3", 4, 1, PLAIN)
     for norm in (built[2], built[-1]):
