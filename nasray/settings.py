@@ -202,13 +202,11 @@ class TrainingSettings(Settings):
     precision: Precision = "tf32"
     """How factors are rounded: on GPUs tf32 to 10 bits, float32 not at all, which is slower; on processors these two
     are the same. bf16 rounds to 7 bits what networks compute and keep, but for normalisations, losses and what the
-    architecture learns from: half of the memory, and faster on GPUs and processors that have it."""
+    architecture learns from."""
     recompute_cells: bool = False
-    """Whether to keep no more of a cell than what enters it, and compute the rest again for its gradients: a third more
-    time, a fraction of the memory."""
-
-    cuda_graphs: bool = True
-    """Whether GPUs replay the steps of an epoch as CUDA graphs, where a method's steps are alike."""
+    """Whether to keep no more of a cell than what enters it, and compute the rest again for its gradients."""
+    cuda_graphs: bool = False
+    """Whether GPUs replay the steps of an epoch as CUDA graphs, where a method's steps are alike. No GPU has run it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

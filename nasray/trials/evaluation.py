@@ -181,12 +181,13 @@ class Evaluation:
                 shuffle=True,
                 drop_last=True,
             )
-            step = Replay(self._step, enabled=self.device.type == "cuda" and settings.cuda_graphs)
-            for batch in batches if workers is None else ():
-                step(batch)
-                examples += len(batch[1])
-            for batch, share in () if workers is None else workers.parts(batches):
-                self._step(batch, share)
+            replays = workers is None and self.device.type == "cuda" and settings.cuda_graphs
+            step = Replay(self._step, enabled=replays)
+            for batch, share in ((b, 1.0) for b in batches) if workers is None else workers.parts(batches):
+                if workers is None:
+                    step(batch)
+                else:
+                    self._step(batch, share)
                 examples += round(len(batch[1]) / share)
             loss, train_accuracy = self.learner.finish_epoch()
             train_seconds = time.perf_counter() - began

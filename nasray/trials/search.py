@@ -128,9 +128,9 @@ class Search:
         network.to(self.device)
         self.method.to(self.device)
         self.learner = NetworkLearner(network, self.task, settings)
-        if self.method.optimizer is not None and self.device.type == "cuda":
-            for group in self.method.optimizer.param_groups:
-                group["capturable"] = True  # by CUDA graphs
+        self._replays = self.device.type == "cuda" and settings.cuda_graphs and self.method.replayable
+        for group in self.method.optimizer.param_groups if self._replays and self.method.optimizer is not None else ():
+            group["capturable"] = True
         self.epoch = 0
         """Epochs done."""
         self.finished = False
@@ -242,11 +242,7 @@ class Search:
         """All steps of an epoch; gives the number of examples that the weights were trained on."""
         batches = self._batches("train", number)
         architecture_batches = self._endless("architecture", number) if len(self.splits.architecture) else None
-        on_gpu = self.device.type == "cuda"
-        step = Replay(
-            partial(self.method.step, self.learner),
-            enabled=on_gpu and self.config.settings.cuda_graphs and self.method.replayable,
-        )
+        step = Replay(partial(self.method.step, self.learner), enabled=self._replays)
         examples = 0
         for batch in batches:
             step(batch, None if architecture_batches is None else next(architecture_batches))

@@ -56,8 +56,19 @@ def saved_bytes(network: Network, gates: Sequence[Gates]) -> int:
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
+    kept_outputs: list[Tensor] = []
+    # What enters a cell is held by what computes it again, and not told to the hooks.
+    entering = [*network.cells, network.stem]
+    hooks = [
+        one.register_forward_hook(lambda _one, _given, y: kept_outputs.extend([y] if isinstance(y, Tensor) else y))
+        for one in entering
+    ]
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         network(torch.randn(16, 3, 8, 8), gates).sum()
+    for hook in hooks:
+        hook.remove()
+    for tensor in kept_outputs:
+        keep(tensor)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
