@@ -8,8 +8,8 @@ the memory is left of what the modules one by one would keep (ours).
 On the CPU (oneDNN 3, torch 2.14):
 
 - A depthwise convolution of dilation 2 takes three to four times as long, forward and backward, as it does when its
-  gradients are those of a plain one (64 x 16 x 32 x 32 and 64 x 32 x 16 x 16, one thread). Of stride 1 it is a plain one
-  on the even and one on the odd rows and columns, of stride 2 a plain one on every second pixel.
+  gradients are those of a plain one (64 x 16 x 32 x 32 and 64 x 32 x 16 x 16, one thread). Of stride 1 it is a plain
+  one on the even and one on the odd rows and columns, of stride 2 a plain one on every second pixel.
 - The gradient in the weights of a depthwise convolution whose kernel is larger than the image is slow: it is a batched
   matrix product of the windows.
 - A small pointwise convolution is a matrix product.
