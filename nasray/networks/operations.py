@@ -72,8 +72,8 @@ class Separable(Operation):
 
         Of a small one alone the modules are faster: the call costs as much as it saves.
         """
-        alone_and_small = len(operations) == 1 and x.numel() <= _TOGETHER
-        if alone_and_small or not operations[0]._keeps_little():
+        # The size is asked for in training alone: a program that is exported holds for any number of images.
+        if not operations[0]._keeps_little() or (len(operations) == 1 and x.numel() <= _TOGETHER):
             return super().before_norm(operations, x)
 
         def modules(at: int) -> Any:
