@@ -295,6 +295,8 @@ def typed(value: Any) -> list[str]:
     if isinstance(value, float):
         short = f"{value:.12g}"
         return [short if float(short) == value else repr(value)]
+    if isinstance(value, bool):
+        return [str(value).lower()]
     return ["none" if value is None else str(value)]
 
 
@@ -304,7 +306,8 @@ def as_words(name: str, value: Any) -> list[str]:
         front, dot, back = name.rpartition(".")
         return [f"--{front}{dot}{'' if value else 'no-'}{back}".replace("_", "-")]
     flag, words = f"--{name.replace('_', '-')}", typed(value)
-    if len(words) == 1 and words[0].startswith("-"):  # which would be taken for an option
+    of_flag = isinstance(value, Choice) and all(isinstance(one, bool) for one in value.values)
+    if len(words) == 1 and (of_flag or words[0].startswith("-")):  # which would be taken for an option
         return [f"{flag}={words[0]}"]
     return [flag, *words]
 

@@ -97,12 +97,20 @@ class Parser(argparse.ArgumentParser):
 
     def take_known(self, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         """The same, and what is another parser's."""
+        chosen = {index: one for index, word in enumerate(words) if (one := self._varied_flag(word)) is not None}
         try:
-            taken, left = self.parse_known_args(list(words))
+            taken, left = self.parse_known_args([word for index, word in enumerate(words) if index not in chosen])
         except argparse.ArgumentError as error:  # a value is missing, or one is too many
             flag = (error.argument_name or "").split("/")[0]
             raise InvalidInput(self._without_value(flag)) from None
-        return vars(taken), left
+        drawn = {one.name: read(one, [words[index].partition("=")[2]]) for index, one in chosen.items()}
+        return {**vars(taken), **drawn}, left
+
+    def _varied_flag(self, word: str) -> Option | None:
+        """The flag that --FLAG=true,false lets be drawn: argparse takes no value with one."""
+        flag, equals, _ = word.partition("=")
+        one = self._named.get(flag.replace("_", "-"))
+        return one if equals and one is not None and one.is_flag and one.varies else None
 
     def with_help(self, everything: bool) -> Parser:
         """The same with its whole help, or with that of what is not rare."""

@@ -69,7 +69,9 @@ def accepted(option: Option) -> str:
     if option.low is not None:
         text += f" from {option.low:g}" + (f" to {option.high:g}" if option.high is not None else "")
     text += f" ({option.unit})" if option.unit == "M" else ""
-    text += ", a range LOW:HIGH or LOW:HIGH:log, or choices A,B,C" if option.varies else ""
+    if option.varies:
+        text += ", a range LOW:HIGH or LOW:HIGH:log" if {int, float} & set(some) else ""
+        text += ", or choices A,B,C"
     return text + (", or none" if _NONE in _kinds(option.type) and option.default is None else "")
 
 

@@ -48,6 +48,7 @@ from nasray.sweeps import Sweep
         ("sweep digits --training.no-epochs", "--training.epochs takes a whole number", "Leave it out"),
         ("sweep digits --no-nesterow", "--no-nesterow", "did you mean --no-nesterov?"),
         ("sweep digits --random-baseline=3", "--random-baseline takes no value", "--no-random-baseline"),
+        ("sweep digits --nesterov=often", "--nesterov often", "true or false, or choices A,B,C"),
         ("cost darts DARTS_V2 --json=yes", "--json takes no value", "alone"),
         # Values: the option, what was given, what is accepted.
         ("sweep digits --lambda0", "--lambda0 without a value", "a number from 1e-07 to 1"),

@@ -15,6 +15,7 @@ from nasray import registry
 from nasray.cli import main
 from nasray.cli.all_verbs import VERBS
 from nasray.runs import open_storage
+from nasray.settings import Choice
 from nasray.sweeps import Sweep
 from nasray.sweeps.changes import with_device
 from nasray.sweeps.command import Source, command_of
@@ -22,6 +23,7 @@ from nasray.sweeps.fitting import find_sweep
 from nasray.sweeps.made import sweep_of
 from tests.sweep_files import gold_sweep
 
+EITHER = Choice((True, False))
 VOLATILE = ("run", "created_at", "seconds", "peak_memory_bytes")
 
 
@@ -42,6 +44,7 @@ def parsed(words: list[str]) -> Sweep:
         ("digits", {"lambda0": 0.05, "mu": 200.0, "name": "other", "seeds": (3, 4)}),
         ("digits", {"budget": 0.06, "random_baseline": False, "reference": (0.3, 0.1)}),
         ("digits", {"training": {"epochs": 3, "rungs": (1, 2), "nesterov": True}, "decay_normalisations": False}),
+        ("digits", {"decay_normalisations": EITHER, "training": {"nesterov": EITHER}}),
         ("digits", {"method": "ista_nas", "space": "darts", "sparsity": 3}),
         ("digits", {"data_root": "/some where", "gpus_per_trial": "auto", "trackers": ("mlflow",)}),
         ("gold_cifar10", {"preset": "paper", "train_examples": 100}),
