@@ -13,6 +13,9 @@ from nasray.training.dataset import Dataset, Inputs, Transform
 from nasray.training.image_files import ImageFiles
 from nasray.training.streaming import streamed
 
+WHOLE = slice(None)
+"""All examples of a batch."""
+
 
 def num_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
     """How many batches an epoch over n examples has.
@@ -76,6 +79,7 @@ class DeviceData:
         generator: torch.Generator | None = None,
         shuffle: bool = False,
         drop_last: bool = False,
+        part: slice = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Network inputs and targets of training examples, ``num_batches(...)`` times.
 
@@ -87,6 +91,8 @@ class DeviceData:
                 Two iterations that share one generator depend on how they are interleaved.
             shuffle: Whether the order is drawn, or that of the indices.
             drop_last: Leave out what does not fill a batch, unless it is the only one.
+            part: Of each batch give these examples alone, as they are in the whole one, and none that has none of
+                them. Only they are read and, by :class:`~nasray.training.images.ImageTransform`, augmented.
 
         Raises:
             InvalidInput: at once, not at the first batch: an unknown augmentation, a batch size below 1, or
@@ -99,17 +105,22 @@ class DeviceData:
             if generator is None:
                 raise InvalidInput("generator None with shuffle=True: expected a torch.Generator")
             order = order[torch.randperm(len(order), generator=generator, device=self.device)]
-        return _iterate(*self.train, order, batch_size, count, transform, generator)
+        return _iterate(*self.train, _split(order, batch_size, count), part, transform, generator)
 
-    def test_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Network inputs and targets of all test examples, in order and not augmented.
+    def test_batches(self, batch_size: int, part: slice = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Network inputs and targets of all test examples, in order and not augmented; of each batch a part of them.
 
         Raises:
             InvalidInput: the batch size is below 1.
         """
         count = num_batches(len(self.test[0]), batch_size)
         order = torch.arange(len(self.test[0]), device=self.device)
-        return _iterate(*self.test, order, batch_size, count, self.dataset.augmentations["none"], None)
+        batches = _split(order, batch_size, count)
+        return _iterate(*self.test, batches, part, self.dataset.augmentations["none"], None)
+
+
+def _split(order: Tensor, batch_size: int, count: int) -> list[Tensor]:
+    return [order[start : start + batch_size] for start in range(0, count * batch_size, batch_size)]
 
 
 def _on_device(part: tuple[Inputs, Tensor], device: torch.device) -> tuple[Inputs, Tensor]:
@@ -120,27 +131,35 @@ def _on_device(part: tuple[Inputs, Tensor], device: torch.device) -> tuple[Input
 def _iterate(
     inputs: Inputs,
     targets: Tensor,
-    order: Tensor,
-    batch_size: int,
-    count: int,
+    batches: list[Tensor],
+    part: slice,
     transform: Transform,
     generator: torch.Generator | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    parts = [order[start : start + batch_size] for start in range(0, count * batch_size, batch_size)]
-    raw = (
-        _read(inputs, parts, transform, generator) if isinstance(inputs, ImageFiles) else map(inputs.__getitem__, parts)
-    )
-    for chosen, images in zip(parts, raw, strict=True):
-        yield transform(images, generator), targets[chosen]
+    # What draws for an image after the other has to be given all of them.
+    of_part = getattr(transform, "of_part", None)
+    read = slice(None) if of_part is None else part
+    if isinstance(inputs, ImageFiles):
+        raw = _read(inputs, batches, read, transform, generator)
+    else:
+        raw = (inputs[batch[read]] for batch in batches)
+    for batch, images in zip(batches, raw, strict=True):
+        if of_part is None:
+            x = transform(images, generator)[part]
+        else:
+            x = of_part(images, len(batch), part, generator)
+        if len(x):
+            yield x, targets[batch[part]]
 
 
 def _read(
-    files: ImageFiles, parts: list[Tensor], transform: Transform, generator: torch.Generator | None
+    files: ImageFiles, batches: list[Tensor], part: slice, transform: Transform, generator: torch.Generator | None
 ) -> Iterator[Tensor]:
-    """Batches from files. What is drawn while they are read is drawn from seeds that are drawn before all else."""
+    """A part of each batch from files. What is drawn as they are read has seeds that are drawn before all else."""
     reading = getattr(transform, "reading", None)
     seeds = None
     if reading is not None and generator is not None:
-        total = sum(map(len, parts))
-        seeds = torch.randint(2**62, (total,), generator=generator, device=generator.device)
-    return streamed(files, parts, reading, seeds)
+        sizes = [len(batch) for batch in batches]
+        drawn = torch.randint(2**62, (sum(sizes),), generator=generator, device=generator.device)
+        seeds = torch.cat([of_batch[part] for of_batch in torch.split(drawn, sizes)])
+    return streamed(files, [batch[part] for batch in batches], reading, seeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,19 +67,49 @@ class ImageTransform:
         Raises:
             InvalidInput: the images are not what this transform is for, or it draws and has no generator.
         """
+        return self.of_part(x_NCHW, len(x_NCHW), slice(None), generator)
+
+    def of_part(self, x_NCHW: Tensor, of: int, part: slice, generator: torch.Generator | None = None) -> Tensor:
+        """Network inputs for a part of a raw batch: the same as that part of those for the whole batch.
+
+        Args:
+            x_NCHW: uint8 images, of the part alone.
+            of: images of the whole batch, for all of which is drawn.
+            part: which of them these are.
+            generator: as for a whole batch.
+
+        Raises:
+            InvalidInput: as for a whole batch.
+        """
         if x_NCHW.dtype != torch.uint8 or x_NCHW.ndim != 4 or x_NCHW.shape[1] != len(self.mean):
             raise InvalidInput(
                 f"images of type {x_NCHW.dtype} and shape {tuple(x_NCHW.shape)}: "
                 f"expected torch.uint8 images of shape N x {len(self.mean)} x H x W"
             )
         if self.crop_padding or self.flip:
-            x_NCHW = _crop_and_flip(x_NCHW, self.crop_padding, self.flip, _given(generator))
+            draws = Draws(of, part, _given(generator), x_NCHW.device)
+            x_NCHW = _crop_and_flip(x_NCHW, self.crop_padding, self.flip, draws)
         shift_C11, scale_C11 = _moments(self.mean, self.std, x_NCHW.device)
         y_NCHW = x_NCHW.to(torch.float32, memory_format=torch.channels_last)
         y_NCHW = y_NCHW.sub_(shift_C11).div_(scale_C11)
         if self.cutout:
-            y_NCHW.masked_fill_(_squares(y_NCHW, self.cutout, _given(generator)), 0.0)
+            draws = Draws(of, part, _given(generator), x_NCHW.device)
+            y_NCHW.masked_fill_(_squares(y_NCHW, self.cutout, draws), 0.0)
         return y_NCHW
+
+
+class Draws(NamedTuple):
+    """What is drawn for a whole batch, of which a part is looked at."""
+
+    of: int
+    part: slice
+    generator: torch.Generator
+    device: torch.device
+
+    def below(self, high: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        """Whole numbers from 0, one for each image of the part: (n, 1)."""
+        drawn = torch.randint(0, high, (self.of, 1), generator=self.generator, device=self.device, dtype=dtype)
+        return drawn[self.part]
 
 
 def _given(generator: torch.Generator | None) -> torch.Generator:
@@ -99,30 +130,29 @@ def _moments(mean: tuple[float, ...], std: tuple[float, ...], device: torch.devi
         return shift_C11.to(device, torch.float32), scale_C11.to(device, torch.float32)
 
 
-def _crop_and_flip(x_NCHW: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
+def _crop_and_flip(x_NCHW: Tensor, padding: int, flip: bool, draws: Draws) -> Tensor:
     """Every image's window of the padded batch, mirrored or not, in one gather."""
     n, channels, height, width = x_NCHW.shape
     device = x_NCHW.device
     rows_NH = torch.arange(height, device=device).expand(n, -1)
     cols_NW = torch.arange(width, device=device).expand(n, -1)
     if flip:
-        mirrored_N1 = torch.randint(0, 2, (n, 1), generator=generator, device=device, dtype=torch.bool)
+        mirrored_N1 = draws.below(2, torch.bool)
         cols_NW = torch.where(mirrored_N1, cols_NW.flip(1), cols_NW)
     if padding:
-        top_left_2N1 = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator, device=device)
-        rows_NH, cols_NW = rows_NH + top_left_2N1[0], cols_NW + top_left_2N1[1]
+        rows_NH, cols_NW = rows_NH + draws.below(2 * padding + 1), cols_NW + draws.below(2 * padding + 1)
         x_NCHW = F.pad(x_NCHW, (padding, padding, padding, padding))
     pixels_NHW = rows_NH[:, :, None] * x_NCHW.shape[3] + cols_NW[:, None, :]
     pixels_NCP = pixels_NHW.view(n, 1, height * width).expand(-1, channels, -1)
     return x_NCHW.flatten(2).gather(2, pixels_NCP).view(n, channels, height, width)
 
 
-def _squares(x_NCHW: Tensor, side: int, generator: torch.Generator) -> Tensor:
+def _squares(x_NCHW: Tensor, side: int, draws: Draws) -> Tensor:
     """True inside one square an image: bool, N x 1 x H x W."""
-    n, _, height, width = x_NCHW.shape
+    height, width = x_NCHW.shape[-2:]
 
     def inside(size: int) -> Tensor:
-        centre_N1 = torch.randint(0, size, (n, 1), generator=generator, device=x_NCHW.device)
+        centre_N1 = draws.below(size)
         from_start_NS = torch.arange(size, device=x_NCHW.device) - (centre_N1 - side // 2)
         return (from_start_NS >= 0) & (from_start_NS < side)
 

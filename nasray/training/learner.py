@@ -175,7 +175,7 @@ def accuracy_of(
     gates: Sequence[Gates] | None = None,
     workers: Workers | None = None,
 ) -> float:
-    """Accuracy (0 to 1) of a network over batches, with workers over a part of each; it is left in evaluation mode.
+    """Accuracy (0 to 1) of a network over batches, of which workers have their parts; it is left in evaluation mode.
 
     Raises:
         NonFiniteLoss: some output was infinite or not a number.
@@ -184,8 +184,6 @@ def accuracy_of(
     device = next(network.parameters()).device
     hits, examples = torch.zeros((), device=device), 0
     finite = torch.ones((), dtype=torch.bool, device=device)
-    if workers is not None:
-        batches = (part for part, _ in workers.parts(batches))
     for inputs, targets in batches:
         outputs = network(inputs, gates)
         hits += task.correct(outputs, targets)

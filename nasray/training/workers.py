@@ -1,21 +1,19 @@
 """Several processes that train one network together, each on its part of every batch. Plain torch.distributed.
 
-Every process draws the same batches, from the same generators, and takes its part of each; gradients are weighted by
-the parts and summed, so that they are those of the whole batch. The networks of this field have a few million weights:
-their gradients are summed in one piece once the backward pass has ended, for there is little to gain by overlapping the
-two.
+Every process draws the same batches, from the same generators, and reads and augments its part of each; gradients are
+weighted by the parts and summed, so that they are those of the whole batch. The networks of this field have a few
+million weights: their gradients are summed in one piece once the backward pass has ended, for there is little to gain
+by overlapping the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
-
-from nasray.networks import Batch
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,10 @@ class Workers:
     """Rank of this process, from 0."""
     count: int
 
-    def parts(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
-        """This process's part of each batch, and what share of the batch it is; nothing where that is empty."""
-        for inputs, targets in batches:
-            part = inputs[self.rank :: self.count], targets[self.rank :: self.count]
-            if len(part[1]):
-                yield part, len(part[1]) / len(targets)
+    @property
+    def part(self) -> slice:
+        """This process's examples of each batch."""
+        return slice(self.rank, None, self.count)
 
     def sum(self, *values: Tensor) -> list[Tensor]:
         """Each of some tensors of one number, summed over the processes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from nasray.networks import Batch, target_network
 from nasray.settings import TrainingSettings, check_seed, setting
 from nasray.spaces import Architecture, CellSpace, NetworkSize
 from nasray.training.batch_check import check_batch
-from nasray.training.batches import DeviceData, epoch_generator
+from nasray.training.batches import WHOLE, DeviceData, epoch_generator
 from nasray.training.computing import computing
 from nasray.training.dataset import Dataset, load_dataset
 from nasray.training.learner import NetworkLearner
@@ -143,6 +144,7 @@ class Evaluation:
         if workers is not None:
             workers.share_normalisations(network)
         self.learner = NetworkLearner(network, task, settings, workers)
+        self._part = WHOLE if workers is None else workers.part
         self.epoch = 0
         """Epochs done."""
         self.seconds = 0.0
@@ -180,18 +182,18 @@ class Evaluation:
                 generator=epoch_generator(seed, number, "train", self.device),
                 shuffle=True,
                 drop_last=True,
+                part=self._part,
             )
+            whole = min(settings.batch_size, len(self.splits.train))
             replays = workers is None and self.device.type == "cuda" and settings.cuda_graphs
-            step = Replay(self._step, enabled=replays)
-            for batch, share in ((b, 1.0) for b in batches) if workers is None else workers.parts(batches):
-                if workers is None:
-                    step(batch)
-                else:
-                    self._step(batch, share)
-                examples += round(len(batch[1]) / share)
+            step = Replay(partial(self._step, of=whole), enabled=replays)
+            for batch in batches:
+                step(batch)
+                examples += whole
             loss, train_accuracy = self.learner.finish_epoch()
             train_seconds = time.perf_counter() - began
-            self.accuracy = self.learner.accuracy(self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE))
+            validation = self.data.batches(self.splits.validation, VALIDATION_BATCH_SIZE, part=self._part)
+            self.accuracy = self.learner.accuracy(validation)
         self.epoch += 1
         seconds = time.perf_counter() - began
         self.seconds += seconds
@@ -206,9 +208,10 @@ class Evaluation:
             "peak_memory_bytes": float(self.peak_memory_bytes),
         }
 
-    def _step(self, batch: Batch, share: float = 1.0) -> None:
+    def _step(self, batch: Batch, of: int) -> None:
+        """A step by examples of which a whole batch has so many: what they weigh in the sum over all workers."""
         loss = self.learner.loss(batch)
-        torch.autograd.backward(loss if share == 1.0 else loss * share)
+        torch.autograd.backward(loss if len(batch[1]) == of else loss * (len(batch[1]) / of))
         self.learner.update()
 
     @property
@@ -219,7 +222,7 @@ class Evaluation:
     def test_accuracy(self) -> float:
         """Accuracy on the test split: for the report only, nothing may be chosen by it."""
         with computing(self.config.settings):
-            return self.learner.accuracy(self.data.test_batches(VALIDATION_BATCH_SIZE))
+            return self.learner.accuracy(self.data.test_batches(VALIDATION_BATCH_SIZE, self._part))
 
     def latency(self) -> Latency | None:
         """Latency of the network as it is now, measured anew at each call; None where the settings ask for none."""

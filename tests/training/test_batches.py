@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -47,6 +49,39 @@ def test_number_and_sizes_of_batches_are_those_of_torchs_data_loader(batch_size:
     # The one difference: fewer examples than a batch holds still make one.
     assert sizes == ([len(batch) for batch in loader] or [103])
     assert num_batches(103, batch_size, drop_last) == len(sizes)
+
+
+class Jumbled:
+    """An augmentation that knows of no parts."""
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return x[torch.randperm(len(x), generator=generator)].float()
+
+
+@pytest.mark.parametrize("augmentation", ["none", "cutout", "jumbled"])
+@pytest.mark.parametrize("batch_size", [8, 2])
+def test_parts_of_batches_are_those_of_the_whole_ones(augmentation: str, batch_size: int):
+    given = numbered()
+    data = DeviceData(replace(given, augmentations={**given.augmentations, "jumbled": Jumbled()}), "cpu")
+
+    def batches(**part: slice) -> list[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        how = {"augmentation": augmentation, "generator": generator, "shuffle": True, **part}
+        return list(data.batches(torch.arange(51), batch_size, **how))
+
+    whole = batches()
+    for rank in range(3):
+        part = slice(rank, None, 3)
+        expected = [(x[part], y[part]) for x, y in whole if len(y[part])]
+        found = batches(part=part)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one[0], other[0])
+            assert torch.equal(one[1], other[1])
+    in_order = [(x[1::2], y[1::2]) for x, y in data.test_batches(10) if len(y) > 1]
+    for (x, y), (part_x, part_y) in zip(in_order, data.test_batches(10, slice(1, None, 2)), strict=True):
+        assert torch.equal(x, part_x)
+        assert torch.equal(y, part_y)
 
 
 def test_an_epoch_over_nothing_has_no_batch():

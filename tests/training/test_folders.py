@@ -171,6 +171,17 @@ def test_streamed_batches_are_those_from_memory_to_the_bit(images: Path, monkeyp
         pairs = list(zip(batches(whole, augmentation), batches(streamed, augmentation), strict=True))
         assert len(pairs) == 7
         assert all(torch.equal(one, other) for mine, theirs in pairs for one, other in zip(mine, theirs, strict=True))
+    # A part of them, for one of several workers, is read alone.
+    generators = [epoch_generator(1, 2, "train") for _ in range(2)]
+    both = [
+        DeviceData(streamed, "cpu").batches(
+            torch.arange(24), 5, augmentation="cutout", generator=generator, shuffle=True, part=part
+        )
+        for generator, part in zip(generators, (slice(None), slice(1, None, 2)), strict=True)
+    ]
+    for (x, y), (part_x, part_y) in zip(*both, strict=True):
+        assert torch.equal(x[1::2], part_x)
+        assert torch.equal(y[1::2], part_y)
     # Who stops early leaves no thread at work.
     stopped = DeviceData(streamed, "cpu").batches(torch.arange(24), 2)
     next(stopped)

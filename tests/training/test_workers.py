@@ -78,15 +78,3 @@ def test_statistics_of_parts_are_averaged(tmp_path: Path):
     names = [name for name in one["weights"] if name.endswith("running_mean")]
     assert any(not torch.equal(first["weights"][name], one["weights"][name]) for name in names)
     assert first["figures"][-1][0] == pytest.approx(one["figures"][-1][0], rel=0.2)
-
-
-def test_parts_are_all_of_a_batch():
-    inputs, targets = torch.arange(7.0)[:, None], torch.arange(7)
-    parts = [list(Workers(rank, 3).parts([(inputs, targets)])) for rank in range(3)]
-    assert sorted(int(t) for ((_, part), _) in (one[0] for one in parts) for t in part) == list(range(7))
-    assert sum(share for ((_, share),) in parts) == pytest.approx(1.0)
-
-
-def test_a_batch_that_is_too_small_leaves_some_with_nothing():
-    batch = torch.zeros(2, 1), torch.zeros(2)
-    assert [len(list(Workers(rank, 3).parts([batch]))) for rank in range(3)] == [1, 1, 0]
