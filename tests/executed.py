@@ -16,11 +16,11 @@ from nasray.networks.operations import Operation, Pool
 def executed(network: nn.Module) -> Iterator[list[Operation]]:
     """Every operation that is computed meanwhile, alone or together with others, once for each time."""
     ran: list[Operation] = []
-    alone, pooled = cell.gated, Pool.on_edges
+    computed, pooled = cell.together, Pool.on_edges
 
-    def together(operations: Sequence[Operation], x: Tensor, gates: Sequence[Tensor]) -> Sequence[Tensor]:
+    def together(operations: Sequence[Operation], x: Tensor, *gates: Sequence[Tensor]) -> Sequence[Tensor]:
         ran.extend(operations)
-        return alone(operations, x, gates)
+        return computed(operations, x, *gates)
 
     def on_edges(operations: Sequence[Pool], x: Tensor) -> list[Tensor]:
         ran.extend(operations)
@@ -28,7 +28,7 @@ def executed(network: nn.Module) -> Iterator[list[Operation]]:
 
     operations = [module for module in network.modules() if isinstance(module, Operation)]
     hooks = [module.register_forward_hook(lambda module, *_: ran.append(module)) for module in operations]  # type: ignore
-    with mock.patch.object(cell, "gated", together), mock.patch.object(Pool, "on_edges", on_edges):
+    with mock.patch.object(cell, "together", together), mock.patch.object(Pool, "on_edges", on_edges):
         yield ran
     for hook in hooks:
         hook.remove()

@@ -18,9 +18,9 @@ from nasray.networks.operations import (
     Operation,
     Pool,
     build_operation,
-    gated,
     module_name,
     relu_conv_norm,
+    together,
 )
 from nasray.spaces import CellGraph, Normalisation
 
@@ -129,14 +129,14 @@ class Cell(nn.Module):
                 if not active:
                     continue
                 operations = [one.operation for one in active]
-                weights: Sequence[Tensor | None] = [None] * len(active)
                 seen = x
                 if operations[0].activated:
                     activated = F.relu(x) if activated is None else activated
                     seen = activated
+                weights: Sequence[Tensor | None] = [None] * len(active)
                 gates_K = [] if values is None else [values[one.edge * width + index] for one in active]
                 if gates_K and operations[0].takes_gate and not (drop or self.needs.shared_features):
-                    outputs = gated(operations, seen, gates_K)
+                    outputs = together(operations, seen, gates_K)
                 else:
                     outputs, weights = self._plainly(operations, seen, drop), gates_K or weights
                 for one, y, weight in zip(active, outputs, weights, strict=True):
@@ -154,6 +154,8 @@ class Cell(nn.Module):
             return [dropped(operations[0](x))] * len(operations)
         if isinstance(operations[0], Pool):
             return [dropped(y) for y in Pool.on_edges(cast(Sequence[Pool], operations), x)]
+        if self.training and operations[0].takes_gate:
+            return [dropped(y) for y in together(operations, x)]
         return [dropped(operation(x)) for operation in operations]
 
     def _seen(self, state: Tensor) -> Tensor:

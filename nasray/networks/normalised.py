@@ -15,7 +15,7 @@ def is_plain(module: nn.Module) -> bool:
     return type(module) is nn.BatchNorm2d and module.running_mean is not None
 
 
-def scaled(norms: Sequence[nn.BatchNorm2d], x: Tensor, gates: Sequence[Tensor]) -> Tensor:
+def scaled(norms: Sequence[nn.BatchNorm2d], x: Tensor, gates: Sequence[Tensor] | None = None) -> Tensor:
     """gate * norm(x) of each of several normalisations: for gamma x + beta by gate gamma and gate beta.
 
     So nothing is kept for the gradient of a gate, which is that of a scale.
@@ -23,7 +23,7 @@ def scaled(norms: Sequence[nn.BatchNorm2d], x: Tensor, gates: Sequence[Tensor]) 
     Args:
         norms: K normalisations of C channels each, alike but for their values.
         x: (N, K C, H, W).
-        gates: K scalars.
+        gates: K scalars; None is no gates.
 
     Returns:
         (N, K C, H, W).
@@ -33,13 +33,16 @@ def scaled(norms: Sequence[nn.BatchNorm2d], x: Tensor, gates: Sequence[Tensor]) 
     """
     first = norms[0]
     running = [_running(norm) for norm in norms]
-    gate_K1 = torch.stack(list(gates))[:, None].to(running[0][0].dtype)
+    scale = shift = None
     if first.affine:
-        scale = (torch.stack([norm.weight for norm in norms]) * gate_K1).flatten()
-        shift = (torch.stack([norm.bias for norm in norms]) * gate_K1).flatten()
-    else:
-        # Contiguous: in channels_last, torch's gradient of a scale of stride 0 reads past it (torch 2.14, CPU).
-        scale, shift = gate_K1.expand(-1, first.num_features).flatten().contiguous(), None
+        scale, shift = torch.stack([norm.weight for norm in norms]), torch.stack([norm.bias for norm in norms])
+    if gates is not None:
+        gate_K1 = torch.stack(list(gates))[:, None].to(running[0][0].dtype)
+        scale = gate_K1.expand(-1, first.num_features) if scale is None else scale * gate_K1
+        shift = None if shift is None else shift * gate_K1
+    # Contiguous: in channels_last, torch's gradient of a scale of stride 0 reads past it (torch 2.14, CPU).
+    scale = ones(x, x.shape[1]) if scale is None else scale.flatten().contiguous()
+    shift = None if shift is None else shift.flatten()
     if first.training:
         y, mean, inverse = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, first.eps)
         take_statistics(norms, x, mean, inverse)

@@ -16,13 +16,11 @@ from torch import Tensor, nn
 from nasray import registry
 from nasray.errors import InvalidInput, reason
 from nasray.networks.normalised import is_plain, of_batch, scaled, take_statistics
-from nasray.networks.separable import separable
+from nasray.networks.separable import FEW, separable
 from nasray.spaces import Normalisation
 
 Builder = Callable[[int, int, Normalisation], "Operation"]
 """(channels, stride, normalisation) to an operation that keeps the number of channels."""
-_TOGETHER = 2**18
-"""Most numbers in what operations read that are computed together."""
 
 
 class Operation(nn.Sequential):
@@ -68,12 +66,8 @@ class Separable(Operation):
 
     @classmethod
     def before_norm(cls, operations: Sequence[Self], x: Tensor) -> Tensor:
-        """As every operation's, of all K at once; in training they keep less, see :mod:`nasray.networks.separable`.
-
-        Of a small one alone the modules are faster: the call costs as much as it saves.
-        """
-        # The size is asked for in training alone: a program that is exported holds for any number of images.
-        if not operations[0]._keeps_little() or (len(operations) == 1 and x.numel() <= _TOGETHER):
+        """As every operation's, of all K at once; in training as :mod:`nasray.networks.separable` does it."""
+        if not operations[0]._trains():
             return super().before_norm(operations, x)
 
         def modules(at: int) -> Any:
@@ -82,7 +76,7 @@ class Separable(Operation):
         y = separable(x, modules(0), modules(1))
         return y if len(operations[0]) == 3 else separable(y, modules(4), modules(5), modules(2))
 
-    def _keeps_little(self) -> bool:
+    def _trains(self) -> bool:
         # A normalisation that is frozen in evaluation mode in a network that trains has statistics of its own.
         return self.training and torch.is_grad_enabled() and is_plain(self[2]) and self[2].training
 
@@ -121,17 +115,28 @@ class Pool(Operation):
         return [normalised] * len(operations)
 
 
-def gated(operations: Sequence[Operation], x: Tensor, gates: Sequence[Tensor]) -> Sequence[Tensor]:
+def together(operations: Sequence[Operation], x: Tensor, gates: Sequence[Tensor] | None = None) -> Sequence[Tensor]:
     """gate * operation(x) of operations of one kind, which all take gates and read the same.
 
     Small ones are computed together, for a call costs more than what it computes; of large ones that would only move
     memory (ours).
+
+    Args:
+        operations: K, built alike.
+        x: (N, C, H, W).
+        gates: K scalars; None is no gates.
     """
-    if len(operations) > 1 and x.numel() > _TOGETHER:
-        return [gated([operation], x, [gate])[0] for operation, gate in zip(operations, gates, strict=True)]
+    if len(operations) > 1 and (x.numel() > FEW or _differ(operations)):
+        singly = [None] * len(operations) if gates is None else [[gate] for gate in gates]
+        return [together([one], x, gate)[0] for one, gate in zip(operations, singly, strict=True)]
     y = type(operations[0]).before_norm(operations, x)
     norms = [cast(nn.BatchNorm2d, operation[-1]) for operation in operations]
     return scaled(norms, y, gates).chunk(len(operations), dim=1)
+
+
+def _differ(operations: Sequence[Operation]) -> bool:
+    """Whether some of their modules train and others are frozen."""
+    return len({module.training for operation in operations for module in operation}) > 1
 
 
 class FactorizedReduce(nn.Module):

@@ -1,17 +1,18 @@
 """Depthwise-separable convolutions that keep little for their gradients, several of them at once, and take what the
 CPU's libraries are slow at to what they are fast at.
 
-A depthwise convolution, a pointwise one, and the normalisation and ReLU before them where there are any, are one
-function to autograd. It keeps its input alone: what lies between is computed again for the gradients, and a third of
-the memory is left of what the modules one by one would keep (ours).
+Of large inputs a depthwise convolution, a pointwise one, and the normalisation and ReLU before them where there are
+any, are one function to autograd. It keeps its input alone: what lies between is computed again for the gradients, and
+a third of the memory is left of what the modules one by one would keep (ours). Of small ones memory is no matter, and
+computing once is faster.
 
 On the CPU (oneDNN 3, torch 2.14):
 
 - A depthwise convolution of dilation 2 takes three to four times as long, forward and backward, as it does when its
   gradients are those of a plain one (64 x 16 x 32 x 32 and 64 x 32 x 16 x 16, one thread). Of stride 1 it is a plain
   one on the even and one on the odd rows and columns, of stride 2 a plain one on every second pixel.
-- The gradient in the weights of a depthwise convolution whose kernel is larger than the image is slow: it is a batched
-  matrix product of the windows.
+- The gradient in the weights of a depthwise convolution whose kernel is larger than the image is slow: not so where
+  the image comes with its border of zeros.
 - A small pointwise convolution is a matrix product.
 """
 
@@ -25,13 +26,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nasray.networks.normalised import ones, take_statistics
+from nasray.networks.normalised import ones, scaled, take_statistics
 
 _backward = torch.ops.aten.convolution_backward.default
 _normalise = torch.ops.aten.native_batch_norm.default
 _normalise_backward = torch.ops.aten.native_batch_norm_backward.default
 _SMALL = 2**22
 """Most multiply-adds of a pointwise convolution that is taken for a small one: then a product of matrices is faster."""
+FEW = 2**18
+"""Most numbers in an image batch that is taken for a small one: then calls cost more than memory."""
 
 
 class _Shape(NamedTuple):
@@ -40,10 +43,10 @@ class _Shape(NamedTuple):
     kernel: int
     stride: int
     dilation: int
+    padding: int
 
-    @property
-    def padding(self) -> int:
-        return self.dilation * (self.kernel - 1) // 2
+
+_POINT = _Shape(1, 1, 1, 0)
 
 
 def separable(
@@ -64,7 +67,14 @@ def separable(
         (N, K C, H', W'); under torch's autocast of its type, and all between in it, but for normalisations.
     """
     module = depthwise[0]
-    shape = _Shape(module.kernel_size[0], module.stride[0], module.dilation[0])
+    kernel, dilation = module.kernel_size[0], module.dilation[0]
+    shape = _Shape(kernel, module.stride[0], dilation, dilation * (kernel - 1) // 2)
+    each = x.numel() // (1 if norms is None else len(norms))
+    if each <= FEW and dilation == 1:
+        seen = x if norms is None else F.relu(scaled(norms, x))
+        seen = _repeated(seen, sum(one.in_channels for one in depthwise))
+        seen = _depthwise(seen, _together([one.weight for one in depthwise]), shape)
+        return _pointwise(seen, _together([one.weight for one in pointwise]))
     weights = _together([one.weight for one in depthwise]), _together([one.weight for one in pointwise])
     if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
         lower = torch.get_autocast_dtype(x.device.type)
@@ -149,7 +159,19 @@ def _summed(gradient: Tensor, channels: int) -> Tensor:
 
 
 def _depthwise(x: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
+    if _is_wide(x, shape):
+        x, shape = _bordered(x, shape)
     return F.conv2d(x, weight, None, shape.stride, shape.padding, shape.dilation, len(weight))
+
+
+def _is_wide(x: Tensor, shape: _Shape) -> bool:
+    """Whether the kernel is larger than the image, with which the CPU's library is slow."""
+    return x.device.type == "cpu" and shape.dilation == 1 and shape.kernel > min(x.shape[-2:])
+
+
+def _bordered(x: Tensor, shape: _Shape) -> tuple[Tensor, _Shape]:
+    """An image with its border of zeros, and the convolution that pads it no more."""
+    return F.pad(x, (shape.padding,) * 4), shape._replace(padding=0)
 
 
 def _is_small(x: Tensor) -> bool:
@@ -182,7 +204,7 @@ def _pointwise_input(gradient: Tensor, weight: Tensor) -> Tensor:
         return (_rows(gradient) @ _block_diagonal(weight)).view(n, h, w, c).permute(0, 3, 1, 2)
     groups = len(weight) // weight.shape[1]
     # Of the input it needs the shape alone.
-    return _convolution_backward(gradient, gradient, weight, _Shape(1, 1, 1), groups, [True, False, False])[0]
+    return _convolution_backward(gradient, gradient, weight, _POINT, groups, [True, False, False])[0]
 
 
 def _pointwise_weights(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -192,7 +214,7 @@ def _pointwise_weights(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         whole = (_rows(gradient).t() @ _rows(x)).view(-1, channels, len(weight) // channels, channels)
         return torch.diagonal(whole, dim1=0, dim2=2).permute(2, 0, 1).reshape(weight.shape)
     groups = len(weight) // channels
-    return _convolution_backward(gradient, x, weight, _Shape(1, 1, 1), groups, [False, True, False])[1]
+    return _convolution_backward(gradient, x, weight, _POINT, groups, [False, True, False])[1]
 
 
 def _depthwise_backward(
@@ -200,7 +222,7 @@ def _depthwise_backward(
 ) -> tuple[Tensor, Tensor | None]:
     """Gradients of a depthwise convolution in its input and, where asked for, in its weights."""
     height, width = x.shape[-2:]
-    plain = _Shape(shape.kernel, 1, 1)
+    plain = _Shape(shape.kernel, 1, 1, shape.kernel // 2)
     if x.device.type == "cpu" and shape.dilation == 2:
         if shape.stride == 2:
             seconds = x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
@@ -213,11 +235,11 @@ def _depthwise_backward(
                 _phases(gradient), _phases(x), torch.cat([weight, weight]), plain, of_weight
             )
             return _joined(of_phases), None if of_both is None else of_both[: len(weight)] + of_both[len(weight) :]
-    windows = of_weight and shape == plain and shape.kernel > min(height, width) and _is_small(x)
-    of_x, of_weights, _ = _convolution_backward(
-        gradient, x, weight, shape, len(weight), [True, of_weight and not windows, False]
-    )
-    return of_x, _weights_by_windows(gradient, x, shape.kernel) if windows else of_weights
+    mask, border = [True, of_weight, False], 0
+    if _is_wide(x, shape):
+        border, (x, shape) = shape.padding, _bordered(x, shape)
+    of_x, of_weights, _ = _convolution_backward(gradient, x, weight, shape, len(weight), mask)
+    return of_x[:, :, border : border + height, border : border + width], of_weights
 
 
 def _convolution_backward(
@@ -226,14 +248,6 @@ def _convolution_backward(
     sizes = ([shape.stride] * 2, [shape.padding] * 2, [shape.dilation] * 2)
     found: tuple[Tensor, Tensor, None] = _backward(gradient, x, weight, None, *sizes, False, [0, 0], groups, mask)
     return found
-
-
-def _weights_by_windows(gradient: Tensor, x: Tensor, kernel: int) -> Tensor:
-    """The gradient in the weights of a plain depthwise convolution: (C, 1, kernel, kernel)."""
-    n, c, h, w = gradient.shape
-    padded = F.pad(x.transpose(0, 1).contiguous(), (kernel // 2,) * 4)
-    windows = padded.unfold(2, kernel, 1).unfold(3, kernel, 1).reshape(c, n * h * w, kernel * kernel)
-    return (gradient.transpose(0, 1).reshape(c, 1, -1) @ windows).view(c, 1, kernel, kernel)
 
 
 def _phases(x: Tensor) -> Tensor:

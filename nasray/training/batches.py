@@ -144,10 +144,7 @@ def _iterate(
     else:
         raw = (inputs[batch[read]] for batch in batches)
     for batch, images in zip(batches, raw, strict=True):
-        if of_part is None:
-            x = transform(images, generator)[part]
-        else:
-            x = of_part(images, len(batch), part, generator)
+        x = transform(images, generator)[part] if of_part is None else of_part(images, len(batch), part, generator)
         if len(x):
             yield x, targets[batch[part]]
 

@@ -11,13 +11,24 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from nasray import registry
-from nasray.gates import Gates, candidate_mask
-from nasray.networks import cell, operations, supernet
+from nasray.gates import Gates, architecture_of, candidate_mask
+from nasray.networks import cell, operations, supernet, target_network
+from nasray.networks import separable as separable_convolutions
 from nasray.networks.operations import Operation, Separable, build_operation
-from nasray.networks.separable import separable
+from nasray.networks.separable import FEW, separable
 from nasray.spaces import NetworkSize, Normalisation
 
 PLAIN = Normalisation(affine=False, after_pool=True, after_identity=False)
+
+
+def taken_for_small(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    for module in (operations, separable_convolutions):
+        monkeypatch.setattr(module, "FEW", most)
+
+
+@pytest.fixture
+def _nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_for_small(monkeypatch, 0)
 
 
 def by_modules(operation: Operation, x: Tensor) -> Tensor:
@@ -30,10 +41,11 @@ def by_modules(operation: Operation, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", ["sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"])
 @pytest.mark.parametrize("side", [8, 7, 4, 2])
+@pytest.mark.parametrize("few", [0, FEW])
 def test_outputs_gradients_and_statistics_are_those_of_the_modules(
-    name: str, stride: int, side: int, affine: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, stride: int, side: int, affine: bool, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "_TOGETHER", 0)
+    taken_for_small(monkeypatch, few)
     torch.manual_seed(0)
     built = build_operation(name, 3, stride, replace(PLAIN, affine=affine)).double()
     other = build_operation(name, 3, stride, replace(PLAIN, affine=affine)).double()
@@ -53,6 +65,7 @@ def test_outputs_gradients_and_statistics_are_those_of_the_modules(
         torch.testing.assert_close(mine, its)
 
 
+@pytest.mark.usefixtures("_nothing_is_small")
 @pytest.mark.parametrize(("kernel", "dilation", "stride"), [(3, 1, 1), (3, 2, 1), (5, 2, 2)])
 def test_gradients_are_finite_differences(kernel: int, dilation: int, stride: int) -> None:
     torch.manual_seed(0)
@@ -84,13 +97,13 @@ def saved_bytes(run: object) -> int:
     return sum(kept.values())
 
 
-def test_it_keeps_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_TOGETHER", 0)
+@pytest.mark.usefixtures("_nothing_is_small")
+def test_it_keeps_a_third() -> None:
     built = build_operation("sep_conv_5x5", 16, 1, PLAIN)
     x = torch.randn(8, 16, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
     gate = torch.tensor(0.3, requires_grad=True)
     before = saved_bytes(lambda: by_modules(built, x) * gate)
-    after = saved_bytes(lambda: operations.gated([built], x, [gate])[0])
+    after = saved_bytes(lambda: operations.together([built], x, [gate])[0])
     assert after - x.nbytes <= (before - x.nbytes) / 3 + 10_000
 
 
@@ -100,8 +113,8 @@ def test_together_or_one_by_one_is_the_same(space: str, training: bool, monkeypa
     found = registry.find("space", space)
     size = NetworkSize(channels=4, cells=3, input_shape=(3, 8, 8), classes=10)
     results = []
-    for most in (0, 2**18):
-        monkeypatch.setattr(operations, "_TOGETHER", most)
+    for most in (0, FEW):
+        taken_for_small(monkeypatch, most)
         torch.manual_seed(0)
         network = supernet(found, size).double().train(training)
         values = [torch.rand(candidate_mask(found.cells[kind]).shape) for kind in found.kinds(3)]
@@ -119,10 +132,29 @@ def test_together_or_one_by_one_is_the_same(space: str, training: bool, monkeypa
             torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("space", ["darts", "gold"])
+def test_so_it_is_in_a_network_without_gates(space: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = registry.find("space", space)
+    size = NetworkSize(channels=4, cells=3, input_shape=(3, 8, 8), classes=10)
+    masks = [candidate_mask(found.cells[kind]) for kind in found.kinds(3)]
+    results = []
+    for most in (0, FEW):
+        taken_for_small(monkeypatch, most)
+        torch.manual_seed(0)
+        network = target_network(found, architecture_of(found, masks), size).double()
+        frozen = next(one for one in network.modules() if isinstance(one, Separable))
+        frozen[-1].eval()  # one of several that are else alike
+        y = network(torch.randn(4, 3, 8, 8, dtype=torch.float64))
+        y.square().sum().backward()
+        results.append([y, *(p.grad for p in network.parameters()), *network.buffers()])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_every_separable_operation_is_one() -> None:
     for name in ("sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5"):
         assert isinstance(build_operation(name, 4, 1, PLAIN), Separable)
-    assert cell.gated is operations.gated
+    assert cell.together is operations.together
 
 
 class Doubled(nn.BatchNorm2d):
@@ -138,8 +170,9 @@ class Negative(Operation):
 
 
 @pytest.mark.parametrize("at", [2, -1])
-def test_a_normalisation_of_another_kind_is_run_as_it_is(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_TOGETHER", 0)
+@pytest.mark.parametrize("few", [0, FEW])
+def test_a_normalisation_of_another_kind_is_run_as_it_is(at: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_for_small(monkeypatch, few)
     torch.manual_seed(0)
     built = build_operation("sep_conv_3x3", 4, 1, PLAIN)
     built[at] = Doubled(4, affine=False)
@@ -147,11 +180,12 @@ def test_a_normalisation_of_another_kind_is_run_as_it_is(at: int, monkeypatch: p
     torch.testing.assert_close(built(x), by_modules(built, x))
     assert built.takes_gate == (at == 2)
     if built.takes_gate:
-        torch.testing.assert_close(operations.gated([built], x, [gate])[0], gate * by_modules(built, x))
+        torch.testing.assert_close(operations.together([built], x, [gate])[0], gate * by_modules(built, x))
 
 
-def test_a_normalisation_that_is_frozen_keeps_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_TOGETHER", 0)
+@pytest.mark.parametrize("few", [0, FEW])
+def test_a_normalisation_that_is_frozen_keeps_its_statistics(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_for_small(monkeypatch, few)
     torch.manual_seed(0)
     built = build_operation("sep_conv_3x3", 4, 1, PLAIN)
     for norm in (built[2], built[-1]):
@@ -161,7 +195,7 @@ def test_a_normalisation_that_is_frozen_keeps_its_statistics(monkeypatch: pytest
     before = [buffer.clone() for buffer in built.buffers()]
     x, gate = torch.randn(2, 4, 6, 6), torch.tensor(0.5)
     torch.testing.assert_close(built(x), by_modules(built, x))
-    torch.testing.assert_close(operations.gated([built], x, [gate])[0], gate * by_modules(built, x))
+    torch.testing.assert_close(operations.together([built], x, [gate])[0], gate * by_modules(built, x))
     assert all(torch.equal(one, other) for one, other in zip(before, built.buffers(), strict=True))
 
 
@@ -174,6 +208,8 @@ def test_an_operation_with_a_forward_of_its_own_is_run_by_it() -> None:
 def test_one_value_per_channel_is_refused_as_by_torch(name: str) -> None:
     built = [build_operation(name, 4, 1, PLAIN) for _ in range(2)]
     x, gates = torch.randn(1, 4, 1, 1), [torch.tensor(0.5)] * 2
-    run = operations.Pool.on_edges if isinstance(built[0], operations.Pool) else partial(operations.gated, gates=gates)
+    run = (
+        operations.Pool.on_edges if isinstance(built[0], operations.Pool) else partial(operations.together, gates=gates)
+    )
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         run(built, x)
