@@ -208,8 +208,7 @@ def test_an_operation_with_a_forward_of_its_own_is_run_by_it() -> None:
 def test_one_value_per_channel_is_refused_as_by_torch(name: str) -> None:
     built = [build_operation(name, 4, 1, PLAIN) for _ in range(2)]
     x, gates = torch.randn(1, 4, 1, 1), [torch.tensor(0.5)] * 2
-    run = (
-        operations.Pool.on_edges if isinstance(built[0], operations.Pool) else partial(operations.together, gates=gates)
-    )
+    pools = isinstance(built[0], operations.Pool)
+    run = operations.Pool.on_edges if pools else partial(operations.together, gates=gates)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         run(built, x)
